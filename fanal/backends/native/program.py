@@ -1,0 +1,139 @@
+"""A native program: a table of phases × tasks over numbered buffers.
+
+A lowering rule adds phases: which kernel, on which operands, with which numbers (extents, strides),
+in how many independent tasks. Kernels are generated once per *spec* (a canonical text in which no
+extent appears) and shared by all programs; the numbers travel in the phase's descriptor. So a new
+shape makes a new table and no new code.
+
+Descriptor of a phase, in 64-bit words: for each operand its buffer number and byte offset, then the
+rule's own words. Buffers are the program's arguments first, then its temporaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.target import Target
+from fanal.core.dtypes import DType
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where a value lies: a strided window of a buffer (strides in elements, offset in bytes)."""
+
+    buffer: int
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        total = 1
+        for extent in self.shape:
+            total *= extent
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel's spec: `key` names it canonically, `emit` writes its IR for a target.
+
+    `emit(b, target)` gets a `Builder` for the kernel ABI and must end with `b.ret()`. Two kernels
+    with equal keys must emit equal text.
+    """
+
+    key: str
+    emit: Callable[[Builder], None]
+
+    def ir(self, target: Target, name: str) -> str:
+        b = Builder(target, name)
+        self.emit(b)
+        return b.finish()
+
+
+@dataclass(slots=True)
+class Phase:
+    kernel: Kernel
+    descriptor: list[int]
+    tasks: int
+
+
+@dataclass(slots=True)
+class Temp:
+    """Scratch memory alive from the phase that first names it to the one that last does."""
+
+    nbytes: int
+    first: int = -1
+    last: int = -1
+
+
+@dataclass(slots=True)
+class ProgramBuilder:
+    """Collects the phases of one program. `arguments` is the number of buffers that callers pass."""
+
+    target: Target
+    arguments: int
+    phases: list[Phase] = field(default_factory=list)
+    temps: list[Temp] = field(default_factory=list)
+
+    def temp(self, nbytes: int) -> int:
+        """Reserve scratch memory (64-byte aligned); returns its buffer number."""
+        self.temps.append(Temp(nbytes))
+        return self.arguments + len(self.temps) - 1
+
+    def temp_like(self, dtype: DType, shape: tuple[int, ...]) -> Access:
+        """A contiguous temporary value."""
+        size = 1
+        strides = []
+        for extent in reversed(shape):
+            strides.append(size)
+            size *= max(extent, 1)
+        return Access(self.temp(size * dtype.itemsize), dtype, shape, tuple(reversed(strides)))
+
+    def phase(
+        self, kernel: Kernel, operands: Sequence[Access], words: Sequence[int], tasks: int = 1
+    ) -> None:
+        """Append a phase of `tasks` independent tasks (their number must not depend on threads)."""
+        descriptor: list[int] = []
+        for access in operands:
+            descriptor += (access.buffer, access.offset)
+            if access.buffer >= self.arguments:
+                temp = self.temps[access.buffer - self.arguments]
+                if temp.first < 0:
+                    temp.first = len(self.phases)
+                temp.last = len(self.phases)
+        descriptor += words
+        self.phases.append(Phase(kernel, descriptor, tasks))
+
+
+class Descriptor:
+    """Reads a phase's descriptor inside a kernel, in the order in which `phase` wrote it."""
+
+    def __init__(self, b: Builder, operands: int):
+        self.b = b
+        self.operands = operands
+        self._next = 2 * operands
+
+    def pointer(self, operand: int) -> V:
+        """The address of an operand's first element."""
+        b = self.b
+        desc, bufs = b.arg("desc"), b.arg("bufs")
+        number = b.load("i64", b.at(desc, 2 * operand, "i64"))
+        offset = b.load("i64", b.at(desc, 2 * operand + 1, "i64"))
+        base = b.load("ptr", b.at(bufs, number, "i64"))
+        return b.at(base, offset)
+
+    def scalar_bits(self, operand: int) -> V:
+        """The 64 bits of an operand passed by value."""
+        b = self.b
+        number = b.load("i64", b.at(b.arg("desc"), 2 * operand, "i64"))
+        return b.load("i64", b.at(b.arg("bufs"), number, "i64"))
+
+    def word(self) -> V:
+        """The next number of the descriptor."""
+        index = self._next
+        self._next += 1
+        return self.b.load("i64", self.b.at(self.b.arg("desc"), index, "i64"))

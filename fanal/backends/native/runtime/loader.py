@@ -1,0 +1,106 @@
+"""From the runtime's IR to Python objects in this process.
+
+`compile_object` makes an object file (what a disk cache keeps), `link_object` maps it, `load` makes
+the type and the builtins from the addresses. `compile_and_load` does all three, once. Machine code
+and Python objects are leaked on purpose: workers and Storages may outlive every module.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from fanal.backends.native.runtime.assemble import RUNTIME_SYMBOLS, runtime_ir
+from fanal.backends.native.runtime.threads import default_num_threads
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The loaded runtime: a type, its builtins, and the addresses of its native functions."""
+
+    Storage: type
+    empty: Callable[[int], Any]
+    wrap: Callable[[int, int, object], Any]
+    launch: Callable[..., int]
+    set_num_threads: Callable[[int], None]
+    get_num_threads: Callable[[], int]
+    empty_cache: Callable[[], None]
+    memory_stats: Callable[[], dict[str, int]]
+    reset_peak_memory_stats: Callable[[], None]
+    addresses: dict[str, int]
+
+
+def check_interpreter() -> None:
+    """Refuse interpreters whose objects have another layout than the one we generate code for."""
+    version = sys.version_info[:2]
+    reason = ""
+    if sys.implementation.name != "cpython" or version < (3, 11):
+        reason = f"got {sys.implementation.name} {version[0]}.{version[1]}"
+    elif sys.maxsize != 2**63 - 1:
+        reason = "got a 32-bit build"
+    elif sysconfig.get_config_var("Py_GIL_DISABLED"):
+        reason = "got a free-threaded build"
+    elif hasattr(sys, "gettotalrefcount") or object.__basicsize__ != 16:
+        reason = "got a debug build"
+    if reason:
+        raise ImportError(
+            "[fanal] this Python cannot run the native runtime: expected a standard 64-bit build "
+            f"of CPython 3.11 or newer, {reason}. Install one, for example from python.org."
+        )
+
+
+def compile_object(triple: str | None = None, cpu: str = "", features: str = "") -> bytes:
+    """The runtime as an object file for a target (by default this process's, any processor)."""
+    triple = triple or llvm.get_process_triple()
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu, features=features, opt=2, reloc="pic", codemodel="small"
+    )
+    code = llvm.parse_assembly(runtime_ir(triple))
+    code.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(code, builder)
+    return bytes(machine.emit_object(code))
+
+
+def link_object(data: bytes) -> dict[str, int]:
+    """Map an object file into this process, for good; the addresses of `RUNTIME_SYMBOLS`."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    library = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()
+    for symbol in RUNTIME_SYMBOLS:
+        library.export_symbol(symbol)
+    jit = llvm.create_lljit_compiler()
+    tracker = library.link(jit, "fanal.runtime")
+    for immortal in (jit, tracker):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(immortal))
+    return {symbol: tracker[symbol] for symbol in RUNTIME_SYMBOLS}
+
+
+def load(addresses: dict[str, int]) -> Runtime:
+    """Make the Python objects of a linked runtime (once a link: its state is its own)."""
+    check_interpreter()
+    init = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_int64)(addresses["fanal_runtime_init"])
+    made: dict[str, Any] = init(threading.main_thread().ident or threading.get_ident())
+    made["set_num_threads"](default_num_threads())
+    os.register_at_fork(after_in_child=made.pop("after_fork"))
+    return Runtime(**made, addresses=addresses)
+
+
+@functools.cache
+def compile_and_load() -> Runtime:
+    """The runtime of this process, compiled without a cache; later calls return the same one."""
+    check_interpreter()
+    return load(link_object(compile_object()))

@@ -1,0 +1,203 @@
+"""What differs between processors and operating systems, as raw LLVM IR chosen by triple.
+
+Four things: how a spinning core is told to relax, how floating-point control is read and set, how a
+thread sleeps on a word (a futex on Linux, one mutex and condition variable elsewhere), and how the
+system hands out large memory. The rest of the runtime is written once, in the dialect.
+"""
+
+from __future__ import annotations
+
+# Default control: round to nearest, no flush to zero, no traps.
+_X86 = """
+declare void @llvm.x86.sse2.pause()
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define internal void @cpu_pause() #0 alwaysinline {
+  call void @llvm.x86.sse2.pause()
+  ret void
+}
+define internal i64 @fp_control() #0 alwaysinline {
+  %at = alloca i32, align 4
+  call void @llvm.x86.sse.stmxcsr(ptr %at)
+  %word = load i32, ptr %at, align 4
+  %control = and i32 %word, 65472 ; the low six bits are sticky results, not control
+  %wide = zext i32 %control to i64
+  ret i64 %wide
+}
+define internal void @fp_set_control(i64 %wide) #0 alwaysinline {
+  %at = alloca i32, align 4
+  %word = trunc i64 %wide to i32
+  store i32 %word, ptr %at, align 4
+  call void @llvm.x86.sse.ldmxcsr(ptr %at)
+  ret void
+}
+"""
+_AARCH64 = """
+declare void @llvm.aarch64.hint(i32)
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
+define internal void @cpu_pause() #0 alwaysinline {
+  call void @llvm.aarch64.hint(i32 1)
+  ret void
+}
+define internal i64 @fp_control() #0 alwaysinline {
+  %word = call i64 @llvm.aarch64.get.fpcr()
+  ret i64 %word
+}
+define internal void @fp_set_control(i64 %wide) #0 alwaysinline {
+  call void @llvm.aarch64.set.fpcr(i64 %wide)
+  ret void
+}
+"""
+_COMMON_IR = """
+declare i64 @llvm.ctlz.i64(i64, i1)
+define internal i64 @leading_zeros(i64 %x) #0 alwaysinline {
+  %n = call i64 @llvm.ctlz.i64(i64 %x, i1 true)
+  ret i64 %n
+}
+"""
+# Signatures of the above, for the dialect.
+RAW = {
+    "cpu_pause": "def cpu_pause(): ...",
+    "fp_control": "def fp_control() -> i64: ...",
+    "fp_set_control": "def fp_set_control(control: i64): ...",
+    "leading_zeros": "def leading_zeros(x: i64) -> i64: ...",
+}
+
+# park_wait returns once the word differs from `expected` (or for no reason: callers look again).
+_FUTEX = """
+def syscall(number: i64, *rest) -> i64: ...
+
+@cold
+def park_wait(word: ptr, expected: i32):
+    syscall(SYS_FUTEX, word, FUTEX_WAIT_PRIVATE, u64(expected), 0, 0, 0)
+
+@cold
+def park_wake(word: ptr):
+    syscall(SYS_FUTEX, word, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0)
+
+def park_reset():
+    pass
+"""
+_CONDITION = """
+def pthread_mutex_init(mutex: ptr, attributes: ptr) -> i32: ...
+def pthread_mutex_lock(mutex: ptr) -> i32: ...
+def pthread_mutex_unlock(mutex: ptr) -> i32: ...
+def pthread_cond_init(condition: ptr, attributes: ptr) -> i32: ...
+def pthread_cond_wait(condition: ptr, mutex: ptr) -> i32: ...
+def pthread_cond_broadcast(condition: ptr) -> i32: ...
+
+park_mutex = zeros(128)
+park_condition = zeros(128)
+
+@cold
+def park_wait(word: ptr, expected: i32):
+    pthread_mutex_lock(park_mutex)
+    while atomic_load_i32(word) == expected:
+        pthread_cond_wait(park_condition, park_mutex)
+    pthread_mutex_unlock(park_mutex)
+
+@cold
+def park_wake(word: ptr):
+    pthread_mutex_lock(park_mutex)
+    pthread_cond_broadcast(park_condition)
+    pthread_mutex_unlock(park_mutex)
+
+def park_reset():
+    pthread_mutex_init(park_mutex, null())
+    pthread_cond_init(park_condition, null())
+""".replace("null()", "None")
+
+_LIBC = """
+def posix_memalign(result: ptr, alignment: i64, size: i64) -> i32: ...
+def free(block: ptr): ...
+def clock_gettime(clock: i32, result: ptr) -> i32: ...
+
+def clock_ns() -> i64:
+    at = buffer(16)
+    clock_gettime(CLOCK_MONOTONIC, at)
+    return i64[at] * 1000000000 + i64[at + 8]
+"""
+
+# Blocks of 2 MiB and more start on a huge page, and the whole huge pages that were asked for are
+# marked: a matrix multiplication then misses the TLB 512 times less. The tail is left to small
+# pages, or a block a little above 2 MiB would occupy four.
+_MMAP = """
+def mmap(at: ptr, size: i64, protection: i32, flags: i32, file: i32, offset: i64) -> ptr: ...
+def munmap(at: ptr, size: i64) -> i32: ...
+def madvise(at: ptr, size: i64, advice: i32) -> i32: ...
+
+def map_pages(size: i64) -> ptr:
+    p = mmap(None, size, 3, MAP_FLAGS, -1, 0)
+    if i64(p) == -1:
+        return None
+    return p
+
+@cold
+def system_alloc(capacity: i64, nbytes: i64) -> ptr:
+    if capacity < LARGE_MIN:
+        at = buffer(8)
+        if posix_memalign(at, 64, capacity) != 0:
+            return None
+        return ptr[at]
+    if nbytes < HUGE_PAGE:
+        return map_pages(capacity)
+    p = map_pages(capacity + HUGE_PAGE)
+    if not p:
+        return None
+    head = -i64(p) & (HUGE_PAGE - 1)
+    if head:
+        munmap(p, head)
+    p = p + head
+    munmap(p + capacity, HUGE_PAGE - head)
+    madvise(p, nbytes & ~(HUGE_PAGE - 1), MADV_HUGEPAGE)
+    return p
+
+@cold
+def system_free(block: ptr, capacity: i64):
+    if capacity < LARGE_MIN:
+        free(block)
+    else:
+        munmap(block, capacity)
+"""
+_MEMALIGN = """
+@cold
+def system_alloc(capacity: i64, nbytes: i64) -> ptr:
+    at = buffer(8)
+    if posix_memalign(at, 64, capacity) != 0:
+        return None
+    return ptr[at]
+
+@cold
+def system_free(block: ptr, capacity: i64):
+    free(block)
+"""
+
+
+def describe(triple: str) -> tuple[str, str, dict[str, int]]:
+    """(raw IR, dialect source, constants) of a target's processor and operating system."""
+    if triple.startswith("x86_64"):
+        raw, constants = _X86, {"FP_DEFAULT": 0x1F80, "SYS_FUTEX": 202}
+    elif triple.startswith(("aarch64", "arm64")):
+        raw, constants = _AARCH64, {"FP_DEFAULT": 0, "SYS_FUTEX": 98}
+    else:
+        raise ImportError(
+            f"[runtime] no native runtime for this processor: got target {triple}; "
+            "expected x86_64 or aarch64."
+        )
+    if "linux" in triple:
+        source = _LIBC + _MMAP + _FUTEX
+        constants |= {
+            "FUTEX_WAIT_PRIVATE": 128,
+            "FUTEX_WAKE_PRIVATE": 129,
+            "MAP_FLAGS": 0x22,  # MAP_PRIVATE | MAP_ANONYMOUS
+            "MADV_HUGEPAGE": 14,
+            "CLOCK_MONOTONIC": 1,
+            "SIGNAL_BUS": 7,
+            "SIGNAL_SET_MASK": 2,
+            "DETACHED": 1,
+        }
+    else:
+        source = _LIBC + _MEMALIGN + _CONDITION
+        constants |= {"CLOCK_MONOTONIC": 6, "SIGNAL_BUS": 10, "SIGNAL_SET_MASK": 3, "DETACHED": 2}
+    return raw + _COMMON_IR, source, constants

@@ -1,0 +1,1 @@
+"""Generated coefficient tables (see tools/fit)."""

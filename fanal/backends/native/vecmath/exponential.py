@@ -1,0 +1,112 @@
+"""exp, exp2, expm1, and 2^n as a factor.
+
+x = n·ln 2 + r with n = round(x/ln 2) and |r| ≤ ln(2)/2, so e^x = 2^n·e^r. Adding 1.5·2^mantissa
+rounds to n and leaves n in the low bits of the sum, from where a shift makes it an exponent.
+ln 2 is split so that n·hi is exact even without a fused multiply-add (Cody and Waite, 1980).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.vecmath.coefficients import exponential as table
+from fanal.backends.native.vecmath.core import F32, Format, const, format_of, is_tiny, paired
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Where e^x and 2^x leave a format: beyond these bounds the result is 0 or infinite."""
+
+    exp: tuple[float, float]
+    exp2: tuple[float, float]
+    expm1: tuple[float, float]
+
+
+_RANGES = {
+    32: _Range((-104.5, 89.0), (-151.0, 129.0), (-18.0, 89.0)),
+    64: _Range((-746.0, 710.0), (-1076.0, 1025.0), (-40.0, 710.0)),
+}
+
+
+def clamp(b: Builder, x: V, low: float, high: float) -> V:
+    """x kept within bounds; NaN stays."""
+    x = b.select(x.gt(high), const(x, high), x)
+    return b.select(x.lt(low), const(x, low), x)
+
+
+def reduce_exp(b: Builder, x: V, offset: int) -> tuple[V, V]:
+    """(r, shifted): x = n·ln 2 + r, and the low bits of `shifted` are n + offset."""
+    f = format_of(x)
+    high, low = table.LN2_F32 if f is F32 else table.LN2_F64
+    magic = f.shifter + offset
+    shifted = b.fma(x, const(x, table.LOG2E), const(x, magic))
+    n = shifted - magic
+    r = b.fma(n, const(x, -high), x)
+    return b.fma(n, const(x, -low), r), shifted
+
+
+def power_of_two(shifted: V) -> V:
+    """2^n, where the low bits of `shifted` are n + bias and 2^n is a normal number."""
+    return (shifted.bits() << format_of(shifted).mantissa).as_float()
+
+
+def scale(y: V, shifted: V) -> V:
+    """y·2^n for any n, where the low bits of `shifted` are n + 2·bias.
+
+    2^n is applied as two factors that are normal numbers, so that only the last product rounds,
+    be it to a subnormal number, to zero or to infinity.
+    """
+    f = format_of(y)
+    bits = shifted.bits()
+    first = (bits << (f.mantissa - 1)) & (f.sign_mask - (1 << f.mantissa))
+    second = (bits << f.mantissa) - first
+    return (y * first.as_float()) * second.as_float()
+
+
+
+def exp(b: Builder, x: V) -> V:
+    """e^x."""
+    f = format_of(x)
+    r, shifted = reduce_exp(b, clamp(b, x, *_RANGES[f.bits].exp), 2 * f.bias)
+    return scale(exp_reduced(b, r) + 1.0, shifted)
+
+
+def exp_reduced(b: Builder, r: V) -> V:
+    """e^r - 1 for |r| ≤ ln(2)/2, its error small against 1 (not against r)."""
+    square = r * r
+    coefficients = table.EXP_F32 if format_of(r) is F32 else table.EXP_F64
+    return b.fma(paired(b, r, coefficients, square), square, r)
+
+
+def exp2(b: Builder, x: V) -> V:
+    """2^x; integers give exact powers."""
+    f = format_of(x)
+    x = clamp(b, x, *_RANGES[f.bits].exp2)
+    magic = f.shifter + 2 * f.bias
+    shifted = x + magic
+    r = x - (shifted - magic)
+    p = paired(b, r, table.EXP2_F32 if f is F32 else table.EXP2_F64)
+    return scale(b.fma(p, r, const(x, 1.0)), shifted)
+
+
+def expm1(b: Builder, x: V) -> V:
+    """e^x - 1 = 2^n·(e^r - 1) + (2^n - 1), with what the rounding of r lost.
+
+    Half of it is computed first, since 2^n alone may overflow where the result does not.
+    """
+    f = format_of(x)
+    high, low = table.LN2_F32 if f is F32 else table.LN2_F64
+    clamped = clamp(b, x, *_RANGES[f.bits].expm1)
+    magic = f.shifter + f.bias - 1
+    shifted = b.fma(clamped, const(x, table.LOG2E), const(x, -table.EXPM1_SHIFT)) + magic
+    n = shifted - magic
+    coarse = b.fma(n, const(x, -high), clamped)  # exact
+    r = b.fma(n, const(x, -low), coarse)
+    lost = b.fma(n, const(x, -low), coarse - r)
+    square = r * r
+    p = paired(b, r, table.EXPM1_F32 if f is F32 else table.EXPM1_F64, square)
+    q = r + b.fma(p, square, lost)
+    factor = power_of_two(shifted)  # 2^(n - 1)
+    y = b.fma(factor, q, factor - 0.5) * 2.0
+    return b.select(is_tiny(b, x, 2.0 ** -(f.mantissa + 2)), x, y)

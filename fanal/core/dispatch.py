@@ -1,0 +1,137 @@
+"""One door for every operation: `bind`, and the functions built on it.
+
+A public operation is an ordinary Python function over primitives, marked `@fused`. What a call
+does depends on who is listening:
+
+- while a graph is being built (tracing), the body runs and each primitive appends a node;
+- otherwise the *eager* interpreter, registered by the tensor layer, is handed the whole function:
+  it traces the body once for these layouts, compiles it into one native program (and its gradient
+  into another), and replays that from then on.
+
+This module sits low because derivative rules call operations; it knows no graph and no tensor.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Tracer(Protocol):
+    """Whoever records primitives while a function is traced (the graph builder)."""
+
+    def append(self, primitive: Any, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+        """Record one primitive; returns its output value, or a tuple of them."""
+
+
+class _State(threading.local):
+    tracer: Tracer | None = None
+
+
+state = _State()
+_eager: Callable[[Fused, tuple[Any, ...], dict[str, Any]], Any] | None = None
+
+
+def register_eager(call: Callable[[Fused, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+    """Install the interpreter for calls on tensors; done once, by the tensor layer."""
+    global _eager
+    _eager = call
+
+
+class tracing:  # noqa: N801 - used as a context manager
+    """`with tracing(builder):` sends every primitive of this thread to `builder`."""
+
+    __slots__ = ("previous", "tracer")
+
+    def __init__(self, tracer: Tracer | None):
+        self.tracer = tracer
+
+    def __enter__(self) -> None:
+        self.previous = state.tracer
+        state.tracer = self.tracer
+
+    def __exit__(self, *exc: object) -> None:
+        state.tracer = self.previous
+
+
+def is_tracing() -> bool:
+    """Whether this thread is recording a graph."""
+    return state.tracer is not None
+
+
+def bind(primitive: Any, *inputs: Any, **attributes: Any) -> Any:
+    """Apply a primitive: append a node when tracing, else run it as a function of its own."""
+    tracer = state.tracer
+    if tracer is not None:
+        return tracer.append(primitive, inputs, attributes)
+    return call_eager(_as_function(primitive), inputs, attributes)
+
+
+def call_eager(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Hand a call to the eager interpreter."""
+    if _eager is None:
+        raise RuntimeError("no eager interpreter is registered: import fanal, not its parts")
+    return _eager(function, args, kwargs)
+
+
+class Fused:
+    """A function over primitives, with the eager interpreter's cache of its compiled forms.
+
+    `scalars` names parameters whose Python numbers are run-time inputs of the compiled program
+    (a learning rate), so that a new value makes no new program; all others are part of the key.
+    """
+
+    __slots__ = ("body", "cache", "name", "scalars", "signature")
+
+    def __init__(self, body: Callable[..., Any], name: str, scalars: tuple[str, ...] = ()):
+        self.body = body
+        self.name = name
+        self.scalars = frozenset(scalars)
+        self.cache: dict[Any, Any] = {}
+        self.signature: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if state.tracer is not None:
+            return self.body(*args, **kwargs)
+        return call_eager(self, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<fused {self.name}>"
+
+
+def fused(function: F | None = None, *, scalars: tuple[str, ...] = ()) -> Any:
+    """Mark a composite function: in eager mode it runs as one native program each way.
+
+    The body may use Python freely on its static arguments and on shapes and dtypes, never on
+    tensor values. The wrapped function keeps name, signature and docstring.
+    """
+    if function is None:
+        return lambda f: fused(f, scalars=scalars)
+    record = Fused(function, function.__name__, scalars)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if state.tracer is not None:
+            return function(*args, **kwargs)
+        return call_eager(record, args, kwargs)
+
+    wrapper.fused = record  # type: ignore[attr-defined]
+    return wrapper
+
+
+_functions: dict[Any, Fused] = {}
+
+
+def _as_function(primitive: Any) -> Fused:
+    found = _functions.get(primitive)
+    if found is None:
+
+        def body(*inputs: Any, **attributes: Any) -> Any:
+            return bind(primitive, *inputs, **attributes)
+
+        found = _functions[primitive] = Fused(body, primitive.name)
+    return found

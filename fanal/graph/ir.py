@@ -1,0 +1,154 @@
+"""Values and nodes in static single assignment, and the builder that traces functions into them.
+
+A graph is a list of nodes in execution order. A value has a type (dtype and logical shape) and
+nothing about memory: strides, buffers and devices belong to backends. `Value` gets Python's
+operators from the ops layer, so functions over primitives read as mathematics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from fanal.core.dispatch import tracing
+from fanal.core.dtypes import DType
+
+
+class Type(NamedTuple):
+    """A value's dtype and logical shape."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+
+class Value:
+    """One result in a graph: an input (`node` is None) or output `index` of a node."""
+
+    __slots__ = ("dtype", "index", "node", "shape")
+
+    def __init__(self, dtype: DType, shape: tuple[int, ...], node: Node | None, index: int = 0):
+        self.dtype = dtype
+        self.shape = shape
+        self.node = node
+        self.index = index
+
+    @property
+    def type(self) -> Type:
+        return Type(self.dtype, self.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"Value({self.type!r})"
+
+
+class Node:
+    """One application of a primitive. `attributes` are hashable Python data."""
+
+    __slots__ = ("attributes", "inputs", "outputs", "primitive")
+
+    def __init__(self, primitive: Any, inputs: tuple[Value, ...], attributes: dict[str, Any]):
+        self.primitive = primitive
+        self.inputs = inputs
+        self.attributes = attributes
+        self.outputs: tuple[Value, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Node({self.primitive.name})"
+
+
+class Graph:
+    """Inputs, nodes in order, outputs."""
+
+    __slots__ = ("inputs", "nodes", "outputs")
+
+    def __init__(self, inputs: list[Value], nodes: list[Node], outputs: list[Value]):
+        self.inputs = inputs
+        self.nodes = nodes
+        self.outputs = outputs
+
+    def __str__(self) -> str:
+        from fanal.graph.text import graph_text
+
+        return graph_text(self)
+
+    def apply(self, inputs: Sequence[Any], bind: Callable[..., Any]) -> list[Any]:
+        """Run the graph on other values: `bind(primitive, *inputs, **attributes)` for each node."""
+        env: dict[Value, Any] = dict(zip(self.inputs, inputs, strict=True))
+        for node in self.nodes:
+            result = bind(node.primitive, *(env[v] for v in node.inputs), **node.attributes)
+            if len(node.outputs) == 1 and not isinstance(result, tuple):
+                env[node.outputs[0]] = result
+            else:
+                env.update(zip(node.outputs, result, strict=True))
+        return [env[v] for v in self.outputs]
+
+    def live_nodes(self) -> list[Node]:
+        """The nodes that outputs depend on, in order."""
+        needed = set(self.outputs)
+        kept = []
+        for node in reversed(self.nodes):
+            if any(v in needed for v in node.outputs):
+                kept.append(node)
+                needed.update(node.inputs)
+        return kept[::-1]
+
+    def pruned(self) -> Graph:
+        """The same graph without dead nodes."""
+        return Graph(self.inputs, self.live_nodes(), self.outputs)
+
+
+class Builder:
+    """Records primitives as nodes; equal pure nodes are recorded once."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Value] = []
+        self.nodes: list[Node] = []
+        self._seen: dict[Any, tuple[Value, ...]] = {}
+
+    def input(self, dtype: DType, shape: tuple[int, ...]) -> Value:
+        value = Value(dtype, tuple(shape), None)
+        self.inputs.append(value)
+        return value
+
+    def append(self, primitive: Any, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+        """Infer the output types and add a node (or find its equal); returns its value or values."""
+        for v in inputs:
+            if not isinstance(v, Value):
+                raise TypeError(
+                    f"[{primitive.name}] not a value of this graph: got {type(v).__name__}. "
+                    "Try: passing it as an argument of the traced function."
+                )
+        key = (primitive, inputs, tuple(sorted(_keyed(attributes).items())))
+        outputs = self._seen.get(key)
+        if outputs is None:
+            types = primitive.infer(*inputs, **attributes)
+            node = Node(primitive, inputs, attributes)
+            node.outputs = tuple(Value(t.dtype, t.shape, node, i) for i, t in enumerate(types))
+            outputs = node.outputs
+            self.nodes.append(node)
+            self._seen[key] = outputs
+        return outputs[0] if len(outputs) == 1 and not primitive.multiple else outputs
+
+    def graph(self, outputs: Iterable[Value]) -> Graph:
+        return Graph(list(self.inputs), self.nodes, list(outputs)).pruned()
+
+    def trace(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `function` with its primitives recorded here."""
+        with tracing(self):
+            return function(*args, **kwargs)
+
+
+def _keyed(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes that compare by type as well (1, 1.0 and True are different constants)."""
+    return {
+        k: (type(v).__name__, v.hex() if isinstance(v, float) else str(v))
+        if isinstance(v, bool | int | float | DType)
+        else ("", str(v))
+        for k, v in attributes.items()
+    }

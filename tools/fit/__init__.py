@@ -1,0 +1,1 @@
+"""Derives every coefficient of the vector maths (developer's tool; needs mpmath)."""
