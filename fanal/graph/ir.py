@@ -25,15 +25,19 @@ class Type(NamedTuple):
 
 
 class Value:
-    """One result in a graph: an input (`node` is None) or output `index` of a node."""
+    """One result in a graph: an input (`node` is None) or output `index` of a node.
 
-    __slots__ = ("dtype", "index", "node", "shape")
+    `weak` marks a run-time Python number: a 0-d input that promotes as a number does.
+    """
+
+    __slots__ = ("dtype", "index", "node", "shape", "weak")
 
     def __init__(self, dtype: DType, shape: tuple[int, ...], node: Node | None, index: int = 0):
         self.dtype = dtype
         self.shape = shape
         self.node = node
         self.index = index
+        self.weak = False
 
     @property
     def type(self) -> Type:

@@ -87,6 +87,16 @@ def _alternating(errors: list[mpf], count: int) -> list[int]:
     return runs
 
 
+def _exchange_one(nodes: list[int], errors: list[mpf]) -> list[int]:
+    """The nodes with the worst point in place of a neighbour, keeping the signs alternating."""
+    worst = max(range(len(errors)), key=lambda i: abs(errors[i]))
+    if worst in nodes:
+        return nodes
+    same = [i for i in nodes if (errors[i] >= 0) == (errors[worst] >= 0)]
+    replaced = min(same or nodes, key=lambda i: abs(i - worst))
+    return sorted([*(i for i in nodes if i != replaced), worst])
+
+
 def _minimax(
     basis: list[list[mpf]], target: list[mpf], weight: list[mpf]
 ) -> tuple[list[mpf], mpf]:
@@ -94,7 +104,10 @@ def _minimax(
     terms, points = len(basis[0]), len(target)
     if terms == 0:
         return [], max(abs(w * t) for w, t in zip(weight, target, strict=True))
-    nodes = [round((points - 1) * i / terms) for i in range(terms + 1)]
+    # Begin where the weight counts: a node of weight zero would force a level of zero.
+    heavy = max(weight)
+    usable = [i for i in range(points) if weight[i] > heavy * mpf(10) ** -4]
+    nodes = [usable[round((len(usable) - 1) * i / terms)] for i in range(terms + 1)]
     best: tuple[list[mpf], mpf] | None = None
     for _ in range(40):
         rows = [
@@ -110,9 +123,9 @@ def _minimax(
         if best is None or worst < best[1]:
             best = (c, worst)
         extrema = _alternating(errors, terms + 1)
-        if len(extrema) < terms + 1 or worst <= level * (1 + mpf(10) ** -4) or extrema == nodes:
+        if worst <= level * (1 + mpf(10) ** -4) or extrema == nodes:
             break
-        nodes = extrema
+        nodes = extrema if len(extrema) == terms + 1 else _exchange_one(nodes, errors)
     assert best is not None
     return best
 

@@ -126,11 +126,11 @@ class Descriptor:
         base = b.load("ptr", b.at(bufs, number, "i64"))
         return b.at(base, offset)
 
-    def scalar_bits(self, operand: int) -> V:
-        """The 64 bits of an operand passed by value."""
+    def slot(self, operand: int) -> V:
+        """The address of an operand's slot in the buffer table (for numbers passed by value)."""
         b = self.b
         number = b.load("i64", b.at(b.arg("desc"), 2 * operand, "i64"))
-        return b.load("i64", b.at(b.arg("bufs"), number, "i64"))
+        return b.at(b.arg("bufs"), number, "i64")
 
     def word(self) -> V:
         """The next number of the descriptor."""

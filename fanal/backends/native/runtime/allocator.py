@@ -1,23 +1,18 @@
-"""The caching allocator: 64-byte aligned blocks in size classes, given back in O(1).
+"""The caching allocator: 64-byte aligned blocks without a trip to the system.
 
 A large result that is freed and made again on every call would otherwise fault in its pages each
-time. Blocks carry no header (the owner remembers the capacity); free ones hold the list pointers.
-Up to 4 KiB they are carved from slabs; up to 1 MiB they come from the C library, above from `mmap`.
-Peak memory must not grow for it: before the system is asked for more, the blocks that have been
-free the longest go back to it, until all that is held fits into the highest use so far plus a
-sixteenth plus 8 MiB. Every call is made with the GIL held, so there is no lock here.
+time. Up to 4 KiB, blocks come in size classes (64 bytes apart up to 1 KiB, then eight a doubling),
+carved from slabs, with a free list each: a few instructions to get or give one. Larger ones come
+from the heap (`heap.py`). Whoever holds a block remembers its capacity. Every call is made with the
+GIL held, so there is no lock here.
 """
 
 SOURCE = '''
-heap_lists = zeros(CLASSES * 8)     # the first free block of each class
-heap_oldest = zeros(8)              # free blocks above SMALL_MAX, oldest first ...
-heap_newest = zeros(8)              # ... to the newest
-heap_slab = zeros(16)               # where to carve next, and the end of that slab
-heap_stats = zeros(STAT_COUNT * 8)
-heap_high = zeros(16)               # bytes in use above SMALL_MAX: now, and at most so far
-
-# A free block above SMALL_MAX: next and previous of its class, newer and older of all, capacity.
-# Small free blocks have only the first of these words.
+small_lists = zeros(SMALL_CLASSES * 8)      # the newest free block of each class
+small_at = zeros(8)                         # where to carve next ...
+small_end = zeros(8)                        # ... and where the slab ends
+small_free = zeros(8)                       # bytes in the free lists
+stats = zeros(STAT_COUNT * 8)
 
 @inline
 def size_class(nbytes: i64) -> i64:
@@ -29,7 +24,7 @@ def size_class(nbytes: i64) -> i64:
 
 @inline
 def class_capacity(nbytes: i64) -> i64:
-    """The bytes of the class of `nbytes`: at most an eighth more than asked, above 1024."""
+    """The bytes of the class of `nbytes`: at most an eighth more than asked, above 1 KiB."""
     last = nbytes - 1
     if last < 1024:
         return (last | 63) + 1
@@ -38,70 +33,74 @@ def class_capacity(nbytes: i64) -> i64:
 
 @inline
 def stat_add(stat: i64, amount: i64):
-    i64[heap_stats + stat] += amount
-
-@inline
-def note_alloc(capacity: i64):
-    used = i64[heap_stats + STAT_ALLOCATED_BYTES] + capacity
-    i64[heap_stats + STAT_ALLOCATED_BYTES] = used
-    stat_add(STAT_ALLOC_COUNT, 1)
-    if used > i64[heap_stats + STAT_PEAK_BYTES]:
-        i64[heap_stats + STAT_PEAK_BYTES] = used
+    i64[stats + stat] += amount
 
 @export
 def fanal_alloc(nbytes: i64, capacity_out: ptr) -> ptr:
     """A block of at least `nbytes` (0 or more), or null; its capacity goes to `capacity_out`."""
-    wanted = 1 if nbytes == 0 else nbytes
-    if u_greater(wanted, SMALL_MAX):
-        return alloc_big(wanted, capacity_out)
-    capacity = class_capacity(wanted)
-    i64[capacity_out] = capacity
-    head = heap_lists + (size_class(wanted) << 3)
-    block = ptr[head]
-    if block:
-        ptr[head] = ptr[block]
-        stat_add(STAT_CACHED_BYTES, -capacity)
+    wanted = nbytes + i64(nbytes == 0)
+    capacity = 0
+    if wanted > 0 and wanted <= SMALL_MAX:
+        capacity = class_capacity(wanted)
+        head = small_lists + (size_class(wanted) << 3)
+        block = ptr[head]
+        if block:
+            ptr[head] = ptr[block]
+            i64[small_free] -= capacity
+        else:
+            block = carve(capacity)
+            if not block:
+                return None
     else:
-        block = carve(capacity)
-        if not block:
+        if wanted < 0 or wanted > REQUEST_MAX:
             return None
-    note_alloc(capacity)
+        e = heap_alloc(wanted)
+        if not e:
+            return None
+        capacity = i64[e + EXTENT_SIZE] - EXTENT_HEADER
+        block = e + EXTENT_HEADER
+    i64[capacity_out] = capacity
+    used = i64[stats + STAT_ALLOCATED_BYTES] + capacity
+    i64[stats + STAT_ALLOCATED_BYTES] = used
+    stat_add(STAT_ALLOC_COUNT, 1)
+    if used > i64[stats + STAT_PEAK_BYTES]:
+        i64[stats + STAT_PEAK_BYTES] = used
     return block
-
-@inline
-def u_greater(x: i64, limit: i64) -> i1:
-    return x < 0 or x > limit
 
 @export
 def fanal_free(block: ptr, capacity: i64):
+    """Give a block back, with the capacity that came with it."""
     stat_add(STAT_ALLOCATED_BYTES, -capacity)
-    stat_add(STAT_CACHED_BYTES, capacity)
     stat_add(STAT_FREE_COUNT, 1)
-    head = heap_lists + (size_class(capacity) << 3)
+    if capacity > SMALL_MAX:
+        heap_free(block - EXTENT_HEADER)
+    else:
+        small_give(block, capacity)
+
+@inline
+def small_give(block: ptr, capacity: i64):
+    head = small_lists + (size_class(capacity) << 3)
     ptr[block] = ptr[head]
     ptr[head] = block
-    if capacity > SMALL_MAX:
-        free_big(block, capacity)
+    i64[small_free] += capacity
 
 @cold
 def carve(capacity: i64) -> ptr:
-    at = ptr[heap_slab]
-    if i64(ptr[heap_slab + 8]) - i64(at) < capacity:
-        # What is left of the old slab (less than 4 KiB) becomes one free block of its own size.
-        left = i64(ptr[heap_slab + 8]) - i64(at)
+    """A small block that was never used, from the current slab or a new one."""
+    at = ptr[small_at]
+    left = i64(ptr[small_end]) - i64(at)
+    if left < capacity:
         if left > 0:
-            whole = class_floor(left)
-            old = heap_lists + (size_class(whole) << 3)
-            ptr[at] = ptr[old]
-            ptr[old] = at
-            stat_add(STAT_CACHED_BYTES, whole)
-        at = system_alloc(SLAB_SIZE, SLAB_SIZE)
-        if not at:
+            small_give(at, class_floor(left))   # the end of the old slab is a block too
+        e = heap_alloc(SLAB_SIZE)
+        if not e:
+            ptr[small_at] = None
+            ptr[small_end] = None
             return None
-        stat_add(STAT_SYSTEM_ALLOC_COUNT, 1)
+        at = e + EXTENT_HEADER
+        ptr[small_end] = at + SLAB_SIZE
         stat_add(STAT_SLAB_BYTES, SLAB_SIZE)
-        ptr[heap_slab + 8] = at + SLAB_SIZE
-    ptr[heap_slab] = at + capacity
+    ptr[small_at] = at + capacity
     return at
 
 def class_floor(nbytes: i64) -> i64:
@@ -109,104 +108,11 @@ def class_floor(nbytes: i64) -> i64:
     if nbytes <= 1024:
         return nbytes
     shift = 60 - leading_zeros(nbytes)
-    return (nbytes >> shift) << shift
+    return nbytes >> shift << shift
 
-@cold
-def alloc_big(nbytes: i64, capacity_out: ptr) -> ptr:
-    if u_greater(nbytes, REQUEST_MAX):
-        return None
-    kind = size_class(nbytes)
-    block = ptr[heap_lists + (kind << 3)]
-    if not block:
-        block = ptr[heap_lists + ((kind + 1) << 3)]
-    if block:
-        capacity = i64[block + 32]
-        unlink(block, capacity)
-    else:
-        capacity = class_capacity(nbytes)
-        block = grow(capacity, nbytes)
-        if not block:
-            return None
-    i64[heap_high] += capacity
-    if i64[heap_high] > i64[heap_high + 8]:
-        i64[heap_high + 8] = i64[heap_high]
-    i64[capacity_out] = capacity
-    note_alloc(capacity)
-    return block
-
-def grow(capacity: i64, nbytes: i64) -> ptr:
-    """Fresh memory from the system, after giving back what would make the peak grow."""
-    used = i64[heap_high] + capacity
-    high = i64[heap_high + 8]
-    high = used if used > high else high
-    trim(high + (high >> 4) + SLACK - used)
-    block = system_alloc(capacity, nbytes)
-    if not block:
-        trim(0)
-        block = system_alloc(capacity, nbytes)
-        if not block:
-            return None
-    stat_add(STAT_SYSTEM_ALLOC_COUNT, 1)
-    return block
-
-def big_cached() -> i64:
-    return i64[heap_high_cached]
-
-heap_high_cached = zeros(8)         # bytes in free blocks above SMALL_MAX
-
-def trim(limit: i64):
-    """Give the blocks that have been free the longest back, until at most `limit` bytes are."""
-    while i64[heap_high_cached] > limit and ptr[heap_oldest] != None:
-        block = ptr[heap_oldest]
-        capacity = i64[block + 32]
-        unlink(block, capacity)
-        system_free(block, capacity)
-        stat_add(STAT_SYSTEM_FREE_COUNT, 1)
-
-@cold
-def free_big(block: ptr, capacity: i64):
-    """The rest of freeing a block that can go back to the system: `ptr[block]` is already set."""
-    follower = ptr[block]
-    if follower:
-        ptr[follower + 8] = block
-    ptr[block + 8] = None
-    newest = ptr[heap_newest]
-    ptr[block + 16] = None
-    ptr[block + 24] = newest
-    i64[block + 32] = capacity
-    if newest:
-        ptr[newest + 16] = block
-    else:
-        ptr[heap_oldest] = block
-    ptr[heap_newest] = block
-    i64[heap_high_cached] += capacity
-    i64[heap_high] -= capacity
-
-def unlink(block: ptr, capacity: i64):
-    """Take a free block above SMALL_MAX out of both of its lists."""
-    follower = ptr[block]
-    previous = ptr[block + 8]
-    newer = ptr[block + 16]
-    older = ptr[block + 24]
-    if follower:
-        ptr[follower + 8] = previous
-    if previous:
-        ptr[previous] = follower
-    else:
-        ptr[heap_lists + (size_class(capacity) << 3)] = follower
-    if newer:
-        ptr[newer + 24] = older
-    else:
-        ptr[heap_newest] = older
-    if older:
-        ptr[older + 16] = newer
-    else:
-        ptr[heap_oldest] = newer
-    i64[heap_high_cached] -= capacity
-    stat_add(STAT_CACHED_BYTES, -capacity)
-
-def heap_empty():
-    """Forget the highest use so far, and give every free block above SMALL_MAX back."""
-    trim(0)
-    i64[heap_high + 8] = i64[heap_high]
+def update_stats():
+    """The statistics that follow from the heap's own counters."""
+    i64[stats + STAT_CACHED_BYTES] = i64[small_free] + held_free()
+    i64[stats + STAT_HELD_BYTES] = i64[heap_spread] - i64[heap_clean]
+    i64[stats + STAT_RESERVED_BYTES] = i64[heap_reserved]
 '''

@@ -6,7 +6,16 @@ a key for the object file made of it. Nothing here runs LLVM.
 
 from __future__ import annotations
 
-from fanal.backends.native.runtime import allocator, launch, module, pool, python_api, storage, system
+from fanal.backends.native.runtime import (
+    allocator,
+    heap,
+    launch,
+    module,
+    pool,
+    python_api,
+    storage,
+    system,
+)
 from fanal.backends.native.runtime.dialect import translate
 from fanal.backends.native.runtime.layout import CONSTANTS
 
@@ -23,6 +32,7 @@ RUNTIME_SYMBOLS = (
 
 _PARTS = {
     "python_api": python_api.SOURCE,
+    "heap": heap.SOURCE,
     "allocator": allocator.SOURCE,
     "storage": storage.SOURCE,
     "pool": pool.SOURCE,

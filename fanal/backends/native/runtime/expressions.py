@@ -185,6 +185,8 @@ class Expressions:
                 return self.make(value.kind, f"sub {value.kind} 0, {value.text}")
             case ast.Invert() if value.kind == "int":
                 return Value("int", str(~int(value.text)))
+            case ast.Invert():
+                return self.make(value.kind, f"xor {value}, -1")
         raise DialectError(self.where, node, "unknown operator")
 
     def of_BinOp(self, node: ast.BinOp) -> Value:

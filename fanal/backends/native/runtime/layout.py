@@ -40,15 +40,14 @@ STATS = (
     "allocated_bytes",
     "peak_bytes",
     "cached_bytes",
+    "held_bytes",
     "slab_bytes",
+    "reserved_bytes",
     "alloc_count",
     "free_count",
-    "system_alloc_count",
-    "system_free_count",
+    "spread_count",
+    "release_count",
 )
-
-_SMALL_MAX = 4096
-_LARGE_MIN = 1 << 20
 
 CONSTANTS: dict[str, int] = {
     **{f"STORAGE_{name.upper()}": offset for name, offset in STORAGE_OFFSETS.items()},
@@ -62,14 +61,23 @@ CONSTANTS: dict[str, int] = {
     # CPython.
     "OBJECT_TYPE": 8,
     "TYPE_NAME": 24,
-    # Allocator: size classes are 64 bytes wide up to 1024, then eight a doubling.
-    "SMALL_MAX": _SMALL_MAX,
-    "LARGE_MIN": _LARGE_MIN,
-    "SLAB_SIZE": 1 << 20,
-    "CLASSES": 16 + (47 - 10) * 8,
-    "REQUEST_MAX": (1 << 47) - 1,
+    # Allocator: classes are 64 bytes wide up to 1024, then eight a doubling.
+    "SMALL_MAX": 4096,
+    "SMALL_CLASSES": 16 + 2 * 8,
+    "SLAB_SIZE": 64 << 10,
+    "REQUEST_MAX": 1 << 46,
+    # Heap.
+    **{
+        f"EXTENT_{name}": 8 * word
+        for word, name in enumerate(("SIZE", "BEFORE", "NEXT", "PREVIOUS", "CLEAN", "FREE"))
+    },
+    "EXTENT_HEADER": 64,
+    "EXTENT_MIN": 4096 + 64,
+    "HEAP_LOG_MIN": 12,
+    "HEAP_LEVELS": 48 - 12,
+    "HEAP_SLACK": 4 << 20,
+    "REGION_MIN": 1 << 30,
     "HUGE_PAGE": 2 << 20,
-    "SLACK": 8 << 20,
     **{f"STAT_{name.upper()}": 8 * index for index, name in enumerate(STATS)},
     "STAT_COUNT": len(STATS),
     # Pool.

@@ -47,15 +47,16 @@ def py_get_num_threads(module: ptr, unused: ptr) -> ptr:
     return PyLong_FromLongLong(i64[pool_threads])
 
 def py_empty_cache(module: ptr, unused: ptr) -> ptr:
-    heap_empty()
+    heap_shrink()
     return none()
 
 def py_memory_stats(module: ptr, unused: ptr) -> ptr:
+    update_stats()
     d = PyDict_New()
     index = 0
     while d != None and index < STAT_COUNT:
         if not set_item(d, ptr[stat_names + (index << 3)],
-                        PyLong_FromLongLong(i64[heap_stats + (index << 3)])):
+                        PyLong_FromLongLong(i64[stats + (index << 3)])):
             return None
         index += 1
     return d
@@ -71,7 +72,7 @@ def set_item(d: ptr, name: ptr, o: ptr) -> i1:
     return False
 
 def py_reset_peak_memory_stats(module: ptr, unused: ptr) -> ptr:
-    i64[heap_stats + STAT_PEAK_BYTES] = i64[heap_stats + STAT_ALLOCATED_BYTES]
+    i64[stats + STAT_PEAK_BYTES] = i64[stats + STAT_ALLOCATED_BYTES]
     return none()
 
 def py_after_fork(module: ptr, unused: ptr) -> ptr:

@@ -55,6 +55,11 @@ define internal i64 @leading_zeros(i64 %x) #0 alwaysinline {
   %n = call i64 @llvm.ctlz.i64(i64 %x, i1 true)
   ret i64 %n
 }
+declare i64 @llvm.cttz.i64(i64, i1)
+define internal i64 @trailing_zeros(i64 %x) #0 alwaysinline {
+  %n = call i64 @llvm.cttz.i64(i64 %x, i1 true)
+  ret i64 %n
+}
 """
 # Signatures of the above, for the dialect.
 RAW = {
@@ -62,6 +67,7 @@ RAW = {
     "fp_control": "def fp_control() -> i64: ...",
     "fp_set_control": "def fp_set_control(control: i64): ...",
     "leading_zeros": "def leading_zeros(x: i64) -> i64: ...",
+    "trailing_zeros": "def trailing_zeros(x: i64) -> i64: ...",
 }
 
 # park_wait returns once the word differs from `expected` (or for no reason: callers look again).
@@ -109,68 +115,32 @@ def park_reset():
 """.replace("null()", "None")
 
 _LIBC = """
-def posix_memalign(result: ptr, alignment: i64, size: i64) -> i32: ...
-def free(block: ptr): ...
 def clock_gettime(clock: i32, result: ptr) -> i32: ...
+def mmap(at: ptr, size: i64, protection: i32, flags: i32, file: i32, offset: i64) -> ptr: ...
+def madvise(at: ptr, size: i64, advice: i32) -> i32: ...
 
 def clock_ns() -> i64:
     at = buffer(16)
     clock_gettime(CLOCK_MONOTONIC, at)
     return i64[at] * 1000000000 + i64[at + 8]
-"""
 
-# Blocks of 2 MiB and more start on a huge page, and the whole huge pages that were asked for are
-# marked: a matrix multiplication then misses the TLB 512 times less. The tail is left to small
-# pages, or a block a little above 2 MiB would occupy four.
-_MMAP = """
-def mmap(at: ptr, size: i64, protection: i32, flags: i32, file: i32, offset: i64) -> ptr: ...
-def munmap(at: ptr, size: i64) -> i32: ...
-def madvise(at: ptr, size: i64, advice: i32) -> i32: ...
-
-def map_pages(size: i64) -> ptr:
+def system_reserve(size: i64) -> ptr:
     p = mmap(None, size, 3, MAP_FLAGS, -1, 0)
     if i64(p) == -1:
         return None
     return p
 
-@cold
-def system_alloc(capacity: i64, nbytes: i64) -> ptr:
-    if capacity < LARGE_MIN:
-        at = buffer(8)
-        if posix_memalign(at, 64, capacity) != 0:
-            return None
-        return ptr[at]
-    if nbytes < HUGE_PAGE:
-        return map_pages(capacity)
-    p = map_pages(capacity + HUGE_PAGE)
-    if not p:
-        return None
-    head = -i64(p) & (HUGE_PAGE - 1)
-    if head:
-        munmap(p, head)
-    p = p + head
-    munmap(p + capacity, HUGE_PAGE - head)
-    madvise(p, nbytes & ~(HUGE_PAGE - 1), MADV_HUGEPAGE)
-    return p
-
-@cold
-def system_free(block: ptr, capacity: i64):
-    if capacity < LARGE_MIN:
-        free(block)
-    else:
-        munmap(block, capacity)
+def system_release(at: ptr, size: i64):
+    madvise(at, size, MADV_RELEASE)
 """
-_MEMALIGN = """
-@cold
-def system_alloc(capacity: i64, nbytes: i64) -> ptr:
-    at = buffer(8)
-    if posix_memalign(at, 64, capacity) != 0:
-        return None
-    return ptr[at]
-
-@cold
-def system_free(block: ptr, capacity: i64):
-    free(block)
+# A matrix multiplication misses the TLB 512 times less on huge pages, and they fault in faster.
+_HUGE_PAGES = """
+def system_use_huge_pages(at: ptr, size: i64):
+    madvise(at, size, MADV_HUGEPAGE)
+"""
+_NO_HUGE_PAGES = """
+def system_use_huge_pages(at: ptr, size: i64):
+    pass
 """
 
 
@@ -186,18 +156,26 @@ def describe(triple: str) -> tuple[str, str, dict[str, int]]:
             "expected x86_64 or aarch64."
         )
     if "linux" in triple:
-        source = _LIBC + _MMAP + _FUTEX
+        source = _LIBC + _HUGE_PAGES + _FUTEX
         constants |= {
             "FUTEX_WAIT_PRIVATE": 128,
             "FUTEX_WAKE_PRIVATE": 129,
             "MAP_FLAGS": 0x22,  # MAP_PRIVATE | MAP_ANONYMOUS
             "MADV_HUGEPAGE": 14,
+            "MADV_RELEASE": 4,  # MADV_DONTNEED
             "CLOCK_MONOTONIC": 1,
             "SIGNAL_BUS": 7,
             "SIGNAL_SET_MASK": 2,
             "DETACHED": 1,
         }
     else:
-        source = _LIBC + _MEMALIGN + _CONDITION
-        constants |= {"CLOCK_MONOTONIC": 6, "SIGNAL_BUS": 10, "SIGNAL_SET_MASK": 3, "DETACHED": 2}
+        source = _LIBC + _NO_HUGE_PAGES + _CONDITION
+        constants |= {
+            "MAP_FLAGS": 0x1002,  # MAP_PRIVATE | MAP_ANON
+            "MADV_RELEASE": 5,  # MADV_FREE
+            "CLOCK_MONOTONIC": 6,
+            "SIGNAL_BUS": 10,
+            "SIGNAL_SET_MASK": 3,
+            "DETACHED": 2,
+        }
     return raw + _COMMON_IR, source, constants

@@ -91,9 +91,10 @@ def exp2(b: Builder, x: V) -> V:
 
 
 def expm1(b: Builder, x: V) -> V:
-    """e^x - 1 = 2^n·(e^r - 1) + (2^n - 1), with what the rounding of r lost.
+    """e^x - 1 = 2^n·(e^r - 1) + (2^n - 1).
 
-    Half of it is computed first, since 2^n alone may overflow where the result does not.
+    Half of it is computed first, since 2^n alone may overflow where the result does not. Here r
+    ends at ln 1.5: on neither side of that cut does a rounding of q weigh more than one of y.
     """
     f = format_of(x)
     high, low = table.LN2_F32 if f is F32 else table.LN2_F64
@@ -101,12 +102,10 @@ def expm1(b: Builder, x: V) -> V:
     magic = f.shifter + f.bias - 1
     shifted = b.fma(clamped, const(x, table.LOG2E), const(x, -table.EXPM1_SHIFT)) + magic
     n = shifted - magic
-    coarse = b.fma(n, const(x, -high), clamped)  # exact
-    r = b.fma(n, const(x, -low), coarse)
-    lost = b.fma(n, const(x, -low), coarse - r)
+    r = b.fma(n, const(x, -low), b.fma(n, const(x, -high), clamped))
     square = r * r
     p = paired(b, r, table.EXPM1_F32 if f is F32 else table.EXPM1_F64, square)
-    q = r + b.fma(p, square, lost)
+    q = b.fma(p, square, r)
     factor = power_of_two(shifted)  # 2^(n - 1)
     y = b.fma(factor, q, factor - 0.5) * 2.0
     return b.select(is_tiny(b, x, 2.0 ** -(f.mantissa + 2)), x, y)

@@ -1,0 +1,140 @@
+"""From finished sums to `out`: epilogue, one rounding, and a store along the lanes.
+
+The sums of some rows by one panel lie in a small buffer in the first cache. Where a vector's columns
+are neighbours in `out` (and in every extra operand that moves) whole vectors are stored; else the
+vector goes through memory element by element. The epilogue is written at most twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fanal.backends.native.contract.element import load, narrow, stored_type, widen
+from fanal.backends.native.contract.lanes import LaneRun
+from fanal.backends.native.contract.shape import Shape
+from fanal.backends.native.contract.steps import Walk
+from fanal.backends.native.emit import Builder, V, vector
+from fanal.backends.native.program import Access
+from fanal.core.dtypes import DType
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """What happens to a finished sum before it is stored.
+
+    `extras` are further operands, broadcastable to `out` (a dim of 1 or a stride of 0 repeats).
+    `emit(b, acc, extras)` gets the sum and the extras as vectors of compute type and returns what
+    to store; equal `key`s must emit equal text.
+    """
+
+    key: str
+    extras: tuple[Access, ...] = ()
+    emit: Callable[[Builder, V, list[V]], V] = field(default=lambda b, acc, extras: acc)
+
+
+@dataclass(slots=True)
+class Place:
+    """`out` or an extra operand inside a kernel: address of the task's first element, and walks."""
+
+    dtype: DType
+    scalar: str
+    base: V
+    rows: Walk
+    cols: Walk
+
+
+class Finisher:
+    """Stores rows of sums into `out` inside a kernel."""
+
+    def __init__(
+        self, b: Builder, s: Shape, out: Place, extras: Sequence[Place], epilogue: Epilogue | None
+    ):
+        self.b, self.s, self.out, self.extras, self.epilogue = b, s, out, extras, epilogue
+        self.vector_bytes = s.lanes * s.itemsize
+        # Room for one vector of every operand, to be moved element by element.
+        self.room = [b.alloca("i64", s.lanes) for _ in range(1 + len(extras))]
+
+    def rows(self, sums: V, first_row: V, row_count: V, first_col: V, col_count: V) -> None:
+        """Finish rows `first_row..` of the panel at `first_col`; `sums` is [row][width]."""
+        b, s = self.b, self.s
+        with b.loop(0, s.vectors) as (v,):
+            col = first_col + v * s.lanes
+            with b.if_(col.lt(col_count)):
+                self._vector(b.at(sums, v * self.vector_bytes), first_row, row_count, col, col_count)
+
+    def _vector(self, sums: V, first_row: V, row_count: V, col: V, col_count: V) -> None:
+        b, s = self.b, self.s
+        runs = [
+            LaneRun(b, t.cols, col, col_count, s.lanes, t.dtype.itemsize)
+            for t in (self.out, *self.extras)
+        ]
+        dense = runs[0].dense
+        for run in runs[1:]:
+            if run.walk.mode != "0":
+                dense = dense & run.dense
+        possible = all(r.walk.mode in "1t" or (i and r.walk.mode == "0") for i, r in enumerate(runs))
+        if possible:
+            with b.if_(dense), b.loop(0, row_count) as (i,):
+                self._row(sums, i, first_row + i, runs, self._load_dense, self._store_dense)
+        count = runs[0].count
+        with b.if_(~dense), b.loop(0, row_count) as (i,):
+            self._row(
+                sums,
+                i,
+                first_row + i,
+                runs,
+                lambda n, t, run, row: self._gather(n, t, run, row, count),
+                lambda value, run, row: self._scatter(value, run, row, count),
+            )
+
+    def _row(
+        self,
+        sums: V,
+        i: V,
+        row: V,
+        runs: list[LaneRun],
+        load_extra: Callable[[int, Place, LaneRun, V], V],
+        store_out: Callable[[V, LaneRun, V], None],
+    ) -> None:
+        b, s = self.b, self.s
+        value = b.load(s.vector, b.at(sums, i * s.row_bytes))
+        if self.epilogue is not None:
+            loaded = [
+                load_extra(n, t, run, b.at(t.base, t.rows.at(row)))
+                for n, (t, run) in enumerate(zip(self.extras, runs[1:], strict=True))
+            ]
+            value = self.epilogue.emit(b, value, loaded)
+        store_out(value, runs[0], b.at(self.out.base, self.out.rows.at(row)))
+
+    # -- whole vectors ------------------------------------------------------------------------------
+
+    def _load_dense(self, n: int, t: Place, run: LaneRun, row: V) -> V:
+        b, s = self.b, self.s
+        if t.cols.mode == "0":
+            return b.splat(load(b, t.dtype, row, 1, t.scalar), s.lanes)
+        return load(b, t.dtype, b.at(row, run.start), s.lanes, t.scalar)
+
+    def _store_dense(self, value: V, run: LaneRun, row: V) -> None:
+        self.b.store(narrow(self.b, value, self.out.dtype), self.b.at(row, run.start))
+
+    # -- element by element ---------------------------------------------------------------------------
+
+    def _gather(self, n: int, t: Place, run: LaneRun, row: V, count: V) -> V:
+        b, s = self.b, self.s
+        if t.cols.mode == "0":
+            return self._load_dense(n, t, run, row)
+        room = self.room[1 + n]
+        scalar = stored_type(t.dtype)
+        with b.loop(0, count) as (j,):
+            element = b.load(scalar, b.at(row, t.cols.at(run.first + j)))
+            b.store(element, b.at(room, j * t.dtype.itemsize))
+        return widen(b, b.load(vector(scalar, s.lanes), room), t.dtype, t.scalar)
+
+    def _scatter(self, value: V, run: LaneRun, row: V, count: V) -> None:
+        b, dtype = self.b, self.out.dtype
+        room = self.room[0]
+        b.store(narrow(b, value, dtype), room)
+        with b.loop(0, count) as (j,):
+            element = b.load(stored_type(dtype), b.at(room, j * dtype.itemsize))
+            b.store(element, b.at(row, self.out.cols.at(run.first + j)))

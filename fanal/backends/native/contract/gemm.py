@@ -1,0 +1,246 @@
+"""The contraction kernel: panels of B in the first cache, tiles of rows over them.
+
+A task takes a few *units*; a unit is a block of rows by a few panels of columns of one batch. For
+every panel and every block of KC k's: the panel is packed (or was), all tiles of rows run over it,
+and their block sums are added to running totals in a buffer on the stack; after the last block the
+totals are finished (`finish.py`). All numbers are run-time words: the kernel depends on dtypes,
+step classes, the way of packing and the epilogue only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fanal.backends.native.contract.element import is_stored_as
+from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
+from fanal.backends.native.contract.pack import Packer
+from fanal.backends.native.contract.shape import KC, ROWS_MAX, Shape
+from fanal.backends.native.contract.steps import Step, Walk
+from fanal.backends.native.contract.tile import accumulate
+from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.core.dtypes import DType
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """An operand as the kernel meets it: its memory, its steps along two axes, and per batch loop.
+
+    The axes are (rows, inner) for A, (inner, cols) for B and (rows, cols) for `out` and the extras.
+    """
+
+    access: Access
+    first: Step
+    second: Step
+    batch: tuple[int, int] = (0, 0)
+
+    @property
+    def key(self) -> str:
+        return f"{self.access.dtype.name}:{self.first.mode}{self.second.mode}"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a launch tells the kernel: extents, and how the work is cut."""
+
+    batch_inner: int
+    units: int
+    units_per_task: int
+    rows: int
+    cols: int
+    inner: int
+    block_rows: int
+    block_panels: int
+
+    def words(self, s: Shape) -> list[int]:
+        row_blocks = max(1, -(-self.rows // self.block_rows))
+        col_blocks = max(1, -(-(-(-self.cols // s.width)) // self.block_panels))
+        return [
+            self.units, self.units_per_task, col_blocks, row_blocks, self.batch_inner,
+            self.rows, self.cols, self.inner, self.block_rows, self.block_panels,
+        ]  # fmt: skip
+
+    @property
+    def tasks(self) -> int:
+        return -(-self.units // self.units_per_task)
+
+
+def add_phase(
+    p: ProgramBuilder,
+    s: Shape,
+    how: str,
+    sides: Sequence[Side],
+    numbers: Numbers,
+    epilogue: Epilogue | None,
+) -> None:
+    """Append the phase of one contraction; `sides` are A, B, `out` and the epilogue's extras."""
+    operands = [side.access for side in sides]
+    words = numbers.words(s)
+    for side in sides:
+        words += side.batch
+        for step in (side.first, side.second):
+            words.append(step.bytes)
+            if step.table is not None:
+                operands.append(step.table)
+    keys = ",".join(side.key for side in sides)
+    name = f"contract.gemm|{s.scalar}|{how}|{keys}|{epilogue.key if epilogue else ''}"
+    dtypes = [side.access.dtype for side in sides]
+    modes = [(side.first.mode, side.second.mode) for side in sides]
+    scalars = [s.scalar, s.scalar, *_target_scalars(dtypes[2:])]
+
+    def emit(b: Builder) -> None:
+        _Gemm(b, s, how, dtypes, scalars, modes, epilogue).emit()
+
+    p.phase(Kernel(name, emit), operands, words, numbers.tasks)
+
+
+def _target_scalars(dtypes: Sequence[DType]) -> list[str]:
+    from fanal.backends.native.contract.element import compute_type
+
+    return [compute_type(d) for d in dtypes]
+
+
+class _Operand:
+    """A side inside the kernel."""
+
+    def __init__(self, base: V, batch: tuple[V, V], first: Walk, second: Walk):
+        self.base, self.batch, self.first, self.second = base, batch, first, second
+
+
+class _Gemm:
+    def __init__(
+        self,
+        b: Builder,
+        s: Shape,
+        how: str,
+        dtypes: Sequence[DType],
+        scalars: Sequence[str],
+        modes: Sequence[tuple[str, str]],
+        epilogue: Epilogue | None,
+    ):
+        assert is_stored_as(dtypes[0], s.scalar), "the row operand is read without conversion"
+        self.b, self.s, self.how, self.epilogue = b, s, how, epilogue
+        self.dtypes, self.scalars = dtypes, scalars
+        tables = sum(mode == "t" for pair in modes for mode in pair)
+        d = Descriptor(b, len(dtypes) + tables)
+        (
+            self.units, self.per_task, self.col_blocks, self.row_blocks, self.batch_inner,
+            self.rows, self.cols, self.inner, self.block_rows, self.block_panels,
+        ) = (d.word() for _ in range(10))  # fmt: skip
+        self.sides: list[_Operand] = []
+        table = len(dtypes)
+        for n, (dtype, pair) in enumerate(zip(dtypes, modes, strict=True)):
+            batch = d.word(), d.word()
+            walks = []
+            for mode in pair:
+                step = d.word()
+                pointer = d.pointer(table) if mode == "t" else None
+                table += mode == "t"
+                walks.append(Walk(b, mode, dtype.itemsize, step, pointer))
+            self.sides.append(_Operand(d.pointer(n), batch, walks[0], walks[1]))
+        self.panel = b.alloca("i8", KC * s.row_bytes) if how != "ready" else None
+        self.totals = b.alloca("i8", (ROWS_MAX + s.rows) * s.row_bytes)
+
+    def emit(self) -> None:
+        b = self.b
+        first = b.arg("task") * self.per_task
+        last = first + self.per_task
+        last = b.select(last.lt(self.units), last, self.units)
+        with b.loop(first, last) as (unit,):
+            self._unit(unit)
+        b.ret()
+
+    def _unit(self, unit: V) -> None:
+        """Decode a unit's place, then go through its panels."""
+        b = self.b
+        rest, col_block = unit.udiv(self.col_blocks), unit.urem(self.col_blocks)
+        batch, row_block = rest.udiv(self.row_blocks), rest.urem(self.row_blocks)
+        outer, inner = batch.udiv(self.batch_inner), batch.urem(self.batch_inner)
+        bases = [
+            b.at(x.base, outer * x.batch[0] + inner * x.batch[1]) for x in self.sides
+        ]
+        first_row = row_block * self.block_rows
+        left = self.rows - first_row
+        rows = b.select(left.lt(self.block_rows), left, self.block_rows)
+        low = col_block * self.block_panels
+        high = low + self.block_panels
+        panels = (self.cols + (self.s.width - 1)).udiv(b.i64(self.s.width))
+        high = b.select(high.lt(panels), high, panels)
+        places = [
+            Place(dtype, scalar, base, x.first, x.second)
+            for dtype, scalar, base, x in zip(
+                self.dtypes[2:], self.scalars[2:], bases[2:], self.sides[2:], strict=True
+            )
+        ]
+        finisher = Finisher(b, self.s, places[0], places[1:], self.epilogue)
+        with b.if_(self.inner.eq(0)), b.loop(0, rows * self.s.vectors) as (n,):
+            b.store(b.const(self.s.vector, 0), b.at(self.totals, n, self.s.vector))
+        with b.loop(low, high) as (panel,):
+            with b.loop(0, self.inner, KC) as (start,):
+                depth = self.inner - start
+                depth = b.select(depth.lt(KC), depth, KC)
+                self._block(bases, panel, start, depth, first_row, rows)
+            finisher.rows(self.totals, first_row, rows, panel * self.s.width, self.cols)
+
+    def _block(
+        self, bases: Sequence[V], panel: V, start: V, depth: V, first_row: V, rows: V
+    ) -> None:
+        """One block of k of one panel: pack it, then all tiles of rows."""
+        b, s = self.b, self.s
+        if self.panel is None:
+            place = b.at(bases[1], (panel * self.inner + start) * s.row_bytes)
+        else:
+            place = self.panel
+            right = self.sides[1]
+            packer = Packer(
+                b, s, self.how, self.dtypes[1], bases[1], right.second, right.first, self.cols
+            )
+            packer.panel(panel * s.width, start, depth, place)
+        many, few = tile_counts(b, s, rows)
+        with b.loop(0, many) as (t,):
+            self._tile(s.rows, bases[0], t * s.rows, first_row, rows, start, depth, place)
+        with b.loop(0, few) as (t,):
+            at = many * s.rows + t * s.few_rows
+            self._tile(s.few_rows, bases[0], at, first_row, rows, start, depth, place)
+
+    def _tile(
+        self, height: int, base: V, at: V, first_row: V, rows: V, start: V, depth: V, place: V
+    ) -> None:
+        """One register tile; rows beyond the last repeat it, their sums are never stored."""
+        b, s, left = self.b, self.s, self.sides[0]
+        pointers = []
+        for i in range(height):
+            row = at + i
+            row = b.select(row.lt(rows), row, rows - 1)
+            pointers.append(b.at(base, left.first.at(first_row + row)))
+        size = s.lanes * s.itemsize
+
+        def columns(place: V, k: V) -> list[V]:
+            return [b.load(s.vector, b.at(place, v * size), size) for v in range(s.vectors)]
+
+        sums = accumulate(b, s, pointers, left.second, start, depth, columns, place, s.row_bytes)
+        out = b.at(self.totals, at * s.row_bytes)
+        add_block(b, sums, [b.at(out, n * size) for n in range(len(sums))], start.eq(0), size)
+
+
+def add_block(b: Builder, sums: Sequence[V], places: Sequence[V], first: V, align: int) -> None:
+    """Totals after one more block: the first block's sum is the total, later ones are added."""
+    with b.if_(first):
+        for value, place in zip(sums, places, strict=True):
+            b.store(value, place, align)
+    with b.if_(~first):
+        for value, place in zip(sums, places, strict=True):
+            b.store(b.load(value.type, place, align) + value, place, align)
+
+
+def tile_counts(b: Builder, s: Shape, rows: V) -> tuple[V, V]:
+    """How many tiles of `s.rows` and of `s.few_rows` cover `rows` with the least waste."""
+    whole, rest = rows.udiv(b.i64(s.rows)), rows.urem(b.i64(s.rows))
+    # One row too many is better shared: 7 = 4 + 3 rather than 6 + 1.
+    shared = rest.gt(0) & rest.le(2 * s.few_rows - s.rows) & whole.gt(0)
+    single = rest.gt(0) & ~shared & rest.le(s.few_rows)
+    few = b.select(shared, b.const("i64", 2), b.select(single, b.const("i64", 1), 0))
+    full = ~shared & rest.gt(s.few_rows)
+    many = b.select(shared, whole - 1, b.select(full, whole + 1, whole))
+    return many, few

@@ -1,0 +1,322 @@
+"""From a contraction to phases: which operand takes the rows, what is packed, how work is cut.
+
+Nothing decided here can change a bit of the result: the order of additions is fixed by `KC` and the
+order of the inner loops. So the planner is free to look at every extent and stride.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fanal.backends.native.contract import gemm
+from fanal.backends.native.contract.dims import Dim, extent_of, innermost_unit, merged, walk_of
+from fanal.backends.native.contract.element import compute_type, is_stored_as
+from fanal.backends.native.contract.finish import Epilogue
+from fanal.backends.native.contract.gemm import Numbers, Side
+from fanal.backends.native.contract.prepare import add_pack
+from fanal.backends.native.contract.shape import ROWS_MAX, Shape, shape_for
+from fanal.backends.native.contract.steps import Step, step_of
+from fanal.backends.native.contract.tables import Tables
+from fanal.backends.native.program import Access, ProgramBuilder
+from fanal.core.dtypes import DType, float32, float64, int32, int64
+
+A, B, OUT = 0, 1, 2
+_DTYPES: dict[str, DType] = {"float": float32, "double": float64, "i32": int32, "i64": int64}
+
+# Multiply-adds of one task: enough to hide its claim, few enough to share the work evenly.
+_TASK_MIN, _TASK_MAX, _TASKS = 1 << 17, 1 << 23, 64
+# Bytes of A that one block of rows may have when B is packed ahead (about half a second cache).
+_BLOCK_BYTES = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """out[batch, row, col] = Σ_inner a · b, as loops over strided memory.
+
+    Every `Dim` has one step an operand: (a, b, out, *extras). `pack_ahead=False` forbids to pack the
+    panels of b in a phase of their own (convolutions, where that would write the image many times).
+    """
+
+    operands: tuple[Access, ...]
+    batch: tuple[Dim, ...]
+    rows: tuple[Dim, ...]
+    cols: tuple[Dim, ...]
+    inner: tuple[Dim, ...]
+    epilogue: Epilogue | None = None
+    pack_ahead: bool = True
+
+    def swapped(self) -> Contraction:
+        """The same with a and b (and so rows and columns) in each other's place."""
+
+        def swap(dims: Sequence[Dim]) -> tuple[Dim, ...]:
+            return tuple(
+                Dim(d.extent, (d.steps[B], d.steps[A], *d.steps[OUT:])) for d in dims
+            )
+
+        a, b, *rest = self.operands
+        return replace(
+            self,
+            operands=(b, a, *rest),
+            batch=swap(self.batch),
+            rows=swap(self.cols),
+            cols=swap(self.rows),
+            inner=swap(self.inner),
+        )
+
+
+def lower(p: ProgramBuilder, c: Contraction, tables: Tables | None = None) -> None:
+    """Append the phases of a contraction."""
+    if any(d.extent == 0 for d in (*c.batch, *c.rows, *c.cols)):
+        return
+    c = normalised(c)
+    if len(c.batch) > 2:
+        outer, *rest = c.batch
+        for i in range(outer.extent):
+            operands = tuple(
+                replace(x, offset=x.offset + i * step * x.dtype.itemsize)
+                for x, step in zip(c.operands, outer.steps, strict=True)
+            )
+            lower(p, replace(c, operands=operands, batch=tuple(rest)), tables)
+        return
+    tables = tables or Tables(p)
+    scalar = contraction_type(c)
+    s = shape_for(p.target, scalar)
+    if better_swapped(c, s):
+        c = c.swapped()
+    _lower_gemm(p, c, s, tables)
+
+
+def contraction_type(c: Contraction) -> str:
+    """The compute type: that of the factors; integers also keep all bits that `out` can hold."""
+    a, b, out = (x.dtype for x in c.operands[:3])
+    scalar = compute_type(a, b)
+    return compute_type(a, b, out) if scalar == "i32" and not out.is_floating_point else scalar
+
+
+def normalised(c: Contraction) -> Contraction:
+    """Batch loops that only one factor has become rows or columns; loops that continue are joined."""
+    rows = [d for d in c.batch if d.steps[B] == 0] + list(c.rows)
+    cols = [d for d in c.batch if d.steps[A] == 0 and d.steps[B] != 0] + list(c.cols)
+    batch = [d for d in c.batch if d.steps[A] != 0 and d.steps[B] != 0]
+    inner = merged(c.inner)
+    if any(d.extent == 0 for d in inner):
+        inner = (Dim(0, (0,) * len(c.operands)),)
+    return replace(c, batch=merged(batch), rows=merged(rows), cols=merged(cols), inner=inner)
+
+
+# -- who takes the lanes --------------------------------------------------------------------------
+
+
+def way_of_packing(cols: Sequence[Dim], inner: Sequence[Dim], operand: int, lanes: int) -> str:
+    """How panels of an operand are filled: along its columns, along k, or element by element."""
+    if innermost_unit(cols, operand):
+        return "lanes"
+    walk = walk_of(inner, operand)
+    if not walk or (walk[-1][1] == 1 and (len(walk) == 1 or walk[-1][0] >= lanes)):
+        return "inner"
+    return "any"
+
+
+def better_swapped(c: Contraction, s: Shape) -> bool:
+    """Whether the contraction is estimated to be cheaper with a on the lanes."""
+    return _cost(c.swapped(), s) < _cost(c, s)
+
+
+def _cost(c: Contraction, s: Shape) -> float:
+    """Estimated cycles per batch entry: tiles with their waste, packing, stores."""
+    rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
+    panels = -(-cols // s.width)
+    tiles = panels * (_row_cycles(s, rows) * inner + 30 * -(-rows // s.rows))
+    per_row = {"lanes": 1.5, "inner": 4.0, "any": 20.0}
+    packing = panels * inner * per_row[way_of_packing(c.cols, c.inner, B, s.lanes)]
+    if not is_stored_as(c.operands[A].dtype, s.scalar):
+        packing += rows * inner * 0.5
+    store = rows * cols * (0.3 if innermost_unit(c.cols, OUT) else 2.0)
+    return tiles + packing + store
+
+
+def _row_cycles(s: Shape, rows: int) -> int:
+    """Cycles per k and panel that the tiles over `rows` rows take (see `gemm.tile_counts`)."""
+    whole, rest = divmod(rows, s.rows)
+    if rest == 0:
+        return rows
+    if whole and rest <= 2 * s.few_rows - s.rows:
+        return rows - rest - s.rows + 2 * s.few_rows
+    return rows - rest + (s.few_rows if rest <= s.few_rows else s.rows)
+
+
+# -- the phases -----------------------------------------------------------------------------------
+
+
+def _lower_gemm(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -> None:
+    c = _readable_rows(p, c, s, tables)
+    how = way_of_packing(c.cols, c.inner, B, s.lanes)
+    rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
+    ready = c.pack_ahead and inner > 0 and rows > _block_rows(s)
+    right = _right_side(c, s, tables)
+    if ready:
+        packed = _packed_ahead(p, c, s, how, right, tables)
+        right, how = packed, "ready"
+    sides = [_side(c, A, c.rows, c.inner, "s", "s", tables), right]
+    sides.append(_side(c, OUT, c.rows, c.cols, "s", "1s", tables))
+    for n in range(OUT + 1, len(c.operands)):
+        sides.append(_side(c, n, c.rows, c.cols, "0s", "01s", tables))
+    tables.emit()
+    numbers = cut(s, c.batch, rows, cols, inner, ready)
+    gemm.add_phase(p, s, how, sides, numbers, c.epilogue)
+
+
+def _side(
+    c: Contraction,
+    n: int,
+    first: Sequence[Dim],
+    second: Sequence[Dim],
+    first_modes: str,
+    second_modes: str,
+    tables: Tables,
+) -> Side:
+    access = c.operands[n]
+    steps = [
+        step_of(dims, n, access.dtype, tables, modes)
+        for dims, modes in ((first, first_modes), (second, second_modes))
+    ]
+    return Side(access, steps[0], steps[1], _batch_steps(c.batch, n, access.dtype.itemsize))
+
+
+def _batch_steps(batch: Sequence[Dim], n: int, itemsize: int) -> tuple[int, int]:
+    steps = [0] * (2 - len(batch)) + [d.steps[n] * itemsize for d in batch]
+    return steps[0], steps[1]
+
+
+def _right_side(c: Contraction, s: Shape, tables: Tables) -> Side:
+    return _side(c, B, c.inner, c.cols, "s", "1s", tables)
+
+
+def _readable_rows(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -> Contraction:
+    """A in the compute type: copied row by row, k in order, where memory holds another one."""
+    if is_stored_as(c.operands[A].dtype, s.scalar):
+        return c
+    copy, strides = copied(p, s, c.operands[A], c.batch, c.rows, c.inner, A, tables)
+    return with_operand(c, A, copy, strides)
+
+
+def copied(
+    p: ProgramBuilder,
+    s: Shape,
+    source: Access,
+    batch: Sequence[Dim],
+    rows: Sequence[Dim],
+    inner: Sequence[Dim],
+    n: int,
+    tables: Tables,
+) -> tuple[Access, tuple[list[int], list[int], list[int]]]:
+    """A copy [batch][rows][inner] of an operand in compute type, and its strides loop by loop."""
+    extents = [d.extent for d in (*batch, *rows, *inner)]
+    access = p.temp_like(_DTYPES[s.scalar], tuple(extents))
+    depth, width = extent_of(rows), extent_of(inner)
+    how = way_of_packing(inner, rows, n, s.lanes)
+    cols = step_of(inner, n, source.dtype, tables, "1s")
+    k = step_of(rows, n, source.dtype, tables, "s")
+    tables.emit()
+    nb = len(batch)
+    size = s.itemsize
+    loops = [
+        (d.extent, d.steps[n] * source.dtype.itemsize, access.strides[i] * size)
+        for i, d in enumerate(batch)
+    ]
+    add_pack(
+        p, s, how, source, access, exact=True, batch=loops, cols=cols, inner=k,
+        col_count=width, inner_count=depth, panel_bytes=s.row_bytes, row_bytes=width * size,
+    )  # fmt: skip
+    split = nb + len(rows)
+    strides = list(access.strides)
+    return access, (strides[:nb], strides[nb:split], strides[split:])
+
+
+def with_operand(
+    c: Contraction, n: int, access: Access, strides: tuple[list[int], list[int], list[int]]
+) -> Contraction:
+    """The contraction with a copy (see `copied`) in the place of operand A."""
+
+    def put(dims: Sequence[Dim], steps: Sequence[int]) -> tuple[Dim, ...]:
+        return tuple(
+            Dim(d.extent, (*d.steps[:n], step, *d.steps[n + 1 :]))
+            for d, step in zip(dims, steps, strict=True)
+        )
+
+    operands = (*c.operands[:n], access, *c.operands[n + 1 :])
+    return replace(
+        c,
+        operands=operands,
+        batch=put(c.batch, strides[0]),
+        rows=put(c.rows, strides[1]),
+        inner=put(c.inner, strides[2]),
+    )
+
+
+def _packed_ahead(
+    p: ProgramBuilder, c: Contraction, s: Shape, how: str, right: Side, tables: Tables
+) -> Side:
+    """Append the phase that packs all panels of B."""
+    source = c.operands[B]
+    cols, inner = extent_of(c.cols), extent_of(c.inner)
+    panels = -(-cols // s.width)
+    one = panels * inner * s.width
+    own = [d for d in c.batch if d.steps[B] != 0]
+    count = extent_of(own)
+    access = p.temp_like(_DTYPES[s.scalar], (count, panels, inner, s.width))
+    tables.emit()
+    steps, total = [], one
+    for d in reversed(own):
+        steps.append(total * s.itemsize)
+        total *= d.extent
+    steps.reverse()
+    loops = [
+        (d.extent, d.steps[B] * source.dtype.itemsize, step)
+        for d, step in zip(own, steps, strict=True)
+    ]
+    add_pack(
+        p, s, how, source, access, exact=False, batch=loops, cols=right.second, inner=right.first,
+        col_count=cols, inner_count=inner, panel_bytes=inner * s.row_bytes, row_bytes=s.row_bytes,
+    )  # fmt: skip
+    found = iter(steps)
+    batch = [next(found) if d.steps[B] != 0 else 0 for d in c.batch]
+    batch = [0] * (2 - len(batch)) + batch
+    return Side(access, Step("0"), Step("0"), (batch[0], batch[1]))
+
+
+# -- cutting the work -------------------------------------------------------------------------------
+
+
+def _block_rows(s: Shape) -> int:
+    """The most rows of one block: whole tiles."""
+    return ROWS_MAX // s.rows * s.rows
+
+
+def cut(
+    s: Shape, batch: Sequence[Dim], rows: int, cols: int, inner: int, ready: bool
+) -> Numbers:
+    """Blocks and tasks; a function of the problem alone."""
+    most = _block_rows(s)
+    if ready:
+        fitting = _BLOCK_BYTES // (max(inner, 1) * s.itemsize)
+        most = max(4 * s.rows, min(most, fitting // s.rows * s.rows))
+    row_blocks = -(-rows // most)
+    block_rows = -(-(-(-rows // row_blocks)) // s.rows) * s.rows
+    row_blocks = -(-rows // block_rows)
+    panels = -(-cols // s.width)
+    count = extent_of(batch)
+    work = count * rows * panels * s.width * inner
+    aim = min(max(work // _TASKS, _TASK_MIN), _TASK_MAX)
+    unit = max(1, min(block_rows, rows) * s.width * inner)
+    block_panels = max(1, min(panels, aim // unit))
+    col_blocks = -(-panels // block_panels)
+    block_panels = -(-panels // col_blocks)
+    col_blocks = -(-panels // block_panels)
+    units = count * row_blocks * col_blocks
+    per_task = max(1, aim // (unit * block_panels))
+    batch_inner = batch[-1].extent if batch else 1
+    return Numbers(
+        batch_inner, units, per_task, rows, cols, inner, block_rows, block_panels
+    )

@@ -1,0 +1,58 @@
+"""The fixed numbers of the contraction engine: block of k, register tile, buffer sizes.
+
+`KC` is part of what results *mean* (block sums are added in order), so it is one constant for all
+dtypes and targets: every target with fused multiply-add gives the same bits. 256 rows of a panel
+are 16 KiB on AVX2, half of the first cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fanal.backends.native.contract.element import compute_bits
+from fanal.backends.native.emit import vector
+from fanal.backends.native.target import Target
+
+KC = 256
+# Rows of one block: its totals for one panel lie on the stack, its A in the second cache.
+ROWS_MAX = 192
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Register shape of a contraction on a target: tile rows, lanes of a vector, vectors."""
+
+    scalar: str
+    rows: int
+    few_rows: int
+    lanes: int
+    vectors: int
+
+    @property
+    def width(self) -> int:
+        """Columns of a panel."""
+        return self.lanes * self.vectors
+
+    @property
+    def itemsize(self) -> int:
+        return compute_bits(self.scalar) // 8
+
+    @property
+    def vector(self) -> str:
+        return vector(self.scalar, self.lanes)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one k of a panel."""
+        return self.width * self.itemsize
+
+
+def shape_for(target: Target, scalar: str) -> Shape:
+    """The register tile for a compute type.
+
+    `few_rows` is the height of the tile for what is left over: enough accumulators that additions
+    do not wait for one another (4 rows of 2 vectors: 8 chains, for latency 4 on two units).
+    """
+    bits = compute_bits(scalar)
+    rows, vectors = target.matmul_tile(bits)
+    return Shape(scalar, rows, 4 if rows == 6 else rows // 2 + 1, target.lanes(bits), vectors)

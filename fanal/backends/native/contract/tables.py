@@ -1,0 +1,102 @@
+"""Offset tables: what an operand adds to its address at every index of an axis with several loops.
+
+All tables of a program's contraction are written by one phase, `[index] = Σ digit · step · itemsize`
+as 64-bit bytes. A task writes one chunk of one table; it walks the innermost loop and divides only
+where that loop starts again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fanal.backends.native.emit import Builder
+from fanal.backends.native.program import Access, Kernel, ProgramBuilder
+from fanal.core.dtypes import int64
+
+CHUNK = 4096
+MAX_LOOPS = 8
+MAX_TABLES = 12
+# A record: first task, buffer, offset, entries, loops, then (extent, step) innermost first.
+_HEAD = 5
+_RECORD = _HEAD + 2 * MAX_LOOPS
+
+
+class Tables:
+    """Collects the tables that the phases to come need, equal ones once."""
+
+    def __init__(self, p: ProgramBuilder):
+        self.p = p
+        self._known: dict[tuple[object, ...], Access] = {}
+        self._pending: list[tuple[Access, Sequence[tuple[int, int]]]] = []
+
+    def offsets(self, loops: Sequence[tuple[int, int]], count: int, itemsize: int) -> Access:
+        """The table of a walk: `loops` are (extent, step in elements), outermost first."""
+        loops = tuple((extent, step * itemsize) for extent, step in loops if extent != 1)
+        if len(loops) > MAX_LOOPS:
+            raise ValueError(f"[contract] too many loops on one axis: got {len(loops)}.")
+        key = (loops, count)
+        if key not in self._known:
+            # Kernels read whole vectors of offsets: a table goes on to the next multiple of 32.
+            length = -(-count // 32) * 32
+            self._known[key] = self.p.temp_like(int64, (length,))
+            self._pending.append((self._known[key], loops))
+        return self._known[key]
+
+    def emit(self) -> None:
+        """Append the phases that write the tables asked for since the last call."""
+        pending, self._pending = self._pending, []
+        for start in range(0, len(pending), MAX_TABLES):
+            self._phase(pending[start : start + MAX_TABLES])
+
+    def _phase(self, pending: list[tuple[Access, Sequence[tuple[int, int]]]]) -> None:
+        words, tasks = [len(pending)], 0
+        for table, loops in pending:
+            record = [tasks, table.buffer, table.offset, table.shape[0], len(loops)]
+            for extent, step in reversed(loops):
+                record += (extent, step)
+            words += record + [0] * (_RECORD - len(record))
+            tasks += -(-table.shape[0] // CHUNK)
+        kernel = Kernel("contract.tables", emit_tables)
+        # The operands are named so that the program knows when the temporaries live.
+        operands = [table for table, _ in pending]
+        operands += [operands[0]] * (MAX_TABLES - len(operands))
+        self.p.phase(kernel, operands, words, tasks)
+
+
+def emit_tables(b: Builder) -> None:
+    """A task: find the record that it belongs to, then write its chunk."""
+    desc, task = b.arg("desc"), b.arg("task")
+    base = b.at(desc, 2 * MAX_TABLES, "i64")
+    count = b.load("i64", base)
+    find = b.loop(1, count, 1, [b.i64(0)])
+    with find as (i, best):
+        first = b.load("i64", b.at(base, i * _RECORD + 1, "i64"))
+        find.next(b.select(first.le(task), i, best))
+    record = b.at(base, find.results[0] * _RECORD + 1, "i64")
+
+    def field(index: int):
+        return b.load("i64", b.at(record, index, "i64"))
+
+    buffer = b.load("ptr", b.at(b.arg("bufs"), field(1), "i64"))
+    out = b.at(buffer, field(2))
+    loops = field(4)
+    start = (task - field(0)) * CHUNK
+    stop = start + CHUNK
+    stop = b.select(stop.lt(field(3)), stop, field(3))
+    extent = b.select(loops.gt(0), field(_HEAD), 1)
+    step = field(_HEAD + 1)
+    first_run, last_run = start.udiv(extent), (stop - 1).udiv(extent) + 1
+    with b.loop(first_run, last_run) as (run,):
+        digits = b.loop(1, loops, 1, [run, b.i64(0)])
+        with digits as (level, rest, offset):
+            size = b.load("i64", b.at(record, level * 2 + _HEAD, "i64"))
+            by = b.load("i64", b.at(record, level * 2 + (_HEAD + 1), "i64"))
+            digits.next(rest.udiv(size), offset + rest.urem(size) * by)
+        offset = digits.results[1]
+        origin = run * extent
+        low = b.select(start.gt(origin), start, origin)
+        high = origin + extent
+        high = b.select(stop.lt(high), stop, high)
+        with b.loop(low, high) as (i,):
+            b.store(offset + (i - origin) * step, b.at(out, i, "i64"))
+    b.ret()

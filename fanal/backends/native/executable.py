@@ -1,0 +1,94 @@
+"""A compiled program in memory: its table, its descriptors, and the call that runs it."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+
+from fanal.backends.native import kernels
+from fanal.backends.native.lower import lower
+from fanal.backends.native.loops.expression import Load
+from fanal.backends.native.program import Access, ProgramBuilder, Temp
+from fanal.backends.native.runtime import (
+    FLAG_CHECK_SIGNALS,
+    FLAG_RELEASE_GIL,
+    PROGRAM_MAGIC,
+    compile_and_load,
+)
+from fanal.backends.native.target import host_target
+from fanal.graph.ir import Graph
+
+# Work (elements touched) above which releasing the GIL is worth its 50 ns.
+RELEASE_ABOVE = 20_000
+
+runtime = compile_and_load()
+launch = runtime.launch
+
+
+class Executable:
+    """One program, ready to run: `launch(executable.address, *pointers)`.
+
+    Pointers are those of the inputs, then of the outputs, in the graph's order.
+    """
+
+    __slots__ = ("address", "arguments", "kernels", "memory")
+
+    def __init__(self, builder: ProgramBuilder, work: int):
+        phases = builder.phases
+        offsets, arena = plan_arena(builder.temps)
+        descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
+        flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if work > RELEASE_ABOVE else 0
+        table = array("q", [PROGRAM_MAGIC, builder.arguments, len(offsets), len(phases), flags])
+        table.extend([arena, 0, 0, *offsets])
+        self.kernels = [p.kernel.key for p in phases]
+        for phase, words in zip(phases, descriptors, strict=True):
+            entry = kernels.address(phase.kernel)
+            table.extend([entry, words.buffer_info()[0], phase.tasks, 0])
+        self.memory = (table, descriptors)
+        self.address = table.buffer_info()[0]
+        self.arguments = builder.arguments
+
+
+def _signed(word: int) -> int:
+    word &= (1 << 64) - 1
+    return word - (1 << 64) if word >> 63 else word
+
+
+def plan_arena(temps: Sequence[Temp]) -> tuple[list[int], int]:
+    """Offsets of temporaries in one arena such that those alive together don't overlap.
+
+    Larger ones are placed first, each in the lowest gap that fits.
+    """
+    offsets = [0] * len(temps)
+    placed: list[int] = []
+    total = 0
+    for number in sorted(range(len(temps)), key=lambda i: (-temps[i].nbytes, i)):
+        temp = temps[number]
+        if temp.first < 0:
+            continue
+        size = -(-max(temp.nbytes, 1) // 64) * 64
+        busy = sorted(
+            (offsets[o], offsets[o] + -(-max(temps[o].nbytes, 1) // 64) * 64)
+            for o in placed
+            if temps[o].first <= temp.last and temp.first <= temps[o].last
+        )
+        at = 0
+        for start, end in busy:
+            if at + size <= start:
+                break
+            at = max(at, end)
+        offsets[number] = at
+        placed.append(number)
+        total = max(total, at + size)
+    return offsets, total
+
+
+def compile_graph(
+    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]
+) -> Executable:
+    """Compile a graph for inputs and outputs that lie in memory as their accesses say."""
+    builder = lower(graph, inputs, outputs, host_target())
+    shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
+    work = sum(math.prod(s) for s in shapes)
+    return Executable(builder, work)

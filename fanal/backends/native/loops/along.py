@@ -1,0 +1,262 @@
+"""Stage kernels whose vectors run along the reduced dimension: one row at a time.
+
+A block's elements are added into `UNROLL` vectors in registers; what is left of a block goes
+through masks, or one element at a time where the target or a dtype has no masked access. Long rows
+of few are split by superblocks into tasks, and a second phase adds the parts in order.
+"""
+
+from __future__ import annotations
+
+from fanal.backends.native.emit import Builder, V, vector
+from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
+from fanal.backends.native.loops.evaluate import Position, evaluate, maskable
+from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction, fold_lanes
+from fanal.backends.native.loops.rows import TASK_WORK, StageKernel
+from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
+
+LIGHT = 12  # instructions up to which the loop over a block is unrolled
+CHAIN = 256  # rows of the last reduced dimension that are added before the total is
+
+
+class AlongKernel:
+    """Emits a `StageKernel` with vectors along the last reduced dimension."""
+
+    def __init__(self, stage: StageKernel):
+        self.stage = stage
+        self.order = stage.order
+        self.lanes = self.order.width // UNROLL
+
+    def add_phases(self, p: ProgramBuilder) -> None:
+        s = self.stage
+        per_task = max(1, TASK_WORK // max(1, s.length))
+        inner = s.r_extents[-1]
+        words = [s.rows, per_task, inner, s.length // inner if inner else 0]
+        words += s.r_extents[1:-1] + s.p_extents[1:]
+        for number, (walk, cls) in enumerate(zip(s.program.walks, s.classes, strict=True)):
+            words += s.p_rows[number] + s.r_rows[number][:-1]
+            if cls == "n":
+                words.append(s.r_rows[number][-1])
+            if walk.access is None:
+                words.append(walk.start)
+        words += s.program.words
+        operands = [w.access for w in s.program.walks if w.access is not None]
+        kernel = Kernel(f"along {s.key}", self.emit)
+        p.phase(kernel, operands, words, -(-s.rows // per_task))
+
+    def emit(self, b: Builder) -> None:
+        s = self.stage
+        d = Descriptor(b, len(s.program.operands))
+        rows, per_task, n, outer = (d.word() for _ in range(4))
+        r_extents = [d.word() for _ in s.r_extents[1:-1]]
+        p_extents = [d.word() for _ in s.p_extents[1:]]
+        walks = read_walks(d, s.program, s.classes, len(s.p_extents) + len(s.r_extents) - 1)
+        accumulators = [Accumulators(b, r, self.order.width) for r in s.reductions]
+        low = b.arg("task") * per_task
+        with b.loop(low, minimum(b, low + per_task, rows)) as (row,):
+            p_index = decode(b, row, p_extents)
+
+            def place(o: V, p_index: list[V] = p_index) -> Position:
+                if len(s.r_extents) == 1:
+                    return walks.at(b, p_index)
+                return walks.at(b, p_index + decode(b, o, r_extents))
+
+            known: dict[int, V] = {}
+            for number in range(s.passes):
+                self._pass(b, number, place, outer, n, known, accumulators)
+            self._row_stores(b, place(b.i64(0)), known)
+        b.ret()
+
+    def _pass(
+        self, b: Builder, number: int, place: object, outer: V, n: V, known: dict[int, V],
+        accumulators: list[Accumulators],
+    ) -> None:  # fmt: skip
+        s = self.stage
+        mine = [k for k in range(len(s.reductions)) if s.reduction_pass[k] == number]
+        self._know_rows(b, place(b.i64(0)), s.values_of_pass(number), known)  # type: ignore[operator]
+        states = self._outer(b, number, place, outer, n, known, [accumulators[k] for k in mine])
+        for k, state in zip(mine, states, strict=True):
+            result = s.reductions[k].finished(b, state)
+            for i, instruction in enumerate(s.program.instructions):
+                if instruction == ("outside", k):
+                    known[i] = result
+
+    def _know_rows(
+        self, b: Builder, position: Position, wanted: list[int], known: dict[int, V]
+    ) -> None:
+        """Compute what is constant in the row, once."""
+        s = self.stage
+        values = s.row_values(wanted)
+        known.update(evaluate(b, s.program.instructions, values, position, known, None, 1))
+
+    def _row_stores(self, b: Builder, position: Position, known: dict[int, V]) -> None:
+        s = self.stage
+        per_row = [x for x in s.stores if x[3]]
+        if per_row:
+            self._know_rows(b, position, [v for v, _, _, _ in per_row], known)
+        for value, walk, dtype, _ in per_row:
+            plain = Position(position.pointers, position.ramps, ["0"] * len(s.classes), {}, [])
+            store(b, known[value], walk, dtype, plain, b.i64(0), 1, None)
+
+    def _outer(
+        self, b: Builder, number: int, place: object, outer: V, n: V, known: dict[int, V],
+        accumulators: list[Accumulators],
+    ) -> list[list[V]]:  # fmt: skip
+        """The states over all reduced dimensions: the inner ones chained, with a break every CHAIN."""
+        if len(self.stage.r_extents) == 1:
+            return self._inner(b, number, place(b.i64(0)), n, known, accumulators)  # type: ignore[operator]
+        reductions = [a.reduction for a in accumulators]
+        initial = _flat([r.initial(b, 1) for r in reductions])
+        blocks = b.loop(0, outer, CHAIN, carry=initial)
+        with blocks as (block, *totals):
+            chain = b.loop(block, minimum(b, block + CHAIN, outer), 1, carry=initial)
+            with chain as (o, *parts):
+                inner = self._inner(b, number, place(o), n, known, accumulators)  # type: ignore[operator]
+                chain.next(*_joined(b, reductions, parts, _flat(inner)))
+            blocks.next(*_joined(b, reductions, totals, chain.results))
+        return _nested(reductions, blocks.results)
+
+    def _inner(
+        self, b: Builder, number: int, position: Position, n: V, known: dict[int, V],
+        accumulators: list[Accumulators],
+    ) -> list[list[V]]:  # fmt: skip
+        """The states over the last reduced dimension, in the order of accumulation."""
+        o = self.order
+        reductions = [a.reduction for a in accumulators]
+        if not reductions:
+            self._stores_only(b, number, position, n, known)
+            return []
+        initial = _flat([r.initial(b, 1) for r in reductions])
+        supers = b.loop(0, n, o.superblock, carry=initial)
+        with supers as (first, *totals):
+            end = minimum(b, first + o.superblock, n)
+            blocks = b.loop(first, end, o.block, carry=initial)
+            with blocks as (start, *parts):
+                stop = minimum(b, start + o.block, end)
+                states = self._block(b, number, position, start, stop, known, accumulators)
+                blocks.next(*_joined(b, reductions, parts, _flat(states)))
+            supers.next(*_joined(b, reductions, totals, blocks.results))
+        return _nested(reductions, supers.results)
+
+    def _block(
+        self, b: Builder, number: int, position: Position, start: V, stop: V,
+        known: dict[int, V], accumulators: list[Accumulators],
+    ) -> list[list[V]]:  # fmt: skip
+        lanes, width = self.lanes, self.order.width
+        spread = {k: b.splat(v, lanes) for k, v in known.items()}
+        whole = start + ((stop - start) & -width)
+        code = self.stage.program.instructions
+        if len(code) <= LIGHT:
+            self._unrolled(b, number, position, start, whole, spread, accumulators)
+        else:
+            for a in accumulators:
+                a.clear(width, lanes)
+            with b.loop(start, whole, lanes) as (i,):
+                self._step(b, number, position, i, (i - start) & (width - 1), spread, accumulators, lanes, None)
+        stored = [dtype for _, _, dtype, _ in self.stage.stores_of_pass(number)]
+        names = [a.reduction.dtype for a in accumulators]
+        unit = all(self.stage.classes[w] == "1" for _, w, _, _ in self.stage.stores_of_pass(number))
+        if maskable(b, code, stored + names) and unit and not self.stage.program.may_report:
+            with b.loop(whole, stop, lanes) as (i,):
+                mask = (b.iota("i64", lanes) + b.splat(i, lanes)).lt(b.splat(stop, lanes))
+                self._step(b, number, position, i, i - whole, spread, accumulators, lanes, mask)
+        else:
+            with b.loop(whole, stop) as (i,):
+                self._step(b, number, position, i, i - whole, known, accumulators, 1, None)
+        return [self._folded(b, a) for a in accumulators]
+
+    def _unrolled(
+        self, b: Builder, number: int, position: Position, start: V, whole: V,
+        spread: dict[int, V], accumulators: list[Accumulators],
+    ) -> None:  # fmt: skip
+        """Whole lane groups with the accumulators in registers."""
+        lanes = self.lanes
+        initial = [v for _ in range(UNROLL) for a in accumulators for v in a.reduction.initial(b, lanes)]
+        reductions = [a.reduction for a in accumulators]
+        group = len(initial) // UNROLL
+        loop = b.loop(start, whole, self.order.width, carry=initial)
+        with loop as (i, *states):
+            following: list[V] = []
+            for u in range(UNROLL):
+                at = i + u * lanes
+                new = self._elements(b, number, position, at, spread, reductions, lanes, None)
+                mine = states[u * group : (u + 1) * group]
+                following += _joined(b, reductions, mine, _flat(new))
+            loop.next(*following)
+        for u in range(UNROLL):
+            mine = _nested(reductions, loop.results[u * group : (u + 1) * group])
+            for a, state in zip(accumulators, mine, strict=True):
+                a.write(b.i64(u * lanes), state)
+
+    def _step(
+        self, b: Builder, number: int, position: Position, i: V, lane: V, known: dict[int, V],
+        accumulators: list[Accumulators], lanes: int, mask: V | None,
+    ) -> None:  # fmt: skip
+        reductions = [a.reduction for a in accumulators]
+        new = self._elements(b, number, position, i, known, reductions, lanes, mask)
+        for a, element in zip(accumulators, new, strict=True):
+            before = a.read(lane, lanes)
+            after = a.reduction.combine(b, before, element)
+            if mask is not None:
+                after = [b.select(mask, x, y) for x, y in zip(after, before, strict=True)]
+            a.write(lane, after)
+
+    def _elements(
+        self, b: Builder, number: int, position: Position, i: V, known: dict[int, V],
+        reductions: list[Reduction], lanes: int, mask: V | None,
+    ) -> list[list[V]]:  # fmt: skip
+        """Evaluate one vector of the row: store what is to be stored, return the new elements."""
+        s = self.stage
+        wanted = s.values_of_pass(number)
+        values = evaluate(b, s.program.instructions, wanted, position, known, i, lanes, mask)
+        for value, walk, dtype, _ in s.stores_of_pass(number):
+            store(b, values[value], walk, dtype, position, i, lanes, mask)
+        index = b.splat(i, lanes) + b.iota("i64", lanes) if lanes > 1 else i
+        return [r.element(b, values[r.value], index) for r in reductions]
+
+    def _stores_only(
+        self, b: Builder, number: int, position: Position, n: V, known: dict[int, V]
+    ) -> None:
+        lanes = self.lanes
+        spread = {k: b.splat(v, lanes) for k, v in known.items()}
+        whole = n & -lanes
+        with b.loop(0, whole, lanes) as (i,):
+            self._elements(b, number, position, i, spread, [], lanes, None)
+        stores = self.stage.stores_of_pass(number)
+        unit = all(self.stage.classes[w] == "1" for _, w, _, _ in stores)
+        code = self.stage.program.instructions
+        if maskable(b, code, [t for _, _, t, _ in stores]) and unit and not self.stage.program.may_report:
+            with b.if_(whole.lt(n)):
+                mask = (b.iota("i64", lanes) + b.splat(whole, lanes)).lt(b.splat(n, lanes))
+                self._elements(b, number, position, whole, spread, [], lanes, mask)
+        else:
+            with b.loop(whole, n) as (i,):
+                self._elements(b, number, position, i, known, [], 1, None)
+
+    def _folded(self, b: Builder, a: Accumulators) -> list[V]:
+        vectors = [a.read(b.i64(u * self.lanes), self.lanes) for u in range(UNROLL)]
+        while len(vectors) > 1:
+            half = len(vectors) // 2
+            vectors = [
+                a.reduction.combine(b, vectors[u], vectors[u + half]) for u in range(half)
+            ]
+        return fold_lanes(b, a.reduction, vectors[0], self.lanes)
+
+
+def _flat(states: list[list[V]]) -> list[V]:
+    return [v for state in states for v in state]
+
+
+def _nested(reductions: list[Reduction], flat: list[V]) -> list[list[V]]:
+    result, at = [], 0
+    for r in reductions:
+        result.append(list(flat[at : at + len(r.types)]))
+        at += len(r.types)
+    return result
+
+
+def _joined(b: Builder, reductions: list[Reduction], x: list[V], y: list[V]) -> list[V]:
+    pairs = zip(reductions, _nested(reductions, x), _nested(reductions, y), strict=True)
+    return _flat([r.combine(b, p, q) for r, p, q in pairs])
+
+
+__all__ = ["AlongKernel", "vector"]

@@ -1,0 +1,257 @@
+"""Evaluating a program's instructions on registers, for one vector of neighbouring points.
+
+A `Position` says where the walks stand: a pointer for each operand at the current outer index, the
+stride class along the vector dimension, and the index in it. Instructions that don't move with the
+vector dimension are evaluated once, outside of the loop, and spread over the lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fanal.backends.native.emit import Builder, V, element, vector
+from fanal.backends.native.emit.value import bits_of
+from fanal.backends.native.loops import philox
+from fanal.backends.native.loops.convert import compute_type, convert, from_storage, storage_type
+from fanal.backends.native.loops.operations import STATUS_INDEX, apply, report
+from fanal.core.dtypes import BY_NAME
+
+Instruction = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class Position:
+    """Where the walks of a program stand in memory."""
+
+    pointers: dict[int, V]  # operand walks: address at vector index 0
+    ramps: dict[int, V]  # ramp walks: value at vector index 0
+    classes: list[str]  # of each walk, along the vector dimension
+    strides: dict[int, V]  # of walks of class "n", in elements
+    words: list[V] = field(default_factory=list)  # the program's own words
+
+
+def arguments(instruction: Instruction) -> tuple[int, ...]:
+    """Numbers of the instructions that this one uses."""
+    kind = instruction[0]
+    if kind == "op":
+        return instruction[4:]  # type: ignore[return-value]
+    if kind == "random":
+        return (instruction[2],)  # type: ignore[return-value]
+    if kind == "gather":
+        return tuple(i[0] for i in instruction[3:])  # type: ignore[index,misc]
+    return ()
+
+
+def walk_of(instruction: Instruction) -> int | None:
+    """The walk that an instruction reads through, if any."""
+    if instruction[0] in ("load", "ramp", "gather"):
+        return instruction[1]  # type: ignore[return-value]
+    return None
+
+
+def moving(instructions: list[Instruction], classes: list[str]) -> set[int]:
+    """Instructions whose value changes along the vector dimension."""
+    found: set[int] = set()
+    for number, instruction in enumerate(instructions):
+        walk = walk_of(instruction)
+        if (walk is not None and classes[walk] != "0") or any(
+            a in found for a in arguments(instruction)
+        ):
+            found.add(number)
+    return found
+
+
+def vector_lanes(b: Builder, instructions: list[Instruction], inside: set[int]) -> int:
+    """Lanes such that the widest value of the loop fills one register."""
+    bits = 8
+    for number in inside:
+        instruction = instructions[number]
+        if instruction[0] in ("load", "gather"):
+            bits = max(bits, bits_of(compute_type(BY_NAME[str(instruction[2])])))
+        elif instruction[0] == "op":
+            bits = max(bits, *(bits_of(compute_type(BY_NAME[str(n)])) for n in instruction[2:4]))
+        elif instruction[0] in ("ramp", "random"):
+            bits = max(bits, 32)
+    return b.target.lanes(bits)
+
+
+def evaluate(
+    b: Builder,
+    instructions: list[Instruction],
+    wanted: Iterable[int],
+    position: Position,
+    known: dict[int, V],
+    index: V | None,
+    lanes: int,
+    mask: V | None = None,
+) -> dict[int, V]:
+    """Values of the `wanted` instructions at vector index `index` (None: what doesn't move).
+
+    `known` holds values that are available already, of one lane (they are spread) or of `lanes`.
+    With a mask, loads of lanes outside of it give 0.
+    """
+    values: dict[int, V] = {}
+
+    def value(number: int) -> V:
+        found = values.get(number)
+        if found is None:
+            if number in known:
+                given = known[number]
+                found = given if given.lanes == lanes else b.splat(given, lanes)
+            else:
+                found = _one(
+                    b, instructions[number], value, position, index, lanes, mask
+                )
+            values[number] = found
+        return found
+
+    for number in wanted:
+        value(number)
+    return values
+
+
+def _one(
+    b: Builder,
+    instruction: Instruction,
+    value: object,
+    position: Position,
+    index: V | None,
+    lanes: int,
+    mask: V | None,
+) -> V:
+    kind = instruction[0]
+    if kind == "load":
+        return load(b, instruction[1], str(instruction[2]), position, index, lanes, mask)  # type: ignore[arg-type]
+    if kind == "scalar":
+        return b.splat(_scalar(b, position.pointers[instruction[1]], str(instruction[2])), lanes)  # type: ignore[index]
+    if kind == "const":
+        return _constant(b, str(instruction[1]), str(instruction[2]), lanes)
+    if kind == "ramp":
+        return _ramp(b, instruction[1], str(instruction[2]), position, index, lanes)  # type: ignore[arg-type]
+    if kind == "random":
+        key = position.pointers[instruction[1]]  # type: ignore[index]
+        return philox.random_bits(b, key, value(instruction[2]))  # type: ignore[operator]
+    if kind == "gather":
+        return _gather(b, instruction, value, position, index, lanes)
+    if kind == "op":
+        operand, result = BY_NAME[str(instruction[2])], BY_NAME[str(instruction[3])]
+        args = [value(a) for a in instruction[4:]]  # type: ignore[operator]
+        if instruction[1] == "cast":
+            return convert(b, args[0], operand, result)
+        return apply(b, str(instruction[1]), args, operand, result)
+    raise TypeError(kind)
+
+
+def _constant(b: Builder, dtype: str, text: str, lanes: int) -> V:
+    kind = BY_NAME[dtype]
+    number = float.fromhex(text) if kind.kind == "f" else int(text)
+    type_ = vector(compute_type(kind), lanes)
+    if kind.name in ("float16", "bfloat16"):
+        import numpy as np
+
+        number = float(np.array(number).astype(kind.numpy))
+    return b.const(type_, number)
+
+
+def _scalar(b: Builder, slot: V, dtype: str) -> V:
+    """A by-value operand: a float64 or int64 in the buffer table itself."""
+    kind = BY_NAME[dtype]
+    if kind.kind == "f":
+        return b.load("double", slot)
+    bits = b.load("i64", slot)
+    return bits.ne(0) if kind.kind == "b" else bits
+
+
+def load(
+    b: Builder, walk: int, dtype: str, position: Position, index: V | None, lanes: int, mask: V | None
+) -> V:
+    """Load one vector of an operand and bring it into its compute type."""
+    kind = BY_NAME[dtype]
+    storage = storage_type(kind)
+    pointer, cls = position.pointers[walk], position.classes[walk]
+    if cls == "0" or index is None:
+        return b.splat(from_storage(b.load(storage, pointer), kind), lanes)
+    if cls == "1":
+        address = b.at(pointer, index, storage)
+        type_ = vector(storage, lanes)
+        bits = b.load(type_, address) if mask is None else b.masked_load(type_, address, mask)
+        return from_storage(bits, kind)
+    stride = position.strides[walk]
+    if lanes == 1:
+        return from_storage(b.load(storage, b.at(pointer, index * stride, storage)), kind)
+    return from_storage(_strided(b, pointer, index * stride, stride, storage, lanes, mask), kind)
+
+
+def _strided(
+    b: Builder, pointer: V, first: V, stride: V, storage: str, lanes: int, mask: V | None
+) -> V:
+    result = b.op(vector(storage, lanes), f"freeze {vector(storage, lanes)} poison")
+    at = first
+    for lane in range(lanes):
+        if mask is not None and lane:
+            # Lanes outside of the mask read the first element again, which exists.
+            inside = mask[lane]
+            place = b.select(inside, at, first)
+        else:
+            place = at
+        result = b.insert(result, b.load(storage, b.at(pointer, place, storage)), lane)
+        at = at + stride
+    return result
+
+
+def _ramp(
+    b: Builder, walk: int, dtype: str, position: Position, index: V | None, lanes: int
+) -> V:
+    value = position.ramps[walk]
+    cls = position.classes[walk]
+    if cls == "0" or index is None:
+        wide = b.splat(value, lanes)
+    else:
+        step = b.i64(1) if cls == "1" else position.strides[walk]
+        first = value + index * step
+        wide = b.splat(first, lanes) + b.iota("i64", lanes) * b.splat(step, lanes)
+    return convert(b, wide, BY_NAME["int64"], BY_NAME[dtype])
+
+
+def _gather(
+    b: Builder, instruction: Instruction, value: object, position: Position, index: V | None, lanes: int
+) -> V:
+    walk, dtype = instruction[1], BY_NAME[str(instruction[2])]
+    storage = storage_type(dtype)
+    pointer, cls = position.pointers[walk], position.classes[walk]  # type: ignore[index]
+    offset: V | None = None
+    uniform = True
+    for number, extent_word, step_word in instruction[3:]:  # type: ignore[misc]
+        i = value(number)  # type: ignore[operator]
+        i = i.cast("sext", "i64") if bits_of(i.type) < 64 else i
+        extent, step = position.words[extent_word], position.words[step_word]
+        wild = i.uge(b.splat(extent, lanes))
+        report(b, wild, STATUS_INDEX)
+        i = b.select(wild, b.const(i.type, 0), i) * b.splat(step, lanes)
+        offset = i if offset is None else offset + i
+        uniform = False
+    assert offset is not None and not uniform
+    move = b.i64(0)
+    if cls != "0" and index is not None:
+        move = b.i64(1) if cls == "1" else position.strides[walk]  # type: ignore[index]
+        offset = offset + b.splat(index * move, lanes)
+    if lanes == 1:
+        return from_storage(b.load(storage, b.at(pointer, offset, storage)), dtype)
+    result = b.op(vector(storage, lanes), f"freeze {vector(storage, lanes)} poison")
+    for lane in range(lanes):
+        place = offset[lane] + move * lane
+        result = b.insert(result, b.load(storage, b.at(pointer, place, storage)), lane)
+    return from_storage(result, dtype)
+
+
+def maskable(b: Builder, instructions: list[Instruction], stored: Iterable[str]) -> bool:
+    """Whether a partial vector can be handled by masks: 32 and 64-bit elements on AVX targets."""
+    if "avx2" not in b.target.features and "avx512" not in b.target.features:
+        return False
+    names = [str(i[2]) for i in instructions if i[0] in ("load", "gather")] + list(stored)
+    return all(bits_of(storage_type(BY_NAME[n])) >= 32 for n in names)
+
+
+def element_bytes(dtype: str) -> int:
+    return bits_of(element(storage_type(BY_NAME[dtype]))) // 8

@@ -1,0 +1,47 @@
+"""Philox-4x32-10 on registers: counter-based random bits (Salmon et al., 2011).
+
+Element i is word i mod 4 of the block at counter (i div 4, stream) under key seed, so any lane can
+be computed from its own position, in any order, on any number of threads.
+"""
+
+from __future__ import annotations
+
+from fanal.backends.native.emit import Builder, V
+
+M0, M1 = 0xD2511F53, 0xCD9E8D57
+W0, W1 = 0x9E3779B9, 0xBB67AE85
+ROUNDS = 10
+
+
+def random_bits(b: Builder, key: V, position: V) -> V:
+    """32 random bits for each lane's position (int64); `key` points to int64 (seed, stream)."""
+    seed, stream = b.load("i64", key), b.load("i64", b.at(key, 1, "i64"))
+    lanes = position.lanes
+    counter = position.lshr(2)
+    low = [b.splat(_low(s), lanes) for s in (seed, stream)]
+    high = [b.splat(_low(s.lshr(32)), lanes) for s in (seed, stream)]
+    c = [_low(counter), _low(counter.lshr(32)), low[1], high[1]]
+    words = rounds(b, c, low[0], high[0])
+    which = _low(position) & 3
+    first = b.select((which & 1).ne(0), words[1], words[0])
+    second = b.select((which & 1).ne(0), words[3], words[2])
+    return b.select((which & 2).ne(0), second, first)
+
+
+def rounds(b: Builder, c: list[V], k0: V, k1: V) -> list[V]:
+    """The ten rounds on four words of counter."""
+    for _ in range(ROUNDS):
+        low0, high0 = _wide_product(c[0], M0)
+        low1, high1 = _wide_product(c[2], M1)
+        c = [high1 ^ c[1] ^ k0, low1, high0 ^ c[3] ^ k1, low0]
+        k0, k1 = k0 + W0, k1 + W1
+    return c
+
+
+def _low(x: V) -> V:
+    return x.cast("trunc", "i32")
+
+
+def _wide_product(x: V, m: int) -> tuple[V, V]:
+    wide = x.cast("zext", "i64") * m
+    return _low(wide), _low(wide.lshr(32))

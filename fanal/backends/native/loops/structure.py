@@ -1,0 +1,150 @@
+"""From expressions over a domain to a canonical kernel: collapsed dimensions, numbered operands.
+
+The domain's dimensions are parallel or reduced. Extents of 1 vanish, neighbours that every operand
+walks as one are merged, parallel dimensions are ordered by how the output lies in memory. What is
+left of the extents and strides goes into the descriptor; the rest is the kernel's key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fanal.backends.native.loops.expression import (
+    Const,
+    Expression,
+    Gather,
+    Load,
+    Op,
+    Ramp,
+    Random,
+)
+from fanal.backends.native.program import Access
+
+Shape = tuple[int, ...]
+
+
+def merged(extents: list[int], rows: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """Drop extents of 1 and merge neighbours that all rows of strides walk as one."""
+    keep = [d for d, n in enumerate(extents) if n != 1]
+    extents = [extents[d] for d in keep]
+    rows = [[r[d] for d in keep] for r in rows]
+    d = len(extents) - 2
+    while d >= 0:
+        n = extents[d + 1]
+        if all(r[d] == r[d + 1] * n for r in rows):
+            extents[d : d + 2] = [extents[d] * n]
+            for r in rows:
+                r[d : d + 2] = [r[d + 1]]
+        d -= 1
+    return extents, rows
+
+
+def memory_order(extents: Shape, strides: Shape) -> list[int]:
+    """Dimensions from the outermost to the innermost by stride (stable for equal ones)."""
+    return sorted(range(len(extents)), key=lambda d: (-abs(strides[d]), d))
+
+
+def stride_class(stride: int) -> str:
+    """How an operand moves along the vector dimension: not, by one, or by a run-time number."""
+    return {0: "0", 1: "1"}.get(stride, "n")
+
+
+@dataclass(slots=True)
+class Walk:
+    """One thing that moves with the index: an operand's strides (in elements), or a ramp's."""
+
+    strides: list[int]
+    access: Access | None = None
+    start: int = 0
+
+
+@dataclass(slots=True)
+class Program:
+    """The straight-line code at one point: instructions in order, each a tuple.
+
+    ("load", walk, dtype) ("scalar", walk, dtype) ("const", dtype, text) ("ramp", walk, dtype)
+    ("random", key operand, position) ("gather", walk, dtype, (index, extent word, step word)…)
+    ("op", name, operand dtype, result dtype, arguments…)
+    Arguments are positions of earlier instructions; names in front of ":" are values that come from
+    outside (a reduction's result).
+    """
+
+    instructions: list[tuple[object, ...]] = field(default_factory=list)
+    walks: list[Walk] = field(default_factory=list)
+    words: list[int] = field(default_factory=list)
+    _numbers: dict[object, int] = field(default_factory=dict)
+
+    def _add(self, instruction: tuple[object, ...]) -> int:
+        number = self._numbers.get(instruction)
+        if number is None:
+            number = self._numbers[instruction] = len(self.instructions)
+            self.instructions.append(instruction)
+        return number
+
+    def _walk(self, strides: Shape, access: Access | None, start: int = 0) -> int:
+        for number, w in enumerate(self.walks):
+            if w.access is not None and access is not None:
+                same = (w.access.buffer, w.access.offset) == (access.buffer, access.offset)
+                if same and w.access.dtype is access.dtype and tuple(w.strides) == tuple(strides):
+                    return number
+        self.walks.append(Walk(list(strides), access, start))
+        return len(self.walks) - 1
+
+    def add(self, e: Expression, outside: dict[int, int], memo: dict[int, int]) -> int:
+        """Instructions for an expression; returns the number of its value.
+
+        `outside` maps buffers that hold values of this kernel to their reduction's number.
+        """
+        if id(e) in memo:
+            return memo[id(e)]
+        if isinstance(e, Load) and e.access.buffer in outside:
+            number = self._add(("outside", outside[e.access.buffer]))
+        elif isinstance(e, Load):
+            walk = self._walk(e.access.strides, e.access)
+            kind = "scalar" if e.scalar else "load"
+            number = self._add((kind, walk, e.dtype.name))
+        elif isinstance(e, Const):
+            value = e.value
+            text = value.hex() if isinstance(value, float) else str(int(value))
+            number = self._add(("const", e.dtype.name, text))
+        elif isinstance(e, Ramp):
+            number = self._add(("ramp", self._walk(e.strides, None, e.start), e.dtype.name))
+        elif isinstance(e, Random):
+            position = self.add(e.position, outside, memo)
+            key = self._walk((0,) * len(e.shape), e.key)
+            number = self._add(("random", key, position))
+        elif isinstance(e, Gather):
+            number = self._gather(e, outside, memo)
+        elif isinstance(e, Op):
+            args = tuple(self.add(a, outside, memo) for a in e.args)
+            number = self._add(("op", e.name, e.operand.name, e.dtype.name, *args))
+        else:
+            raise TypeError(type(e))
+        memo[id(e)] = number
+        return number
+
+    def _gather(self, e: Gather, outside: dict[int, int], memo: dict[int, int]) -> int:
+        table = Access(
+            e.table.buffer, e.dtype, e.shape, e.strides,
+            e.table.offset + e.offset * e.dtype.itemsize,
+        )  # fmt: skip
+        indices = []
+        for index, extent, step in zip(e.indices, e.extents, e.steps, strict=True):
+            value = self.add(index, outside, memo)
+            indices.append((value, len(self.words), len(self.words) + 1))
+            self.words += [extent, step]
+        return self._add(("gather", self._walk(e.strides, table), e.dtype.name, *indices))
+
+    @property
+    def operands(self) -> list[int]:
+        """Numbers of the walks that are memory operands, in order."""
+        return [i for i, w in enumerate(self.walks) if w.access is not None]
+
+    @property
+    def may_report(self) -> bool:
+        """Whether an instruction can write the status (its lanes must all be real elements)."""
+        divides = ("floor_div", "trunc_div", "remainder", "fmod")
+        return any(
+            i[0] == "gather" or (i[0] == "op" and i[1] in divides and "float" not in str(i[2]))
+            for i in self.instructions
+        )

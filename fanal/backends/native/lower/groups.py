@@ -1,0 +1,295 @@
+"""The schedule: what is computed together, in which order.
+
+Three kinds of entries: stores over one domain (an elementwise kernel), reductions with what is
+computed from them row by row (a stage kernel), and the phases of a structural primitive. A new piece
+joins the latest entry that it may join without overtaking something that it depends on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from fanal.backends.native.emit.value import bits_of
+from fanal.backends.native.loops.convert import compute_type
+from fanal.backends.native.loops.elementwise import Store, lower_elementwise
+from fanal.backends.native.loops.expression import (
+    CannotView,
+    Expression,
+    Gather,
+    Load,
+    Op,
+    Random,
+    leaves,
+    reshape_view,
+    viewed,
+)
+from fanal.backends.native.loops.rows import CannotMerge, RowReduction, RowStore, StageKernel
+from fanal.backends.native.program import Access, ProgramBuilder
+from fanal.core.dtypes import DType
+from fanal.ops.primitive import contiguous_strides
+
+Shape = tuple[int, ...]
+
+
+def buffers_of(e: Expression) -> set[int]:
+    """Numbers of the buffers that an expression reads."""
+    found = set()
+    for leaf in leaves(e):
+        if isinstance(leaf, Load):
+            found.add(leaf.access.buffer)
+        elif isinstance(leaf, Gather):
+            found.add(leaf.table.buffer)
+        elif isinstance(leaf, Random):
+            found.add(leaf.key.buffer)
+    return found
+
+
+@dataclass(slots=True)
+class Entry:
+    """One step of the schedule: what it reads and writes, as buffer numbers."""
+
+    reads: set[int] = field(default_factory=set)
+    writes: set[int] = field(default_factory=set)
+
+    def conflicts(self, reads: set[int], writes: set[int]) -> bool:
+        """Whether something with these accesses must stay after this entry."""
+        return bool(self.writes & (reads | writes) or self.reads & writes)
+
+
+@dataclass(slots=True)
+class ElementEntry(Entry):
+    stores: list[Store] = field(default_factory=list)
+
+    def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
+        stores = [Store(resolved(s.expression, real), s.to) for s in self.stores]
+        lower_elementwise(p, stores)
+
+
+@dataclass(slots=True)
+class OpaqueEntry(Entry):
+    """Phases of a structural primitive; its operands are resolved when it is emitted."""
+
+    run: Callable[[ProgramBuilder, dict[int, Access]], None] | None = None
+
+    def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
+        assert self.run is not None
+        self.run(p, real)
+
+
+@dataclass(slots=True)
+class StageEntry(Entry):
+    """Reductions of one domain over the same dimensions, and what follows from them in each row."""
+
+    shape: Shape = ()
+    dims: Shape = ()
+    width: int = 0
+    reductions: list[RowReduction] = field(default_factory=list)
+    stores: list[RowStore] = field(default_factory=list)
+
+    @property
+    def kept(self) -> Shape:
+        return tuple(n for d, n in enumerate(self.shape) if d not in self.dims)
+
+    @property
+    def own(self) -> set[int]:
+        return {r.result for r in self.reductions}
+
+    def lifted(self, e: Expression) -> Expression:
+        """An expression over the rows as one over the whole domain (constant within a row)."""
+
+        def lift(shape: Shape, strides: Shape) -> tuple[Shape, int]:
+            left = iter(strides)
+            return tuple(0 if d in self.dims else next(left) for d in range(len(self.shape))), 0
+
+        return viewed(e, self.shape, lift, {})
+
+    def lifted_access(self, access: Access) -> Access:
+        left = iter(access.strides)
+        strides = tuple(0 if d in self.dims else next(left) for d in range(len(self.shape)))
+        return replace(access, shape=self.shape, strides=strides)
+
+    def is_local(self, e: Expression) -> bool:
+        """Whether an expression over the domain reads this group's results only at its own row."""
+        if buffers_of_gathers(e) & self.own:
+            return False
+        kept = iter(contiguous_strides(self.kept))
+        expected = [0 if d in self.dims else next(kept) for d in range(len(self.shape))]
+        return all(
+            n == 1 or s == t
+            for leaf in leaves(e)
+            if isinstance(leaf, Load) and leaf.access.buffer in self.own
+            for n, s, t in zip(self.shape, leaf.access.strides, expected, strict=True)
+        )
+
+    def admit(self, e: Expression, to: Access) -> RowStore | None:
+        """The store as a member of this group, or None where it doesn't fit."""
+        if not buffers_of(e) & self.own:
+            return None
+        size = math.prod(to.shape)
+        for shape, per_row in ((self.shape, False), (self.kept, True)):
+            if size != math.prod(shape):
+                continue
+            try:
+                inner = viewed(e, shape, reshape_view(shape), {})
+            except CannotView:
+                continue
+            strides = reshape_view(shape)(to.shape, to.strides)
+            if strides is None:
+                continue
+            target = replace(to, shape=shape, strides=strides[0])
+            if per_row:
+                inner, target = self.lifted(inner), self.lifted_access(target)
+            if self.is_local(inner):
+                return RowStore(inner, target, per_row)
+        return None
+
+    def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
+        outside = {k: v for k, v in real.items() if k not in self.own}
+        reductions = [
+            RowReduction(r.op, resolved(r.expression, outside), r.result) for r in self.reductions
+        ]
+        stores = [RowStore(resolved(s.expression, outside), s.to, s.per_row) for s in self.stores]
+        for r in self.reductions:
+            if r.result in real:
+                to = real[r.result]
+                own = Access(r.result, to.dtype, to.shape, contiguous_strides(to.shape))
+                e = self.lifted(Load(to.dtype, to.shape, own))
+                stores.append(RowStore(e, self.lifted_access(to), True))
+        StageKernel(p, self.shape, self.dims, reductions, stores).add_phases(p)
+
+
+def buffers_of_gathers(e: Expression) -> set[int]:
+    """Buffers that are read at computed places."""
+    return {
+        leaf.table.buffer if isinstance(leaf, Gather) else leaf.key.buffer
+        for leaf in leaves(e)
+        if isinstance(leaf, Gather | Random)
+    }
+
+
+def resolved(e: Expression, real: dict[int, Access]) -> Expression:
+    """The expression with virtual buffers replaced by the memory that they were given."""
+    if not buffers_of(e) & real.keys():
+        return e
+    memo: dict[int, Expression] = {}
+
+    def fixed(access: Access) -> Access:
+        to = real.get(access.buffer)
+        if to is None:
+            return access
+        return replace(access, buffer=to.buffer, offset=access.offset + to.offset)
+
+    def visit(x: Expression) -> Expression:
+        if id(x) in memo:
+            return memo[id(x)]
+        result: Expression = x
+        if isinstance(x, Load):
+            result = replace(x, access=fixed(x.access))
+        elif isinstance(x, Op):
+            result = replace(x, args=tuple(visit(a) for a in x.args))
+        elif isinstance(x, Gather):
+            result = replace(
+                x, table=fixed(x.table), indices=tuple(visit(i) for i in x.indices)
+            )
+        elif isinstance(x, Random):
+            result = replace(x, key=fixed(x.key))
+        memo[id(x)] = result
+        return result
+
+    return visit(e)
+
+
+class Schedule:
+    """Collects entries; `emit` writes the program."""
+
+    def __init__(self) -> None:
+        self.entries: list[ElementEntry | StageEntry | OpaqueEntry] = []
+
+    def store(self, e: Expression, to: Access) -> None:
+        """Compute an expression into memory."""
+        reads, writes = buffers_of(e), {to.buffer}
+        for entry in reversed(self.entries):
+            if isinstance(entry, StageEntry):
+                member = entry.admit(e, to)
+                if member is not None:
+                    entry.stores.append(member)
+                    entry.reads |= reads - entry.own
+                    entry.writes |= writes
+                    return
+            if entry.conflicts(reads, writes):
+                break
+            if isinstance(entry, ElementEntry) and entry.stores[0].to.shape == to.shape:
+                entry.stores.append(Store(e, to))
+                entry.reads |= reads
+                entry.writes |= writes
+                return
+        self.entries.append(ElementEntry(reads, writes, [Store(e, to)]))
+
+    def reduce(self, op: str, e: Expression, dims: Shape, result: int) -> None:
+        """Reduce an expression into the virtual buffer `result`."""
+        reads = buffers_of(e)
+        width = bits_of(compute_type(e.dtype))
+        for entry in reversed(self.entries):
+            if isinstance(entry, StageEntry) and self._fits(entry, e, dims, width, reads):
+                entry.reductions.append(RowReduction(op, e, result))
+                entry.reads |= reads - entry.own
+                entry.writes.add(result)
+                return
+            if entry.conflicts(reads, {result}):
+                break
+        member = RowReduction(op, e, result)
+        self.entries.append(StageEntry(reads, {result}, e.shape, dims, width, [member]))
+
+    def _fits(
+        self, entry: StageEntry, e: Expression, dims: Shape, width: int, reads: set[int]
+    ) -> bool:
+        same = (entry.shape, entry.dims, entry.width) == (e.shape, dims, width)
+        if not same or not entry.is_local(e):
+            return False
+        try:
+            check_merge(e.shape, dims, [r.expression for r in entry.reductions] + [e])
+        except CannotMerge:
+            return False
+        return bool(reads & (entry.own | entry.reads))
+
+    def opaque(
+        self, reads: set[int], writes: set[int], run: Callable[[ProgramBuilder, dict[int, Access]], None]
+    ) -> None:
+        self.entries.append(OpaqueEntry(reads, writes, run))
+
+    def needed(self, virtual: set[int]) -> set[int]:
+        """Virtual buffers that some other entry than their own group reads."""
+        return {
+            n
+            for entry in self.entries
+            for n in entry.reads & virtual
+            if not (isinstance(entry, StageEntry) and n in entry.own)
+        }
+
+
+def check_merge(shape: Shape, dims: Shape, expressions: list[Expression]) -> None:
+    """Raise CannotMerge unless every operand walks each run of reduced dimensions as one."""
+    for e in expressions:
+        for leaf in leaves(e):
+            strides = getattr(leaf, "strides", None)
+            if isinstance(leaf, Load):
+                strides = leaf.access.strides
+            if strides is None:
+                continue
+            for d in dims:
+                if d + 1 in dims and not _walks_as_one(shape, strides, d):
+                    raise CannotMerge
+
+
+def _walks_as_one(shape: Shape, strides: Shape, d: int) -> bool:
+    if shape[d] == 1:
+        return True
+    later = d + 1
+    extent = shape[later]
+    return extent == 1 or strides[d] == strides[later] * extent
+
+
+def accumulates(dtype: DType) -> str:
+    return compute_type(dtype)

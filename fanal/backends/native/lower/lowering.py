@@ -1,0 +1,270 @@
+"""Walking a graph: each node becomes an expression, an entry of the schedule, or nothing at all.
+
+Elementwise nodes and views stay expressions until something needs them in memory. Reductions write
+*virtual* buffers (negative numbers): if only their own group reads them they never exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fanal.backends.native.loops.expression import (
+    CannotView,
+    Const,
+    Expression,
+    Gather,
+    Load,
+    Op,
+    Ramp,
+    Random,
+    View,
+    expand_view,
+    flip_view,
+    permute_view,
+    reshape_view,
+    slice_view,
+    viewed,
+)
+from fanal.backends.native.loops.rows import CannotMerge
+from fanal.backends.native.lower.groups import Schedule, check_merge
+from fanal.backends.native.program import Access, ProgramBuilder
+from fanal.backends.native.target import Target
+from fanal.core import dtypes
+from fanal.graph.ir import Graph, Node, Value
+from fanal.ops.primitive import contiguous_strides
+
+Shape = tuple[int, ...]
+Rule = Callable[["Lowering", Node], None]
+RULES: dict[str, Rule] = {}  # structural primitives; filled by the files of this package
+
+
+def rule(name: str) -> Callable[[Rule], Rule]:
+    """Register the lowering of a structural primitive."""
+
+    def register(function: Rule) -> Rule:
+        RULES[name] = function
+        return function
+
+    return register
+
+
+class Lowering:
+    """One graph on its way to a program."""
+
+    def __init__(
+        self, graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], target: Target
+    ):
+        self.graph = graph
+        self.target = target
+        self.program = ProgramBuilder(target, len(inputs) + len(outputs))
+        self.schedule = Schedule()
+        self.values: dict[Value, Expression] = dict(zip(graph.inputs, inputs, strict=True))
+        self.virtual: dict[int, Access] = {}
+        self.destinations: dict[Value, Access] = {}
+        for value, access in zip(graph.outputs, outputs, strict=True):
+            if value.node is not None:
+                self.destinations.setdefault(value, access)
+        self.outputs = list(zip(graph.outputs, outputs, strict=True))
+        self.written: set[int] = set()
+
+    def run(self) -> ProgramBuilder:
+        for node in self.graph.nodes:
+            self._node(node)
+        for value, access in self.outputs:
+            if access.buffer not in self.written:
+                self.schedule.store(self.values[value], access)
+        real: dict[int, Access] = {}
+        for number in sorted(self.schedule.needed(set(self.virtual)), reverse=True):
+            virtual = self.virtual[number]
+            real[number] = self.program.temp_like(virtual.dtype, virtual.shape)
+        for entry in self.schedule.entries:
+            entry.emit(self.program, real)
+        return self.program
+
+    def _node(self, node: Node) -> None:
+        kind, name = node.primitive.kind, node.primitive.name
+        if kind == "elementwise":
+            args = tuple(self.values[v] for v in node.inputs)
+            out = node.outputs[0]
+            operand = node.inputs[-1].dtype
+            self.values[out] = Op(out.dtype, out.shape, node.primitive.native, args, operand)
+        elif name in _VIEWS:
+            out = node.outputs[0]
+            view = _VIEWS[name](node)
+            self.values[out] = self.view(self.values[node.inputs[0]], out.shape, view)
+        elif kind in ("reduce", "arg_reduce"):
+            self._reduce(node)
+        else:
+            RULES[name](self, node)
+
+    def view(self, e: Expression, shape: Shape, view: View) -> Expression:
+        """A view of an expression, through memory where strides can't express it."""
+        try:
+            return viewed(e, shape, view, {})
+        except CannotView:
+            return viewed(self.in_memory(e), shape, view, {})
+
+    def _reduce(self, node: Node) -> None:
+        e = self.values[node.inputs[0]]
+        dims = node.attributes.get("dims")
+        dims = (node.attributes["dim"],) if dims is None else tuple(sorted(dims))
+        out = node.outputs[0]
+        op = node.primitive.name.removeprefix("reduce_")
+        if not dims:
+            self.values[out] = replace(e)
+            return
+        try:
+            check_merge(e.shape, dims, [e])
+        except CannotMerge:
+            e = self.in_memory(e)
+        number = -1 - len(self.virtual)
+        access = Access(number, out.dtype, out.shape, contiguous_strides(out.shape))
+        self.virtual[number] = access
+        self.schedule.reduce(op, e, dims, number)
+        self.values[out] = Load(out.dtype, out.shape, access)
+
+    # -- for rules ---------------------------------------------------------------------------------
+
+    def in_memory(self, e: Expression, contiguous: bool = True) -> Load:
+        """The expression as a load of memory (computed into a temporary if it is not one)."""
+        if isinstance(e, Load) and not e.scalar:
+            if not contiguous or e.access.strides == contiguous_strides(e.shape):
+                return e
+        access = self.program.temp_like(e.dtype, e.shape)
+        self.schedule.store(e, access)
+        return Load(e.dtype, e.shape, access)
+
+    def operand(self, value: Value) -> Access:
+        """Where a structural primitive finds an operand (any strides)."""
+        return self.in_memory(self.values[value], contiguous=False).access
+
+    def destination(self, value: Value) -> Access:
+        """Where a structural primitive writes a result: the output's memory, or a temporary."""
+        access = self.destinations.get(value)
+        if access is None or access.buffer in self.written:
+            access = self.program.temp_like(value.dtype, value.shape)
+        self.written.add(access.buffer)
+        self.values[value] = Load(value.dtype, value.shape, access)
+        return access
+
+    def opaque(
+        self,
+        reads: Sequence[Access],
+        writes: Sequence[Access],
+        emit: Callable[..., None],
+    ) -> None:
+        """Schedule phases: `emit(program, *reads, *writes)` is called with real accesses."""
+
+        def run(p: ProgramBuilder, real: dict[int, Access]) -> None:
+            def fixed(a: Access) -> Access:
+                to = real.get(a.buffer)
+                return a if to is None else replace(a, buffer=to.buffer, offset=a.offset + to.offset)
+
+            emit(p, *(fixed(a) for a in (*reads, *writes)))
+
+        self.schedule.opaque({a.buffer for a in reads}, {a.buffer for a in writes}, run)
+
+
+def lower(
+    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], target: Target
+) -> ProgramBuilder:
+    """The phases that compute a graph's outputs from its inputs."""
+    return Lowering(graph, inputs, outputs, target).run()
+
+
+_VIEWS: dict[str, Callable[[Node], View]] = {
+    "reshape": lambda node: reshape_view(node.attributes["shape"]),
+    "permute": lambda node: permute_view(node.attributes["dims"]),
+    "expand": lambda node: expand_view(node.attributes["shape"]),
+    "slice": lambda node: slice_view(node.attributes["start"], node.attributes["step"]),
+    "flip": lambda node: flip_view(node.attributes["dims"]),
+}
+
+
+@rule("full")
+def _full(low: Lowering, node: Node) -> None:
+    out = node.outputs[0]
+    low.values[out] = Const(out.dtype, out.shape, node.attributes["value"])
+
+
+@rule("iota")
+def _iota(low: Lowering, node: Node) -> None:
+    out = node.outputs[0]
+    strides = tuple(int(d == node.attributes["dim"]) for d in range(out.ndim))
+    low.values[out] = Ramp(out.dtype, out.shape, strides)
+
+
+@rule("random_bits")
+def _random(low: Lowering, node: Node) -> None:
+    out = node.outputs[0]
+    key = low.in_memory(low.values[node.inputs[0]]).access
+    position = Ramp(dtypes.int64, out.shape, contiguous_strides(out.shape))
+    low.values[out] = Random(out.dtype, out.shape, key, position)
+
+
+def window(access: Access, low: Shape, shape: Shape, step: Shape) -> Access:
+    """The part of an access that starts at `low` and takes every step-th element."""
+    offset = sum(a * s for a, s in zip(low, access.strides, strict=True))
+    strides = tuple(s * k for s, k in zip(access.strides, step, strict=True))
+    return replace(
+        access, shape=shape, strides=strides, offset=access.offset + offset * access.dtype.itemsize
+    )
+
+
+@rule("pad")
+def _pad(low: Lowering, node: Node) -> None:
+    attributes: dict[str, Any] = node.attributes
+    x, out = low.values[node.inputs[0]], node.outputs[0]
+    step = tuple(i + 1 for i in attributes["interior"])
+    # Elements that negative padding cuts away are sliced off first.
+    starts, stops = [], []
+    for n, m, a, k in zip(x.shape, out.shape, attributes["low"], step, strict=True):
+        start = -(a // k) if a < 0 else 0
+        stop = min(n, max(start, -(-(m - a) // k))) if m - a > 0 else start
+        starts.append(min(start, n))
+        stops.append(max(min(start, n), stop))
+    shape = tuple(b - a for a, b in zip(starts, stops, strict=True))
+    if shape != x.shape:
+        x = low.view(x, shape, slice_view(tuple(starts), (1,) * len(shape)))
+    begin = tuple(
+        a + s * k for a, s, k in zip(attributes["low"], starts, step, strict=True)
+    )
+    if shape == out.shape:
+        low.values[out] = x
+        return
+    to = low.destination(out)
+    low.schedule.store(Const(out.dtype, out.shape, attributes["value"]), to)
+    low.schedule.store(x, window(to, begin, shape, step))
+
+
+@rule("concat")
+def _concat(low: Lowering, node: Node) -> None:
+    out, dim = node.outputs[0], node.attributes["dim"]
+    to = low.destination(out)
+    at = 0
+    for value in node.inputs:
+        begin = tuple(at if d == dim else 0 for d in range(out.ndim))
+        part = window(to, begin, value.shape, (1,) * out.ndim)
+        low.schedule.store(low.values[value], part)
+        at += value.shape[dim]
+
+
+@rule("gather")
+def _gather(low: Lowering, node: Node) -> None:
+    table_value, *index_values = node.inputs
+    table = low.in_memory(low.values[table_value], contiguous=False).access
+    dims, out = node.attributes["dims"], node.outputs[0]
+    rest = [d for d in range(table_value.ndim) if d not in dims]
+    index_rank = index_values[0].ndim
+    strides = (0,) * index_rank + tuple(table.strides[d] for d in rest)
+    indices = []
+    for value in index_values:
+        wide = value.shape + (1,) * len(rest)
+        e = low.view(low.values[value], wide, reshape_view(wide))
+        indices.append(low.view(e, out.shape, expand_view(out.shape)))
+    low.values[out] = Gather(
+        out.dtype, out.shape, table, strides, 0, tuple(indices),
+        tuple(table_value.shape[d] for d in dims), tuple(table.strides[d] for d in dims),
+    )  # fmt: skip

@@ -1,0 +1,12 @@
+"""Elementwise mathematics for float and double vectors, written as straight-line IR.
+
+`FUNCTIONS` maps the name that an operation's record gives to a function of the builder and values
+of one floating type ("float", "double" or a vector of them), which returns a value of that type.
+Names, domains and special values are PyTorch's (C99's where PyTorch calls the C library). 16-bit
+floats are the caller's business: widen to float. `ULP` states the error bounds that the tests hold.
+"""
+
+from fanal.backends.native.vecmath.bounds import ULP
+from fanal.backends.native.vecmath.table import FUNCTIONS
+
+__all__ = ["FUNCTIONS", "ULP"]

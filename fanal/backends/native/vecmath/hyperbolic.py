@@ -1,0 +1,57 @@
+"""tanh and sigmoid, the two curves that networks are made of.
+
+tanh: an odd polynomial near zero, elsewhere 1 - 2/(e^2|x| + 1). sigmoid: 2^-n/(2^-n + e^r) with
+-x = n·ln 2 + r, which keeps the far left tail (down to subnormal numbers) in one division.
+"""
+
+from __future__ import annotations
+
+from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.vecmath.coefficients import hyperbolic as table
+from fanal.backends.native.vecmath.core import F32, const, format_of, horner, with_sign_of
+from fanal.backends.native.vecmath.exponential import (
+    clamp,
+    exp_reduced,
+    power_of_two,
+    reduce_exp,
+)
+
+
+def tanh(b: Builder, x: V) -> V:
+    """Hyperbolic tangent."""
+    f = format_of(x)
+    single = f is F32
+    a = b.abs(x)
+    square = x * x
+    p = horner(b, square, table.TANH_F32 if single else table.TANH_F64)
+    near = b.fma(p * square, a, a)
+    # Beyond this, tanh rounds to 1.
+    limit = 9.5 if single else 19.5
+    capped = b.select(a.gt(limit), const(a, limit), a)
+    r, shifted = reduce_exp(b, capped + capped, f.bias)
+    factor = power_of_two(shifted)
+    grown = b.fma(factor, exp_reduced(b, r), factor + 1.0)
+    far = 1.0 - 2.0 / grown
+    reach = table.TANH_REACH_F32 if single else table.TANH_REACH_F64
+    return with_sign_of(b, b.select(a.lt(reach), near, far), x)
+
+
+def sigmoid(b: Builder, x: V) -> V:
+    """1/(1 + e^-x)."""
+    f = format_of(x)
+    limits = (-104.5, 20.0) if f is F32 else (-746.0, 40.0)
+    r, shifted = reduce_exp(b, clamp(b, x, *limits), 2 * f.bias)
+    # With x = n·ln 2 + r:  sigmoid = 2^n·e^r/(1 + 2^n·e^r) = 2^n/(2^n + e^-r).
+    bits = shifted.bits()
+    first = (bits << (f.mantissa - 1)) & (f.sign_mask - (1 << f.mantissa))
+    second = ((bits << f.mantissa) - first).as_float()
+    factor = first.as_float()
+    q = exp_reduced(b, -r)
+    whole = factor * second + 1.0
+    total = whole + q
+    y = const(x, 1.0) / total
+    if b.target.fma:
+        # What the sum and the division lost: a residual of the exact denominator.
+        rest = b.fma(y, -total, const(x, 1.0)) - y * (q - (total - whole))
+        y = b.fma(y, rest, y)
+    return (y * factor) * second

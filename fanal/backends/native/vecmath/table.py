@@ -1,0 +1,42 @@
+"""The table of all functions by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fanal.backends.native.emit import V
+from fanal.backends.native.vecmath import (
+    error_function,
+    exponential,
+    hyperbolic,
+    logarithm,
+    power,
+    remainders,
+    rounding,
+    trigonometric,
+)
+
+FUNCTIONS: dict[str, Callable[..., V]] = {
+    "exp": exponential.exp,
+    "exp2": exponential.exp2,
+    "expm1": exponential.expm1,
+    "log": logarithm.log,
+    "log2": logarithm.log2,
+    "log10": logarithm.log10,
+    "log1p": logarithm.log1p,
+    "tanh": hyperbolic.tanh,
+    "sigmoid": hyperbolic.sigmoid,
+    "erf": error_function.erf,
+    "sin": trigonometric.sin,
+    "cos": trigonometric.cos,
+    "sqrt": power.sqrt,
+    "rsqrt": power.rsqrt,
+    "pow": power.pow_,
+    "floor": rounding.floor,
+    "ceil": rounding.ceil,
+    "trunc": rounding.trunc,
+    "round": rounding.round_,
+    "copysign": rounding.copysign,
+    "fmod": remainders.fmod,
+    "remainder": remainders.remainder,
+}

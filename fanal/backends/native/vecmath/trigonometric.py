@@ -1,0 +1,62 @@
+"""sin, cos, tan.
+
+After the reduction to |r| ≤ π/4 both polynomials are evaluated and the quadrant chooses:
+sin r = r + r·(r²·S(r²)) and cos r = 1 + r²·(r²·C(r²) - ½), forms in which only the last addition
+rounds at the size of the result.
+"""
+
+from __future__ import annotations
+
+from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.vecmath.angle import reduce_angle, reduce_angle_in_double
+from fanal.backends.native.vecmath.coefficients import trigonometric as table
+from fanal.backends.native.vecmath.core import F32, const, format_of, horner, narrow
+from fanal.backends.native.vecmath.extended import Pair
+
+
+def _sin_reduced(b: Builder, r: V, square: V) -> V:
+    """sin r. The sum with +0 keeps the sign of a zero r: S is negative."""
+    coefficients = table.SIN_F32 if format_of(r) is F32 else table.SIN_F64
+    return b.fma(b.fma(square, horner(b, square, coefficients), const(r, 0.0)), r, r)
+
+
+def _cos_reduced(b: Builder, r: V, square: V) -> V:
+    coefficients = table.COS_F32 if format_of(r) is F32 else table.COS_F64
+    inner = b.fma(square, horner(b, square, coefficients), const(r, -0.5))
+    return b.fma(square, inner, const(r, 1.0))
+
+
+def _both(b: Builder, r: Pair | V) -> tuple[V, V]:
+    """(sin r, cos r)."""
+    if isinstance(r, V):
+        square = r * r
+        return _sin_reduced(b, r, square), _cos_reduced(b, r, square)
+    square = r.hi * r.hi
+    w = b.fma(square, horner(b, square, table.SIN_F64), const(r.hi, 0.0))
+    # sin(r + l) ≈ sin r + l·(1 - r²/2), cos(r + l) ≈ cos r - l·r
+    slope = b.fma(square, const(square, -0.5), const(square, 1.0))
+    sin = b.fma(w, r.hi, r.lo * slope) + r.hi
+    inner = b.fma(square, horner(b, square, table.COS_F64), const(square, -0.5))
+    cos = b.fma(square, inner, -(r.hi * r.lo)) + 1.0
+    return sin, cos
+
+
+def _turned(b: Builder, r: Pair | V, quadrant: V) -> V:
+    """sin(r + quadrant·π/2)."""
+    sin, cos = _both(b, r)
+    bits = format_of(sin).bits
+    odd = (quadrant & 1).ne(0)
+    flip = (quadrant & 2) << (bits - 2)
+    return (b.select(odd, cos, sin).bits() ^ flip).as_float()
+
+
+def sin(b: Builder, x: V) -> V:
+    """sin x for every finite x; NaN at infinity."""
+    r, quadrant = reduce_angle(b, x)
+    return _turned(b, r, quadrant)
+
+
+def cos(b: Builder, x: V) -> V:
+    """cos x for every finite x; NaN at infinity."""
+    r, quadrant = reduce_angle(b, x)
+    return _turned(b, r, quadrant + 1)
