@@ -83,11 +83,19 @@ class Fused:
 
     `scalars` names parameters whose Python numbers are run-time inputs of the compiled program
     (a learning rate), so that a new value makes no new program; all others are part of the key.
+    `view`: where the body only moves elements and strides can express it, the result shares memory.
     """
 
-    __slots__ = ("body", "cache", "name", "scalars", "signature")
+    __slots__ = ("body", "cache", "name", "scalars", "signature", "view")
 
-    def __init__(self, body: Callable[..., Any], name: str, scalars: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        body: Callable[..., Any],
+        name: str,
+        scalars: tuple[str, ...] = (),
+        view: bool = False,
+    ):
+        self.view = view
         self.body = body
         self.name = name
         self.scalars = frozenset(scalars)
@@ -103,15 +111,17 @@ class Fused:
         return f"<fused {self.name}>"
 
 
-def fused(function: F | None = None, *, scalars: tuple[str, ...] = ()) -> Any:
+def fused(
+    function: F | None = None, *, scalars: tuple[str, ...] = (), view: bool = False
+) -> Any:
     """Mark a composite function: in eager mode it runs as one native program each way.
 
     The body may use Python freely on its static arguments and on shapes and dtypes, never on
     tensor values. The wrapped function keeps name, signature and docstring.
     """
     if function is None:
-        return lambda f: fused(f, scalars=scalars)
-    record = Fused(function, function.__name__, scalars)
+        return lambda f: fused(f, scalars=scalars, view=view)
+    record = Fused(function, function.__name__, scalars, view)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

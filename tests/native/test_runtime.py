@@ -35,9 +35,10 @@ from fanal.backends.native.runtime import (
     compile_and_load,
     compile_object,
     default_num_threads,
+    loader,
     runtime_ir,
+    threads,
 )
-from fanal.backends.native.runtime import loader, threads
 from fanal.backends.native.runtime.dialect import translate
 from fanal.backends.native.runtime.probe import address_of, build_program, compile_kernels
 from fanal.backends.native.runtime.signature import DialectError
@@ -273,6 +274,11 @@ def test_absurd_requests_are_refused(request_: int) -> None:
         empty(request_)
 
 
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux")
+    or Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "1",
+    reason="this system promises any amount",
+)
 def test_more_than_the_machine_has_is_refused() -> None:
     with pytest.raises(MemoryError, match="could not allocate memory"):
         empty(1 << 45)
@@ -333,6 +339,38 @@ def test_free_neighbours_merge() -> None:
     part.clear()
     assert empty(8 << 20).ptr == first
     assert runtime.memory_stats()["spread_count"] == spread
+
+
+def test_many_gigabytes_of_address_space() -> None:
+    """Blocks over several regions, of which only the first and the last word are touched."""
+    done = in_child(
+        """
+        import random
+        r = compile_and_load()
+        word = lambda address: ctypes.c_int64.from_address(address)
+        choose = random.Random(0)
+        live = []
+        for step in range(3000):
+            if len(live) > 24 or live and choose.random() < 0.45:
+                s, mark = live.pop(choose.randrange(len(live)))
+                assert word(s.ptr).value == word(s.ptr + s.capacity - 8).value == mark
+                del s
+            else:
+                s = r.empty(int(2 ** choose.uniform(13, 29.4)))
+                word(s.ptr).value = word(s.ptr + s.capacity - 8).value = step
+                live.append((s, step))
+                del s
+        stats = r.memory_stats()
+        assert stats["reserved_bytes"] >= 4 << 30, stats
+        live.clear()
+        r.empty_cache()
+        stats = r.memory_stats()
+        assert stats["allocated_bytes"] == 0
+        assert stats["held_bytes"] < 20 << 20, stats
+        print("fine")
+        """
+    )
+    assert done.stdout == "fine\n", done.stderr
 
 
 def test_peak_statistics() -> None:
@@ -480,9 +518,11 @@ def test_bad_calls_are_errors_and_no_crash() -> None:
 
 
 def test_an_empty_program_and_an_empty_phase() -> None:
-    assert launch(address_of(build_program(0, []))) == 0
+    program = build_program(0, [])
+    assert launch(address_of(program)) == 0
     phases = [(kernels["nothing"], 0, 0), (kernels["nothing"], 0, 1)]
-    assert launch(address_of(build_program(0, phases))) == 0
+    program = build_program(0, phases)
+    assert launch(address_of(program)) == 0
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
@@ -539,7 +579,8 @@ def test_uneven_tasks_and_parked_callers(n: int) -> None:
     desc = array("q", [2_000_000])
     counts = array("q", [0] * 3)
     phases = [(kernels["work"], address_of(desc), 3), (kernels["count"], 0, 3)] * 30
-    assert launch(address_of(build_program(1, phases)), address_of(counts)) == 0
+    program = build_program(1, phases)
+    assert launch(address_of(program), address_of(counts)) == 0
     assert list(counts) == [30] * 3
 
 
@@ -594,6 +635,57 @@ def test_idle_workers_park() -> None:
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.03
+
+
+STRESS = """
+out = array("q", [0] * 7)
+program = build_program(1, [(kernels["count"], 0, 7)] * 1000, FLAG_RELEASE_GIL)
+for i in range(60):
+    r.launch(address_of(program), address_of(out))
+    time.sleep(0.0003 * (i % 3))
+assert list(out) == [60_000] * 7, out
+print("fine")
+"""
+
+
+def test_parking_without_futexes() -> None:
+    """What other systems than Linux use, run here."""
+    done = in_child(
+        """
+        from fanal.backends.native.runtime import system
+        system._FUTEX = system._CONDITION
+        assert "pthread_cond_wait" in runtime_ir("x86_64-unknown-linux-gnu")
+        from test_runtime import KERNELS
+        r = compile_and_load()
+        kernels = compile_kernels(KERNELS, "count")
+        r.set_num_threads(3)
+        """
+        + textwrap.indent(STRESS, " " * 8)
+    )
+    assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_AS")
+def test_fewer_threads_than_wished_for() -> None:
+    """When the system refuses a thread, the others do the work."""
+    done = in_child(
+        """
+        import resource
+        from test_runtime import KERNELS
+        r = compile_and_load()
+        kernels = compile_kernels(KERNELS, "count")
+        r.set_num_threads(64)
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20),) * 2)
+        wide = build_program(1, [(kernels["count"], 0, 64)])
+        counts = array("q", [0] * 64)
+        r.launch(address_of(wide), address_of(counts))
+        assert list(counts) == [1] * 64
+        assert 1 < r.get_num_threads() < 6, r.get_num_threads()
+        """
+        + textwrap.indent(STRESS, " " * 8)
+    )
+    assert done.stdout == "fine\n", done.stderr
 
 
 def test_number_of_threads_is_checked() -> None:

@@ -9,7 +9,7 @@ from mpmath import mp
 from tools.fit.remez import DIGITS
 from tools.fit.tables import Tables
 
-TOPICS = ("exponential", "logarithm", "trigonometric", "hyperbolic", "error_function", "power")
+TOPICS = ("exponential", "logarithm", "trigonometric", "hyperbolic", "error_function", "power", "inverse_trigonometric")
 
 for topic in sys.argv[1:] or TOPICS:
     start = time.time()

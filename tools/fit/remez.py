@@ -143,12 +143,13 @@ def fit(
     """Coefficients of Σ c_i·u^p_i ≈ f(x), u = variable(x) (x itself if None), x in [lo, hi].
 
     `weight(x)` multiplies the error (1/f for a relative one, the default); `formats` is "f32",
-    "f64" or one of them a coefficient.
+    "f64" or one of them a coefficient; "nearest" rounds all to doubles without fitting again, and
+    the error is then that of the exact coefficients.
     """
     with mp.workdps(DIGITS):
         grid = chebyshev_grid(mpf(lo), mpf(hi), density * (len(powers) + 2))
         target = [mpf(f(x)) for x in grid]
-        weights = [mpf(weight(x)) if weight else 1 / t for x, t in zip(grid, target, strict=True)]
+        weights = [mpf(weight(x)) if weight else 1 / abs(t) for x, t in zip(grid, target, strict=True)]
         u = [variable(x) if variable else x for x in grid]
         basis = [[x**p for p in powers] for x in u]
         kinds = [formats] * len(powers) if isinstance(formats, str) else list(formats)
@@ -156,13 +157,13 @@ def fit(
         error = mpf(0)
         for k, kind in enumerate(kinds):
             free, error = _minimax([row[k:] for row in basis], target, weights)
-            if kind == "exact":
-                done += free
+            if kind in ("exact", "nearest"):
+                done += free if kind == "exact" else [mpf(float(c)) for c in free]
                 break
             c = ROUND[kind](free[0])
             done.append(c)
             target = [t - c * row[k] for t, row in zip(target, basis, strict=True)]
         error = max(
             abs(w * t) for w, t in zip(weights, target, strict=True)
-        ) if kinds[-1] != "exact" else error
+        ) if kinds[-1] not in ("exact", "nearest") else error
         return Fit(tuple(float(c) for c in done), float(error))

@@ -7,6 +7,7 @@ again. A topic is a module of this package with a function `tables(t: Tables)`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from mpmath import mp, mpf
@@ -59,6 +60,53 @@ class Tables:
         self.put(name, found.coefficients, f"{what} on {interval}: 2^{bits:.1f}")
         return found
 
+    def pieces(
+        self,
+        name: str,
+        what: str,
+        f: Function,
+        edges: Sequence[mpf],
+        terms: int,
+        roots: Sequence[mpf] = (),
+        weight: Function | None = None,
+        density: int = 8,
+    ) -> None:
+        """Write rows (anchor, coefficients…) of polynomials in x - anchor between the edges.
+
+        The anchor is the interval's middle, or the double nearest to a root of f that lies in it
+        (or at its end); then the constant is f there and the rest is fitted relative to f too.
+        """
+        rows, worst = [], mpf(0)
+        for lo, hi in pairwise(edges):
+            inside = [r for r in roots if lo <= r <= hi]
+            anchor = mpf(float(inside[0])) if inside else mpf(float((lo + hi) / 2))
+            if inside:
+                c0 = f(anchor)
+                slope = lambda x, c0=c0, a=anchor: (  # noqa: E731
+                    (f(x) - c0) / (x - a) if x != a else mp.diff(f, a)
+                )
+                shift = lambda x, a=anchor: x - a  # noqa: E731
+                found = fit(slope, lo, hi, range(terms - 1), "nearest", None, shift, density)
+                row = (float(c0), *found.coefficients)
+            else:
+                shift = lambda x, a=anchor: x - a  # noqa: E731
+                size = weight or (lambda x: 1 / abs(f(x)))
+                found = fit(f, lo, hi, range(terms), "nearest", size, shift, density)
+                row = found.coefficients
+            worst = max(worst, mpf(found.error))
+            rows.append((float(anchor), *row))
+        where = f"[{mp.nstr(mpf(edges[0]), 6)}, {mp.nstr(mpf(edges[-1]), 6)}]"
+        bits = float(mp.log(worst, 2))
+        self.lines += ["", f"# {what} on {where} in {len(rows)} pieces: 2^{bits:.1f}",
+                       "# before the coefficients are rounded to the nearest doubles."]
+        self.lines.append("# Rows: anchor, coefficients in x - anchor.")
+        self.lines.append(f"{name} = (")
+        for row in rows:
+            self.lines.append("    (")
+            self.lines += wrapped(row)
+            self.lines.append("    ),")
+        self.lines.append(")")
+
     def split(self, name: str, value: mpf, bits: Sequence[int], what: str) -> None:
         """A constant as a sum of floats; `bits[k]` is the number of significant bits of part k."""
         parts, rest = [], +value
@@ -73,6 +121,27 @@ class Tables:
         path = FOLDER / f"{self.topic}.py"
         path.write_text("\n".join(self.lines) + "\n")
         return path
+
+
+def wrapped(values: Sequence[float]) -> list[str]:
+    """The values of one row in lines of less than 100 columns."""
+    lines, line = [], ""
+    for value in values:
+        text = f"{value!r}, "
+        if len(line) + len(text) > 88:
+            lines.append("        " + line.rstrip())
+            line = ""
+        line += text
+    return [*lines, "        " + line.rstrip()]
+
+
+def geometric_edges(low: float, high: float, per_binade: int) -> list[mpf]:
+    """Edges of `per_binade` equal intervals in each binade from low to high (powers of two)."""
+    edges, start = [], mpf(low)
+    while start < high:
+        edges += [start + start * k / per_binade for k in range(per_binade)]
+        start *= 2
+    return [*edges, mpf(high)]
 
 
 def chop(value: mpf, bits: int) -> mpf:

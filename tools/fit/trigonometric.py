@@ -36,6 +36,13 @@ def tables(t: Tables) -> None:
             f"COS_{name}", "((cos(x) - 1)/x² + 1/2)/x² in x², error of cos", _cos_tail, 0, end,
             range(terms[1]), formats, weight, square,
         )
+    # tan of float32 in double: fewer terms.
+    for name, tail, power, f in (("SIN", _sin_tail, 3, mp.sin), ("COS", _cos_tail, 4, mp.cos)):
+        weight = lambda x, f=f, power=power: x**power / f(x) if x else mpf(0)  # noqa: E731
+        t.polynomial(
+            f"{name}_SHORT", "the same", tail, 0, reach * mpf("1.0001"),
+            range(4), "f64", weight, square,
+        )
     two_over_pi = 2 / mp.pi
     t.put("TWO_OVER_PI", float(two_over_pi), "2/π")
     t.split("HALF_PI_F32", mp.pi / 2, (24, 24, 24), "π/2")

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 from fanal.backends.native.contract.element import is_stored_as
 from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
-from fanal.backends.native.contract.pack import Packer
-from fanal.backends.native.contract.shape import KC, ROWS_MAX, Shape
+from fanal.backends.native.contract.right import right_side
+from fanal.backends.native.contract.shape import KC, Shape, rows_max
 from fanal.backends.native.contract.steps import Step, Walk
-from fanal.backends.native.contract.tile import accumulate
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import DType
@@ -84,7 +83,7 @@ def add_phase(
             if step.table is not None:
                 operands.append(step.table)
     keys = ",".join(side.key for side in sides)
-    name = f"contract.gemm|{s.scalar}|{how}|{keys}|{epilogue.key if epilogue else ''}"
+    name = f"contract.gemm|{s.key}|{how}|{keys}|{epilogue.key if epilogue else ''}"
     dtypes = [side.access.dtype for side in sides]
     modes = [(side.first.mode, side.second.mode) for side in sides]
     scalars = [s.scalar, s.scalar, *_target_scalars(dtypes[2:])]
@@ -139,8 +138,12 @@ class _Gemm:
                 table += mode == "t"
                 walks.append(Walk(b, mode, dtype.itemsize, step, pointer))
             self.sides.append(_Operand(d.pointer(n), batch, walks[0], walks[1]))
-        self.panel = b.alloca("i8", KC * s.row_bytes) if how != "ready" else None
-        self.totals = b.alloca("i8", (ROWS_MAX + s.rows) * s.row_bytes)
+        right = self.sides[1]
+        self.right = right_side(
+            b, s, how, dtypes[1], right.second, right.first, (self.inner, self.cols)
+        )
+        # A row more than tiles can reach: a panel moved back is read beyond its end.
+        self.totals = b.alloca("i8", (rows_max(s) + s.rows + 1) * s.row_bytes)
 
     def emit(self) -> None:
         b = self.b
@@ -177,35 +180,30 @@ class _Gemm:
         with b.if_(self.inner.eq(0)), b.loop(0, rows * self.s.vectors) as (n,):
             b.store(b.const(self.s.vector, 0), b.at(self.totals, n, self.s.vector))
         with b.loop(low, high) as (panel,):
+            first_col = panel * self.s.width
+            moved = first_col - self.right.panel(bases[1], panel)
             with b.loop(0, self.inner, KC) as (start,):
                 depth = self.inner - start
                 depth = b.select(depth.lt(KC), depth, KC)
-                self._block(bases, panel, start, depth, first_row, rows)
-            finisher.rows(self.totals, first_row, rows, panel * self.s.width, self.cols)
+                self.right.block(start, depth)
+                self._block(bases[0], start, depth, first_row, rows)
+            totals = b.at(self.totals, moved * self.s.itemsize)
+            finisher.rows(totals, first_row, rows, first_col, self.cols)
 
-    def _block(
-        self, bases: Sequence[V], panel: V, start: V, depth: V, first_row: V, rows: V
-    ) -> None:
-        """One block of k of one panel: pack it, then all tiles of rows."""
+    def _block(self, base: V, start: V, depth: V, first_row: V, rows: V) -> None:
+        """All tiles of rows over one block of k of the current panel."""
         b, s = self.b, self.s
-        if self.panel is None:
-            place = b.at(bases[1], (panel * self.inner + start) * s.row_bytes)
-        else:
-            place = self.panel
-            right = self.sides[1]
-            packer = Packer(
-                b, s, self.how, self.dtypes[1], bases[1], right.second, right.first, self.cols
-            )
-            packer.panel(panel * s.width, start, depth, place)
         many, few = tile_counts(b, s, rows)
         with b.loop(0, many) as (t,):
-            self._tile(s.rows, bases[0], t * s.rows, first_row, rows, start, depth, place)
+            self._tile(s.rows, base, t * s.rows, first_row, rows, start, depth)
+        if s.rows == s.few_rows:
+            return
         with b.loop(0, few) as (t,):
             at = many * s.rows + t * s.few_rows
-            self._tile(s.few_rows, bases[0], at, first_row, rows, start, depth, place)
+            self._tile(s.few_rows, base, at, first_row, rows, start, depth)
 
     def _tile(
-        self, height: int, base: V, at: V, first_row: V, rows: V, start: V, depth: V, place: V
+        self, height: int, base: V, at: V, first_row: V, rows: V, start: V, depth: V
     ) -> None:
         """One register tile; rows beyond the last repeat it, their sums are never stored."""
         b, s, left = self.b, self.s, self.sides[0]
@@ -215,11 +213,7 @@ class _Gemm:
             row = b.select(row.lt(rows), row, rows - 1)
             pointers.append(b.at(base, left.first.at(first_row + row)))
         size = s.lanes * s.itemsize
-
-        def columns(place: V, k: V) -> list[V]:
-            return [b.load(s.vector, b.at(place, v * size), size) for v in range(s.vectors)]
-
-        sums = accumulate(b, s, pointers, left.second, start, depth, columns, place, s.row_bytes)
+        sums = self.right.sums(pointers, left.second, start, depth)
         out = b.at(self.totals, at * s.row_bytes)
         add_block(b, sums, [b.at(out, n * size) for n in range(len(sums))], start.eq(0), size)
 

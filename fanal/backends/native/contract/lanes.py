@@ -27,21 +27,30 @@ class LaneRun:
     """The lanes `first .. first+lanes` of an axis with `extent` indices, for one operand.
 
     `start` is the byte offset of the first lane; `dense` (i1) says that all lanes exist and are
-    neighbours in memory.
+    `step` bytes from one another (the size of an element, unless `spread` elements apart).
     """
 
-    def __init__(self, b: Builder, walk: Walk, first: V, extent: V, lanes: int, itemsize: int):
+    def __init__(
+        self,
+        b: Builder,
+        walk: Walk,
+        first: V,
+        extent: V,
+        lanes: int,
+        itemsize: int,
+        spread: int = 1,
+    ):
         self.b, self.walk, self.first, self.extent = b, walk, first, extent
         self.lanes, self.itemsize = lanes, itemsize
         left = extent - first
         self.count = b.select(left.lt(lanes), left, lanes)
         full = left.ge(lanes)
         self.start = walk.at(first)
-        if walk.mode == "1":
+        if walk.mode == "1" or (walk.mode == "s" and spread > 1):
             self.dense = full
         elif walk.mode == "t":
             self.offsets = walk.offsets(first, lanes)
-            follow = b.splat(self.start, lanes) + b.iota("i64", lanes) * itemsize
+            follow = b.splat(self.start, lanes) + b.iota("i64", lanes) * (itemsize * spread)
             self.dense = all_lanes(b, self.offsets.eq(follow)) & full
         else:
             self.dense = b.const("i1", 0)

@@ -3,7 +3,7 @@
 A panel is `depth` rows of k by `width` columns. Four ways to fill it, chosen by how the operand
 lies: `lanes` (columns are neighbours, perhaps in two runs a vector: copied), `inner` (k are
 neighbours: transposed in registers), `any` (element by element), and `ready` (packed beforehand,
-nothing to do). Values are widened to the compute type here. Columns beyond the last one repeat it,
+nothing to do); `lanes2` is `lanes` with every second element left out. Values are widened to the compute type here. Columns beyond the last one repeat it,
 or are zero; they are never stored.
 """
 
@@ -13,7 +13,7 @@ from fanal.backends.native.contract.element import compute_bits, is_stored_as, l
 from fanal.backends.native.contract.lanes import LaneRun, has_masked_loads, load_pieces
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
-from fanal.backends.native.contract.transpose import piece_lanes, transposed
+from fanal.backends.native.contract.transpose import transposed
 from fanal.backends.native.emit import Builder, V
 from fanal.core.dtypes import DType
 
@@ -42,7 +42,7 @@ class Packer:
 
     def panel(self, first: V, start: V, depth: V, out: V) -> None:
         """Pack columns `first..` and k `start .. start+depth` to `out`."""
-        if self.how == "lanes":
+        if self.how.startswith("lanes"):
             self._from_lanes(first, start, depth, out)
         elif self.how == "inner":
             self._from_inner(first, start, depth, out)
@@ -80,7 +80,7 @@ class Packer:
         b, s = self.b, self.shape
         bits = compute_bits(s.scalar)
         stored = is_stored_as(self.dtype, s.scalar)
-        if self.exact or not stored or not has_masked_loads(b, bits):
+        if self.exact or self.spread > 1 or not stored or not has_masked_loads(b, bits):
             self._scalars(first, s.lanes, start, b.i64(0), depth, out)
             return
         covered, pieces = run.pieces(bits)
@@ -104,9 +104,22 @@ class Packer:
         b, s = self.b, self.shape
         offset = self.inner.at(start + k)
         row = b.at(out, k * self.row_bytes)
-        values = [load(b, self.dtype, b.at(p, offset), s.lanes, s.scalar) for p in starts]
+        values = [self._vector(b.at(p, offset)) for p in starts]
         for v, value in enumerate(values):
             b.store(value, b.at(row, v * self._vector_bytes))
+
+    def _vector(self, address: V) -> V:
+        """One vector of columns, `spread` elements apart."""
+        b, s = self.b, self.shape
+        first = load(b, self.dtype, address, s.lanes, s.scalar)
+        if self.spread == 1 or s.lanes == 1:
+            return first
+        # The second load ends with the last lane's element: nothing beyond it is touched.
+        move = (s.lanes - 1) * self.dtype.itemsize
+        second = load(b, self.dtype, b.at(address, move), s.lanes, s.scalar)
+        half = s.lanes // 2
+        odd = range(s.lanes + 1, 2 * s.lanes, 2)
+        return b.shuffle(first, second, [*range(0, 2 * half, 2), *odd])
 
     # -- k are neighbours ---------------------------------------------------------------------------
 
@@ -142,11 +155,10 @@ class Packer:
 
     def _block(self, rows: list[V], offset: V, k: V, out: V) -> None:
         b, s = self.b, self.shape
-        width = piece_lanes(s.lanes, compute_bits(s.scalar))
 
         def piece(row: int, column: int) -> V:
             address = b.at(rows[row], offset + column * self.dtype.itemsize)
-            return load(b, self.dtype, address, width, s.scalar)
+            return load(b, self.dtype, address, s.piece, s.scalar)
 
         columns = transposed(b, s.lanes, compute_bits(s.scalar), piece)
         for j, value in enumerate(columns):
@@ -175,7 +187,13 @@ class Packer:
 
     def _run(self, first: V) -> LaneRun:
         s = self.shape
-        return LaneRun(self.b, self.cols, first, self.count, s.lanes, self.dtype.itemsize)
+        size = self.dtype.itemsize
+        return LaneRun(self.b, self.cols, first, self.count, s.lanes, size, self.spread)
+
+    @property
+    def spread(self) -> int:
+        """Elements from one column to the next, where `how` is by lanes."""
+        return 2 if self.how == "lanes2" else 1
 
     def _clamped(self, column: V) -> V:
         return self.b.select(column.lt(self.count), column, self.count - 1)

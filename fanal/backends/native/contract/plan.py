@@ -15,13 +15,14 @@ from fanal.backends.native.contract.element import compute_type, is_stored_as
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.gemm import Numbers, Side
 from fanal.backends.native.contract.prepare import add_pack
-from fanal.backends.native.contract.shape import ROWS_MAX, Shape, shape_for
+from fanal.backends.native.contract.shape import Shape, rows_max, shape_for, thin_shape
 from fanal.backends.native.contract.steps import Step, step_of
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType, float32, float64, int32, int64
 
 A, B, OUT = 0, 1, 2
+THIN_ROWS = 2
 _DTYPES: dict[str, DType] = {"float": float32, "double": float64, "i32": int32, "i64": int64}
 
 # Multiply-adds of one task: enough to hide its claim, few enough to share the work evenly.
@@ -110,9 +111,11 @@ def normalised(c: Contraction) -> Contraction:
 
 def way_of_packing(cols: Sequence[Dim], inner: Sequence[Dim], operand: int, lanes: int) -> str:
     """How panels of an operand are filled: along its columns, along k, or element by element."""
-    if innermost_unit(cols, operand):
+    col_walk, walk = walk_of(cols, operand), walk_of(inner, operand)
+    if not col_walk or col_walk[-1][1] == 1:
         return "lanes"
-    walk = walk_of(inner, operand)
+    if col_walk[-1][1] == 2 and not (walk and walk[-1][1] == 1):
+        return "lanes2"
     if not walk or (walk[-1][1] == 1 and (len(walk) == 1 or walk[-1][0] >= lanes)):
         return "inner"
     return "any"
@@ -128,7 +131,7 @@ def _cost(c: Contraction, s: Shape) -> float:
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
     panels = -(-cols // s.width)
     tiles = panels * (_row_cycles(s, rows) * inner + 30 * -(-rows // s.rows))
-    per_row = {"lanes": 1.5, "inner": 4.0, "any": 20.0}
+    per_row = {"lanes": 1.5, "lanes2": 3.0, "inner": 4.0, "any": 20.0}
     packing = panels * inner * per_row[way_of_packing(c.cols, c.inner, B, s.lanes)]
     if not is_stored_as(c.operands[A].dtype, s.scalar):
         packing += rows * inner * 0.5
@@ -153,18 +156,36 @@ def _lower_gemm(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -> 
     c = _readable_rows(p, c, s, tables)
     how = way_of_packing(c.cols, c.inner, B, s.lanes)
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
-    ready = c.pack_ahead and inner > 0 and rows > _block_rows(s)
-    right = _right_side(c, s, tables)
+    thin = _thin(c, s, how)
+    if thin is not None:
+        s, how = thin
+    ready = thin is None and c.pack_ahead and inner > 0 and rows > rows_max(s)
+    right = _right_side(c, s, how, tables)
     if ready:
         packed = _packed_ahead(p, c, s, how, right, tables)
         right, how = packed, "ready"
-    sides = [_side(c, A, c.rows, c.inner, "s", "s", tables), right]
+    sides = [_side(c, A, c.rows, c.inner, "s", "1s" if how == "turned" else "s", tables), right]
     sides.append(_side(c, OUT, c.rows, c.cols, "s", "1s", tables))
     for n in range(OUT + 1, len(c.operands)):
         sides.append(_side(c, n, c.rows, c.cols, "0s", "01s", tables))
     tables.emit()
     numbers = cut(s, c.batch, rows, cols, inner, ready)
     gemm.add_phase(p, s, how, sides, numbers, c.epilogue)
+
+
+def _thin(c: Contraction, s: Shape, how: str) -> tuple[Shape, str] | None:
+    """The tile and the way of reading B in place, where rows are too few to pay for packing."""
+    rows, cols = extent_of(c.rows), extent_of(c.cols)
+    col_walk, k_walk = walk_of(c.cols, B), walk_of(c.inner, B)
+    if rows > THIN_ROWS or len(col_walk) > 1:
+        return None
+    if how == "lanes":
+        wide = thin_shape(s, rows, 8 if rows == 1 else 4)
+        if cols >= wide.width:
+            return wide, "direct"
+    if how == "inner" and len(k_walk) <= 1 and cols >= 2 * s.lanes:
+        return thin_shape(s, rows, 2), "turned"
+    return None
 
 
 def _side(
@@ -189,8 +210,8 @@ def _batch_steps(batch: Sequence[Dim], n: int, itemsize: int) -> tuple[int, int]
     return steps[0], steps[1]
 
 
-def _right_side(c: Contraction, s: Shape, tables: Tables) -> Side:
-    return _side(c, B, c.inner, c.cols, "s", "1s", tables)
+def _right_side(c: Contraction, s: Shape, how: str, tables: Tables) -> Side:
+    return _side(c, B, c.inner, c.cols, "1s" if how == "turned" else "s", "1s", tables)
 
 
 def _readable_rows(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -> Contraction:
@@ -289,16 +310,11 @@ def _packed_ahead(
 # -- cutting the work -------------------------------------------------------------------------------
 
 
-def _block_rows(s: Shape) -> int:
-    """The most rows of one block: whole tiles."""
-    return ROWS_MAX // s.rows * s.rows
-
-
 def cut(
     s: Shape, batch: Sequence[Dim], rows: int, cols: int, inner: int, ready: bool
 ) -> Numbers:
     """Blocks and tasks; a function of the problem alone."""
-    most = _block_rows(s)
+    most = rows_max(s)
     if ready:
         fitting = _BLOCK_BYTES // (max(inner, 1) * s.itemsize)
         most = max(4 * s.rows, min(most, fitting // s.rows * s.rows))

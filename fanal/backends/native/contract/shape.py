@@ -7,15 +7,15 @@ are 16 KiB on AVX2, half of the first cache.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fanal.backends.native.contract.element import compute_bits
 from fanal.backends.native.emit import vector
 from fanal.backends.native.target import Target
 
 KC = 256
-# Rows of one block: its totals for one panel lie on the stack, its A in the second cache.
-ROWS_MAX = 192
+# Rows of one block at most: its totals for one panel lie on the stack, its A in the second cache.
+_ROWS_MAX = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ class Shape:
         return compute_bits(self.scalar) // 8
 
     @property
+    def piece(self) -> int:
+        """Elements of one 128-bit piece of a vector."""
+        return min(self.lanes, 16 // self.itemsize)
+
+    @property
+    def key(self) -> str:
+        return f"{self.scalar}{self.rows}x{self.vectors}"
+
+    @property
     def vector(self) -> str:
         return vector(self.scalar, self.lanes)
 
@@ -56,3 +65,13 @@ def shape_for(target: Target, scalar: str) -> Shape:
     bits = compute_bits(scalar)
     rows, vectors = target.matmul_tile(bits)
     return Shape(scalar, rows, 4 if rows == 6 else rows // 2 + 1, target.lanes(bits), vectors)
+
+
+def thin_shape(s: Shape, rows: int, vectors: int) -> Shape:
+    """The tile for a matrix-vector product and its like: as many chains from fewer rows."""
+    return replace(s, rows=rows, few_rows=rows, vectors=vectors)
+
+
+def rows_max(s: Shape) -> int:
+    """The most rows of one block: whole tiles."""
+    return s.rows if s.rows == s.few_rows else _ROWS_MAX // s.rows * s.rows

@@ -15,6 +15,7 @@ from fanal.backends.native.contract.transpose import transposed
 from fanal.backends.native.emit import Builder, V, element
 
 UNROLL = 4
+STRIP = 2
 
 
 def accumulate(
@@ -63,29 +64,53 @@ def accumulate_transposed(
     rows: Sequence[V],
     inner: Walk,
     start: V,
-    depth: V,
+    strips: V,
     piece: Callable[[int, int, V, int], V],
 ) -> list[V]:
     """Block sums where k are neighbours in B, and B is read only once: transposed in registers.
 
-    `piece(v, lane, k, column)` loads a piece of the column of B on `lane` of vector v, from k +
-    column on. `depth` is a multiple of the lanes.
+    k advances in strips of `STRIP` blocks of lanes×lanes (a cache line of every column of B), and
+    vector v lags v strips behind: columns a power of two apart share a set of the first cache, which
+    then holds the lines of one vector at a time. `piece(v, lane, k, column)` loads 128 bits of the
+    column of B on `lane` of vector v, from k + column on.
     """
-    bits = 8 * s.itemsize
-    loop = b.loop(0, depth, s.lanes, zeros(b, s, len(rows)))
-    with loop as (k, *acc):
-        left = [
-            [b.splat(b.load(s.scalar, b.at(row, inner.at(start + k + u))), s.lanes) for row in rows]
-            for u in range(s.lanes)
-        ]
+    count = len(rows)
+    loop = b.loop(0, strips + (s.vectors - 1), 1, zeros(b, s, count))
+    with loop as (t, *acc):
         for v in range(s.vectors):
-            turned = transposed(b, s.lanes, bits, lambda lane, col, v=v: piece(v, lane, k, col))
-            for u, column in enumerate(turned):
-                for i in range(len(rows)):
-                    n = i * s.vectors + v
-                    acc[n] = multiply_add(b, left[u][i], column, acc[n])
+            strip = t - v if v else t
+            mine = [acc[i * s.vectors + v] for i in range(count)]
+
+            def go(v: int = v, strip: V = strip, mine: list[V] = mine) -> list[V]:
+                return _strip(b, s, rows, inner, start, strip * (STRIP * s.lanes), v, mine, piece)
+
+            idle = s.vectors > 1
+            mine = b.branch(strip.ult(strips), go, lambda mine=mine: mine) if idle else go()
+            for i in range(count):
+                acc[i * s.vectors + v] = mine[i]
         loop.next(*acc)
     return loop.results
+
+
+def _strip(
+    b: Builder,
+    s: Shape,
+    rows: Sequence[V],
+    inner: Walk,
+    start: V,
+    first: V,
+    v: int,
+    acc: list[V],
+    piece: Callable[[int, int, V, int], V],
+) -> list[V]:
+    for block in range(STRIP):
+        k = first + block * s.lanes if block else first
+        columns = transposed(b, s.lanes, 8 * s.itemsize, lambda lane, c, k=k: piece(v, lane, k, c))
+        for u, column in enumerate(columns):
+            at = inner.at(start + k + u)
+            left = [b.splat(b.load(s.scalar, b.at(row, at)), s.lanes) for row in rows]
+            acc = [multiply_add(b, x, column, y) for x, y in zip(left, acc, strict=True)]
+    return acc
 
 
 def zeros(b: Builder, s: Shape, rows: int) -> list[V]:

@@ -12,18 +12,13 @@ from collections.abc import Callable, Sequence
 from fanal.backends.native.emit import Builder, V
 
 
-def piece_lanes(lanes: int, bits: int) -> int:
-    """Elements in one piece of a row."""
-    return min(lanes, max(1, 128 // bits))
-
-
 def transposed(b: Builder, lanes: int, bits: int, piece: Callable[[int, int], V]) -> list[V]:
     """Columns of a lanes×lanes matrix whose rows lie in memory.
 
-    `piece(row, start)` loads `piece_lanes` elements of a row from column `start` on. The result is
-    one vector a column, with the rows on its lanes.
+    `piece(row, start)` loads 128 bits of a row from column `start` on (or the whole row, where
+    that is shorter). The result is one vector a column, with the rows on its lanes.
     """
-    width = piece_lanes(lanes, bits)
+    width = min(lanes, 128 // bits)
     columns: list[V] = []
     for start in range(0, lanes, width):
         rows = [

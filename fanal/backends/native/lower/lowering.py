@@ -22,13 +22,14 @@ from fanal.backends.native.loops.expression import (
     View,
     expand_view,
     flip_view,
+    leaves,
     permute_view,
     reshape_view,
     slice_view,
     viewed,
 )
 from fanal.backends.native.loops.rows import CannotMerge
-from fanal.backends.native.lower.groups import Schedule, check_merge
+from fanal.backends.native.lower.groups import Schedule, buffers_of, check_merge
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.core import dtypes
@@ -64,7 +65,7 @@ class Lowering:
         self.virtual: dict[int, Access] = {}
         self.destinations: dict[Value, Access] = {}
         for value, access in zip(graph.outputs, outputs, strict=True):
-            if value.node is not None:
+            if value.node is not None and access.buffer >= len(inputs):
                 self.destinations.setdefault(value, access)
         self.outputs = list(zip(graph.outputs, outputs, strict=True))
         self.written: set[int] = set()
@@ -74,7 +75,7 @@ class Lowering:
             self._node(node)
         for value, access in self.outputs:
             if access.buffer not in self.written:
-                self.schedule.store(self.values[value], access)
+                self.schedule.store(self._safe(self.values[value], access), access)
         real: dict[int, Access] = {}
         for number in sorted(self.schedule.needed(set(self.virtual)), reverse=True):
             virtual = self.virtual[number]
@@ -83,6 +84,18 @@ class Lowering:
             entry.emit(self.program, real)
         return self.program
 
+    def _safe(self, e: Expression, to: Access) -> Expression:
+        """For a write in place: an expression that reads the same memory elsewhere than it writes
+        is computed apart first."""
+        if to.buffer >= len(self.graph.inputs) or to.buffer not in buffers_of(e):
+            return e
+        same = all(
+            isinstance(leaf, Load) and leaf.access == to
+            for leaf in leaves(e)
+            if to.buffer in buffers_of(leaf)
+        )
+        return e if same else self.in_memory(replace(e))
+
     def _node(self, node: Node) -> None:
         kind, name = node.primitive.kind, node.primitive.name
         if kind == "elementwise":
@@ -90,9 +103,9 @@ class Lowering:
             out = node.outputs[0]
             operand = node.inputs[-1].dtype
             self.values[out] = Op(out.dtype, out.shape, node.primitive.native, args, operand)
-        elif name in _VIEWS:
+        elif name in VIEWS:
             out = node.outputs[0]
-            view = _VIEWS[name](node)
+            view = VIEWS[name](node)
             self.values[out] = self.view(self.values[node.inputs[0]], out.shape, view)
         elif kind in ("reduce", "arg_reduce"):
             self._reduce(node)
@@ -174,7 +187,7 @@ def lower(
     return Lowering(graph, inputs, outputs, target).run()
 
 
-_VIEWS: dict[str, Callable[[Node], View]] = {
+VIEWS: dict[str, Callable[[Node], View]] = {
     "reshape": lambda node: reshape_view(node.attributes["shape"]),
     "permute": lambda node: permute_view(node.attributes["dims"]),
     "expand": lambda node: expand_view(node.attributes["shape"]),

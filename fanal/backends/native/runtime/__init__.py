@@ -7,7 +7,7 @@ The runtime knows nothing of tensors, graphs or kernels: a program is a table of
 (`layout.py`).
 """
 
-from fanal.backends.native.runtime.assemble import RUNTIME_SYMBOLS, runtime_ir
+from fanal.backends.native.runtime.assemble import runtime_ir
 from fanal.backends.native.runtime.layout import (
     FLAG_CHECK_SIGNALS,
     FLAG_RELEASE_GIL,
@@ -16,6 +16,7 @@ from fanal.backends.native.runtime.layout import (
     PROGRAM_HEADER_WORDS,
     PROGRAM_MAGIC,
     PROGRAM_WORDS,
+    RUNTIME_SYMBOLS,
     STORAGE_OFFSETS,
 )
 from fanal.backends.native.runtime.loader import (

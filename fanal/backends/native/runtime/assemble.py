@@ -1,7 +1,7 @@
 """The runtime as one module of LLVM IR, for a target.
 
 `runtime_ir` is deterministic (the same sources and triple give the same text), so that its hash is
-a key for the object file made of it. Nothing here runs LLVM.
+a key for the object file made of it. Nothing here runs LLVM, and importing this is cheap.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from fanal.backends.native.runtime import (
     allocator,
     heap,
+    heap_space,
     launch,
     module,
     pool,
@@ -16,23 +17,12 @@ from fanal.backends.native.runtime import (
     storage,
     system,
 )
-from fanal.backends.native.runtime.dialect import translate
 from fanal.backends.native.runtime.layout import CONSTANTS
-
-# The symbols that a loader must look up; all others are internal. `fanal_runtime_init` makes the
-# Python objects, the rest is for other generated code: see the signatures in the sources.
-RUNTIME_SYMBOLS = (
-    "fanal_runtime_init",
-    "fanal_run",
-    "fanal_alloc",
-    "fanal_free",
-    "fanal_storage_new",
-    "fanal_storage_empty",
-)
 
 _PARTS = {
     "python_api": python_api.SOURCE,
     "heap": heap.SOURCE,
+    "heap_space": heap_space.SOURCE,
     "allocator": allocator.SOURCE,
     "storage": storage.SOURCE,
     "pool": pool.SOURCE,
@@ -43,6 +33,8 @@ _PARTS = {
 
 def runtime_ir(target_triple: str) -> str:
     """The whole runtime as LLVM IR text for `target_triple` (x86-64 or aarch64)."""
+    from fanal.backends.native.runtime.dialect import translate  # not needed on a cache hit
+
     raw, system_source, constants = system.describe(target_triple)
     parts = {"system": system_source, **_PARTS}
     body = translate(

@@ -7,7 +7,7 @@ dialect (see `allocator.py`, `pool.py`, `launch.py`) and translated here, statem
 Types are `i1 i8 i16 i32 i64 double ptr void`; integers are signed; `i64[p + 8]` is a typed load or
 store; a `ptr` plus an integer counts bytes; a function whose body is `...` is external. The
 translation is deliberately literal (every local is an `alloca`): LLVM's `sroa` makes it good.
-`expressions.py` holds what has a value, this file what has an effect.
+`expressions.py` holds what has a value, this file what has an effect, `emitter.py` what both need.
 """
 
 from __future__ import annotations
@@ -15,8 +15,15 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from fanal.backends.native.runtime.expressions import Expressions, Value
-from fanal.backends.native.runtime.signature import TYPES, DialectError, Signature, signature_of
+from fanal.backends.native.runtime.emitter import Value
+from fanal.backends.native.runtime.expressions import Expressions
+from fanal.backends.native.runtime.signature import (
+    TYPES,
+    DialectError,
+    Signature,
+    c_string,
+    signature_of,
+)
 
 _LINKAGE = {"export": "", "inline": "internal ", "cold": "internal "}
 _ATTRIBUTES = {"inline": " alwaysinline", "cold": " noinline cold"}
@@ -36,11 +43,8 @@ class Unit:
         """The symbol of a private, zero-terminated copy of `text`."""
         if text not in self.strings:
             name = f"@.str.{len(self.strings)}"
-            data = text.encode() + b"\0"
-            body = "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data)
-            self.lines.append(
-                f'{name} = private unnamed_addr constant [{len(data)} x i8] c"{body}", align 1'
-            )
+            constant = c_string(text)
+            self.lines.append(f"{name} = private unnamed_addr constant {constant}, align 1")
             self.strings[text] = name
         return self.strings[text]
 
@@ -77,11 +81,13 @@ def _declare(unit: Unit, node: ast.stmt, where: str) -> None:
             signature = signature_of(node, where)
             unit.functions[node.name] = signature
             if signature.external:
-                unit.lines.append(f"declare {signature.returns} @{node.name}({signature.declared()}) #0")
+                unit.lines.append(
+                    f"declare {signature.returns} @{node.name}({signature.declared()}) #0"
+                )
         case ast.Assign(
             targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="zeros"), args=[size])
         ):
-            count = eval(compile(ast.Expression(size), where, "eval"), {}, dict(unit.constants))
+            count = Expressions(unit, where).value(size).text
             unit.symbols.add(name)
             unit.lines.append(f"@{name} = internal global [{count} x i8] zeroinitializer, align 64")
         case ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id="external")):
@@ -159,7 +165,9 @@ class _Function(Expressions):
 
     def do_AugAssign(self, node: ast.AugAssign) -> None:
         left = ast.copy_location(ast.parse(ast.unparse(node.target), mode="eval").body, node)
-        self.assign(node.target, self.binary(node.op, self.value(left), self.value(node.value), node))
+        self.assign(
+            node.target, self.binary(node.op, self.value(left), self.value(node.value), node)
+        )
 
     def assign(self, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Subscript):

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import ast
 import operator
-from typing import TYPE_CHECKING, NamedTuple
 
+from fanal.backends.native.runtime.emitter import WIDTH, Emitter, Value
 from fanal.backends.native.runtime.signature import TYPES, DialectError
-
-if TYPE_CHECKING:
-    from fanal.backends.native.runtime.dialect import Unit
 
 _BINARY = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "sdiv", ast.Mod: "srem",
@@ -28,105 +25,10 @@ _COMPARE = {
     ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "slt", ast.LtE: "sle", ast.Gt: "sgt", ast.GtE: "sge",
     ast.Is: "eq", ast.IsNot: "ne",
 }  # fmt: skip
-_WIDTH = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 
 
-class Value(NamedTuple):
-    """An operand: `str()` of it is what an instruction takes, e.g. `i64 %3`."""
-
-    kind: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.text}"
-
-
-class Expressions:
-    """Emits instructions for expressions into `lines` (the body) and `entry` (the locals)."""
-
-    def __init__(self, unit: Unit, where: str):
-        self.unit = unit
-        self.where = where
-        self.entry: list[str] = []
-        self.lines: list[str] = []
-        self.locals: dict[str, str] = {}
-        self.counter = 0
-        self.ended = False
-
-    # Instructions and blocks.
-
-    def put(self, line: str) -> None:
-        self.lines.append("  " + line)
-
-    def make(self, kind: str, instruction: str) -> Value:
-        self.counter += 1
-        self.put(f"%v{self.counter} = {instruction}")
-        return Value(kind, f"%v{self.counter}")
-
-    def label(self, stem: str) -> str:
-        self.counter += 1
-        return f"{stem}.{self.counter}"
-
-    def start(self, label: str) -> None:
-        self.lines.append(f"{label}:")
-        self.ended = False
-
-    def end(self, terminator: str) -> None:
-        self.put(terminator)
-        self.ended = True
-
-    def jump(self, label: str) -> None:
-        if not self.ended:
-            self.end(f"br label %{label}")
-
-    def declare(self, name: str, kind: str) -> None:
-        if self.locals.setdefault(name, kind) != kind:
-            raise DialectError(self.where, ast.Name(id=name), "two types for one local")
-        line = f"  %{name}.at = alloca {kind}"
-        if line not in self.entry:
-            self.entry.append(line)
-
-    # Conversions.
-
-    def as_type(self, value: Value, kind: str, node: ast.AST) -> Value:
-        if value.kind == kind:
-            return value
-        if value.kind == "int" and kind in _WIDTH:
-            return Value(kind, value.text)
-        if value.kind == "int" and kind == "ptr" and value.text == "0":
-            return Value(kind, "null")
-        raise DialectError(self.where, node, f"expected {kind}, found {value.kind}")
-
-    def cast(self, value: Value, name: str, node: ast.AST) -> Value:
-        """`i32(x)`, `u64(x)`, `ptr(x)`: one instruction, chosen by both types."""
-        kind = "i64" if name == "u64" else name
-        if value.kind in ("int", kind):
-            if kind == "ptr" and value.kind == "int" and value.text != "0":
-                value = Value("i64", value.text)
-            else:
-                return self.as_type(value, kind, node)
-        match value.kind, kind:
-            case "ptr", _:
-                operation = "ptrtoint"
-            case _, "ptr":
-                operation = "inttoptr"
-            case ("double", "i64") | ("i64", "double"):
-                operation = "bitcast"
-            case _ if _WIDTH[value.kind] > _WIDTH[kind]:
-                operation = "trunc"
-            case _:
-                operation = "zext" if name == "u64" or value.kind == "i1" else "sext"
-        return self.make(kind, f"{operation} {value} to {kind}")
-
-    def truth(self, value: Value, node: ast.AST) -> Value:
-        if value.kind == "i1":
-            return value
-        if value.kind == "int":
-            return Value("i1", "true" if value.text != "0" else "false")
-        zero = "null" if value.kind == "ptr" else "0"
-        return self.make("i1", f"icmp ne {value}, {zero}")
-
-    # Expressions.
+class Expressions(Emitter):
+    """Turns an expression of the source into a `Value`, emitting what it takes."""
 
     def value(self, node: ast.expr, allow_void: bool = False) -> Value:
         handler = getattr(self, f"of_{type(node).__name__}", None)
@@ -274,14 +176,15 @@ class Expressions:
             values = [self.value(a) for a in node.args[1:]]
             return self.call(returns, f"{returns} {values[0].text}", values[1:])
         if name.startswith("atomic_"):
-            return self.atomic(*name.removeprefix("atomic_").split("_"), node)
+            operation, kind = name.removeprefix("atomic_").split("_")
+            return self.atomic(operation, kind, node)
         raise DialectError(self.where, node, "unknown function")
 
     def atomic(self, operation: str, kind: str, node: ast.Call) -> Value:
         """Sequentially consistent, all of them: the pool's wake-up protocol relies on it."""
         place, *rest = [self.value(a) for a in node.args]
         rest = [self.as_type(v, kind, node) for v in rest]
-        align = f"align {max(1, _WIDTH[kind] // 8)}"
+        align = f"align {max(1, WIDTH[kind] // 8)}"
         match operation:
             case "load":
                 return self.make(kind, f"load atomic {kind}, {place} seq_cst, {align}")

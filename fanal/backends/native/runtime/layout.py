@@ -2,7 +2,7 @@
 
 Code that is generated elsewhere reads a `Storage`'s address straight from the object and lays out
 programs in memory, so these numbers are an interface: change one only together with its users.
-CPython's own offsets below hold for the standard 64-bit builds of 3.11 to 3.14 (`loader.py` checks).
+CPython's own offsets below hold for standard 64-bit builds of 3.11 to 3.14 (`loader.py` checks).
 """
 
 from __future__ import annotations
@@ -36,17 +36,29 @@ FLAG_CHECK_SIGNALS = 2
 
 MAX_THREADS = 512
 
+# The symbols that a loader must look up; all others are internal. `fanal_runtime_init` makes the
+# Python objects, the rest is for other generated code: see the signatures in the sources.
+RUNTIME_SYMBOLS = (
+    "fanal_runtime_init",
+    "fanal_run",
+    "fanal_alloc",
+    "fanal_free",
+    "fanal_storage_new",
+    "fanal_storage_empty",
+)
+
+# What memory_stats() tells.
 STATS = (
-    "allocated_bytes",
-    "peak_bytes",
-    "cached_bytes",
-    "held_bytes",
-    "slab_bytes",
-    "reserved_bytes",
+    "allocated_bytes",  # capacities of the blocks in use
+    "peak_bytes",  # the most that was, since the last reset
+    "cached_bytes",  # free, but kept for the next request
+    "held_bytes",  # all that the heap may hold of the machine's memory
+    "slab_bytes",  # the part of it that small blocks are carved from
+    "reserved_bytes",  # address space, most of it untouched
     "alloc_count",
     "free_count",
-    "spread_count",
-    "release_count",
+    "spread_count",  # how often untouched memory was needed
+    "release_count",  # how often pages went back to the system
 )
 
 CONSTANTS: dict[str, int] = {

@@ -18,7 +18,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from fanal.backends.native.runtime.assemble import RUNTIME_SYMBOLS, runtime_ir
+from fanal.backends.native.runtime.assemble import runtime_ir
+from fanal.backends.native.runtime.layout import RUNTIME_SYMBOLS
 from fanal.backends.native.runtime.threads import default_num_threads
 
 
@@ -74,7 +75,7 @@ def compile_object(triple: str | None = None, cpu: str = "", features: str = "")
 
 
 def _optimise(code: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
-    """A short pipeline: it takes a sixth of the time of -O2, and there is no loop to gain by more."""
+    """A short pipeline: a sixth of the time of -O2, and there is no loop here to gain by more."""
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(1))
     whole = llvm.create_new_module_pass_manager()
     whole.add_always_inliner_pass()

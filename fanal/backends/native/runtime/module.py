@@ -8,6 +8,7 @@ pointers into them for as long as the process lives, as long as the machine code
 from __future__ import annotations
 
 from fanal.backends.native.runtime.layout import STATS, STORAGE_OFFSETS, STORAGE_SIZE
+from fanal.backends.native.runtime.signature import c_string
 
 _NOARGS, _O, _FASTCALL = 0x4, 0x8, 0x80
 
@@ -126,9 +127,7 @@ def tables_ir() -> str:
     lines: list[str] = []
 
     def text(symbol: str, value: str) -> str:
-        data = value.encode() + b"\0"
-        body = "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data)
-        lines.append(f'@{symbol} = private unnamed_addr constant [{len(data)} x i8] c"{body}"')
+        lines.append(f"@{symbol} = private unnamed_addr constant {c_string(value)}")
         return f"ptr @{symbol}"
 
     def table(symbol: str, row: str, rows: list[str]) -> None:
@@ -140,7 +139,9 @@ def tables_ir() -> str:
     for name, (flags, signature, doc) in _BUILTINS.items():
         documented = text(f"doc.{name}", f"{name}{signature}\n--\n\n{doc}")
         methods.append(f"{text(f'name.{name}', name)}, ptr @py_{name}, i64 {flags}, {documented}")
-    table("method_table", "{ ptr, ptr, i64, ptr }", [*methods, "ptr null, ptr null, i64 0, ptr null"])
+    table(
+        "method_table", "{ ptr, ptr, i64, ptr }", [*methods, "ptr null, ptr null, i64 0, ptr null"]
+    )
     members = [
         f"{text(f'member.{name}', name)}, i64 {kind}, i64 {offset}, i64 {flags}, ptr null"
         for name, (offset, kind, flags) in _MEMBERS.items()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import time
+import timeit
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import median
 
 import llvmlite.binding as llvm
@@ -21,10 +22,18 @@ KERNELS = """
 define void @nothing(ptr %desc, ptr %bufs, i64 %task, ptr %status) {
   ret void
 }
-define void @count(ptr %desc, ptr %bufs, i64 %task, ptr %status) {
-  %base = load ptr, ptr %bufs
-  %at = getelementptr i64, ptr %base, i64 %task
-  %old = atomicrmw add ptr %at, i64 1 monotonic
+; about desc[0] cycles
+define void @work(ptr %desc, ptr %bufs, i64 %task, ptr %status) {
+entry:
+  %n = load i64, ptr %desc
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %j, %loop ]
+  %j = add i64 %i, 1
+  call void asm sideeffect "", ""()
+  %more = icmp slt i64 %j, %n
+  br i1 %more, label %loop, label %done
+done:
   ret void
 }
 """
@@ -64,44 +73,45 @@ def address_of(words: array[int]) -> int:
     return words.buffer_info()[0]
 
 
-def best_ns(call: Callable[[], object], count: int, rounds: int = 7) -> float:
-    """The best mean time of one call, in nanoseconds, over a few rounds."""
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter_ns()
-        for _ in range(count):
-            call()
-        best = min(best, (time.perf_counter_ns() - start) / count)
-    return best
+def best_ns(statement: str, count: int, **names: object) -> float:
+    """The best mean time of a statement, in nanoseconds, over a few rounds."""
+    timer = timeit.Timer(statement, globals=names)
+    return min(timer.repeat(7, count)) / count * 1e9
 
 
 def main() -> None:
     runtime = compile_and_load()
-    kernels = compile_kernels(KERNELS, "nothing", "count")
-    loop = best_ns(lambda: None, 200_000)
-    _launches(runtime, kernels["nothing"], loop)
-    _barriers(runtime, kernels["nothing"])
-    _allocations(runtime, loop)
+    kernels = compile_kernels(KERNELS, "nothing", "work")
+    _launches(runtime, kernels["nothing"])
+    _barriers(runtime, kernels["work"])
+    _waking(runtime, kernels["nothing"])
+    _allocations(runtime)
 
 
-def _launches(runtime: Runtime, nothing: int, loop: float) -> None:
-    launch, a = runtime.launch, 1 << 46
+def _launches(runtime: Runtime, nothing: int) -> None:
     for flags, name in ((0, "GIL kept"), (layout.FLAG_RELEASE_GIL, "GIL released")):
         program = build_program(3, [(nothing, 0, 1)], flags)
-        p = address_of(program)
-        cost = best_ns(lambda p=p: launch(p, a, a, a), 200_000) - loop
-        print(f"launch, 3 addresses, one phase, {name:<14} {cost:8.0f} ns")
+        names = {"launch": runtime.launch, "p": address_of(program), "a": 1 << 46}
+        cost = best_ns("launch(p, a, a, a)", 200_000, **names)
+        print(f"launch, 3 addresses, one phase, {name:<12} {cost:8.0f} ns")
 
 
-def _barriers(runtime: Runtime, nothing: int) -> None:
+def _barriers(runtime: Runtime, work: int) -> None:
+    """What a phase of one task a thread, of some 3 µs each, takes beyond one such task."""
     before = runtime.get_num_threads()
-    for threads in sorted({1, 2, before}):
+    desc = array("q", [5000])
+    alone = build_program(0, [(work, address_of(desc), 1)] * 1000)
+    task = best_ns("launch(p)", 20, launch=runtime.launch, p=address_of(alone)) / 1000
+    for threads in sorted({2, max(2, before)}):
         runtime.set_num_threads(threads)
-        program = build_program(0, [(nothing, 0, threads)] * 1000)
-        p = address_of(program)
-        cost = best_ns(lambda p=p: runtime.launch(p), 30) / 1000
-        print(f"phase of {threads} empty tasks, {threads} threads, hot     {cost:8.0f} ns")
-    program = build_program(0, [(nothing, 0, max(2, before))])
+        program = build_program(0, [(work, address_of(desc), threads)] * 1000)
+        phase = best_ns("launch(p)", 20, launch=runtime.launch, p=address_of(program)) / 1000
+        print(f"barrier of {threads} busy threads {phase - task:28.0f} ns")
+    runtime.set_num_threads(before)
+
+
+def _waking(runtime: Runtime, nothing: int) -> None:
+    program = build_program(0, [(nothing, 0, max(2, runtime.get_num_threads()))])
     p = address_of(program)
     times = []
     for _ in range(50):
@@ -109,15 +119,13 @@ def _barriers(runtime: Runtime, nothing: int) -> None:
         start = time.perf_counter_ns()
         runtime.launch(p)
         times.append(time.perf_counter_ns() - start)
-    print(f"the same, workers parked                    {median(times):8.0f} ns")
-    runtime.set_num_threads(before)
+    print(f"phase of empty tasks, workers parked {median(times):15.0f} ns")
 
 
-def _allocations(runtime: Runtime, loop: float) -> None:
-    empty = runtime.empty
+def _allocations(runtime: Runtime) -> None:
     for nbytes in (64, 4096, 65536, 4 << 20):
-        cost = best_ns(lambda n=nbytes: empty(n), 200_000) - loop
-        print(f"empty({nbytes}) and its end {cost:28.0f} ns")
+        cost = best_ns("empty(n)", 200_000, empty=runtime.empty, n=nbytes)
+        print(f"empty({nbytes}) and its end".ljust(44) + f"{cost:8.0f} ns")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Only functions and exported data: reference counts are changed by `Py_IncRef` an
 in place, since immortal objects (3.12+) have rules of their own.
 """
 
-SOURCE = '''
+SOURCE = """
 def Py_IncRef(o: ptr): ...
 def Py_DecRef(o: ptr): ...
 def PyObject_Malloc(size: i64) -> ptr: ...
@@ -52,4 +52,4 @@ def type_name(o: ptr) -> ptr:
 def none() -> ptr:
     Py_IncRef(_Py_NoneStruct)
     return _Py_NoneStruct
-'''
+"""

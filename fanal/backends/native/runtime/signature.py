@@ -1,4 +1,4 @@
-"""Types, signatures and errors of the runtime's dialect (see `dialect.py`)."""
+"""Types, signatures, constants and errors of the runtime's dialect (see `dialect.py`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import ast
 from dataclasses import dataclass
 
 TYPES = ("i1", "i8", "i16", "i32", "i64", "double", "ptr", "void")
+
+
+def c_string(text: str) -> str:
+    """The type and value of a zero-terminated string constant in IR."""
+    data = text.encode() + b"\0"
+    body = "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data)
+    return f'[{len(data)} x i8] c"{body}"'
 
 
 class DialectError(SyntaxError):

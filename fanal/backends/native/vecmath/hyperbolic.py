@@ -1,7 +1,8 @@
-"""tanh and sigmoid, the two curves that networks are made of.
+"""tanh, sigmoid, sinh, cosh.
 
-tanh: an odd polynomial near zero, elsewhere 1 - 2/(e^2|x| + 1). sigmoid: 2^-n/(2^-n + e^r) with
--x = n·ln 2 + r, which keeps the far left tail (down to subnormal numbers) in one division.
+tanh: an odd polynomial near zero, elsewhere 1 - 2/(e^2|x| + 1). sigmoid: 2^n/(2^n + e^-r) with
+x = n·ln 2 + r, which keeps the far left tail (down to subnormal numbers) in one division.
+sinh: an odd polynomial up to 1; beyond, and for cosh, (e^x ∓ e^-x)/2 with e^x as a pair.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fanal.backends.native.vecmath.exponential import (
     power_of_two,
     reduce_exp,
 )
+from fanal.backends.native.vecmath.extended import Pair, fast_two_sum
 
 
 def tanh(b: Builder, x: V) -> V:
@@ -55,3 +57,30 @@ def sigmoid(b: Builder, x: V) -> V:
         rest = b.fma(y, -total, const(x, 1.0)) - y * (q - (total - whole))
         y = b.fma(y, rest, y)
     return (y * factor) * second
+
+
+def _exp_pair(b: Builder, a: V) -> Pair:
+    """e^a/4 as a pair, for 0 ≤ a up to where cosh overflows."""
+    f = format_of(a)
+    limit = 89.5 if f is F32 else 711.0
+    r, shifted = reduce_exp(b, b.select(a.gt(limit), const(a, limit), a), f.bias - 2)
+    p = fast_two_sum(const(a, 1.0), exp_reduced(b, r))
+    factor = power_of_two(shifted)
+    return Pair(p.hi * factor, p.lo * factor)
+
+
+def sinh(b: Builder, x: V) -> V:
+    """Hyperbolic sine."""
+    a = b.abs(x)
+    square = x * x
+    p = horner(b, square, table.SINH_F32 if format_of(x) is F32 else table.SINH_F64)
+    near = b.fma(p * square, a, a)
+    e = _exp_pair(b, a)
+    far = (e.hi - (0.0625 / e.hi - e.lo)) * 2.0
+    return with_sign_of(b, b.select(a.lt(1.0), near, far), x)
+
+
+def cosh(b: Builder, x: V) -> V:
+    """Hyperbolic cosine."""
+    e = _exp_pair(b, b.abs(x))
+    return (e.hi + (0.0625 / e.hi + e.lo)) * 2.0

@@ -138,18 +138,33 @@ def log10(b: Builder, x: V) -> V:
 
 
 def log1p(b: Builder, x: V) -> V:
-    """log(1 + x): e comes from 1 + x rounded, and f = x·2^-e + (2^-e - 1) from x itself.
+    """log(1 + x): e comes from 1 + x rounded, and f = x·2^-e + (2^-e - 1) from x itself."""
+    fraction, e, _ = _split_sum(b, x)
+    y = _assemble(b, fraction, e, _NATURAL[format_of(x).bits])
+    y = _edges(b, x + 1.0, y, x)
+    return b.select(is_tiny(b, x, 2.0 ** -(format_of(x).mantissa + 2)), x, y)
 
-    The factor is 2^(2-e) on x/4, a normal number for every exponent.
+
+def _split_sum(b: Builder, x: V) -> tuple[V, V, V]:
+    """(f, e, 2^-e): 1 + x = 2^e·(1 + f), |f| < ½.
+
+    The factor is applied as 2^(2-e) on x/4, a normal number for every exponent.
     """
     f = format_of(x)
-    u = x + 1.0
-    moved = u.bits() - (_half_bits(f) - (f.bias << f.mantissa))
+    moved = (x + 1.0).bits() - (_half_bits(f) - (f.bias << f.mantissa))
     biased = moved.lshr(f.mantissa)
-    e = _exponent_value(biased, f)
     factor = ((integers_of(x, 2 * f.bias + 2) - biased) << f.mantissa).as_float()
-    fraction = b.fma(x * 0.25, factor, factor * 0.25 - 1.0)
-    y = _edges(b, u, _assemble(b, fraction, e, _NATURAL[f.bits]), x)
-    return b.select(is_tiny(b, x, 2.0 ** -(f.mantissa + 2)), x, y)
+    quarter = factor * 0.25
+    return b.fma(x * 0.25, factor, quarter - 1.0), _exponent_value(biased, f), quarter
 
 
+def log1p_pair(b: Builder, hi: V, lo: V, doubled: V) -> V:
+    """log(1 + hi + lo), plus ln 2 in the lanes of `doubled`, for hi ≥ 0; lo is a small correction."""
+    f, e, factor = _split_sum(b, hi)
+    low = lo * factor
+    base = _NATURAL[format_of(hi).bits]
+    e = b.select(doubled, e + 1.0, e)
+    rest = _series(b, f, base) + low * (1.0 - f * (1.0 - f))  # low/(1 + f), nearly
+    rest = b.fma(e, const(hi, base.unit[1]), rest)
+    y = b.fma(e, const(hi, base.unit[0]), f + rest)
+    return b.select(hi.lt(INF), y, hi)

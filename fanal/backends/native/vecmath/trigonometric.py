@@ -11,7 +11,7 @@ from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.vecmath.angle import reduce_angle, reduce_angle_in_double
 from fanal.backends.native.vecmath.coefficients import trigonometric as table
 from fanal.backends.native.vecmath.core import F32, const, format_of, horner, narrow
-from fanal.backends.native.vecmath.extended import Pair
+from fanal.backends.native.vecmath.extended import Pair, divide, fast_two_sum
 
 
 def _sin_reduced(b: Builder, r: V, square: V) -> V:
@@ -31,13 +31,19 @@ def _both(b: Builder, r: Pair | V) -> tuple[V, V]:
     if isinstance(r, V):
         square = r * r
         return _sin_reduced(b, r, square), _cos_reduced(b, r, square)
+    sin, cos = _both_pairs(b, r)
+    return sin.hi, cos.hi
+
+
+def _both_pairs(b: Builder, r: Pair) -> tuple[Pair, Pair]:
+    """(sin r, cos r) of a pair, each with what its last addition lost."""
     square = r.hi * r.hi
     w = b.fma(square, horner(b, square, table.SIN_F64), const(r.hi, 0.0))
     # sin(r + l) ≈ sin r + l·(1 - r²/2), cos(r + l) ≈ cos r - l·r
     slope = b.fma(square, const(square, -0.5), const(square, 1.0))
-    sin = b.fma(w, r.hi, r.lo * slope) + r.hi
+    sin = fast_two_sum(r.hi, b.fma(w, r.hi, r.lo * slope))
     inner = b.fma(square, horner(b, square, table.COS_F64), const(square, -0.5))
-    cos = b.fma(square, inner, -(r.hi * r.lo)) + 1.0
+    cos = fast_two_sum(const(square, 1.0), b.fma(square, inner, -(r.hi * r.lo)))
     return sin, cos
 
 
@@ -60,3 +66,22 @@ def cos(b: Builder, x: V) -> V:
     """cos x for every finite x; NaN at infinity."""
     r, quadrant = reduce_angle(b, x)
     return _turned(b, r, quadrant + 1)
+
+
+def tan(b: Builder, x: V) -> V:
+    """tan x for every finite x: the quotient of both polynomials, float32 in double."""
+    if format_of(x) is F32:
+        r, quadrant = reduce_angle_in_double(b, x)
+        square = r * r
+        w = b.fma(square, horner(b, square, table.SIN_SHORT), const(r, 0.0))
+        inner = b.fma(square, horner(b, square, table.COS_SHORT), const(r, -0.5))
+        sin, cos = b.fma(w, r, r), b.fma(square, inner, const(r, 1.0))
+        odd = (quadrant & 1).ne(0)
+        return narrow(b.select(odd, -cos, sin) / b.select(odd, sin, cos))
+    r, quadrant = reduce_angle(b, x)
+    sin_pair, cos_pair = _both_pairs(b, r)
+    odd = (quadrant & 1).ne(0)
+    above = Pair(*(b.select(odd, -c, s) for s, c in zip(sin_pair, cos_pair, strict=True)))
+    below = Pair(*(b.select(odd, s, c) for s, c in zip(sin_pair, cos_pair, strict=True)))
+    quotient = divide(b, above, below)
+    return b.select(x.eq(0.0), x, quotient.hi + quotient.lo)

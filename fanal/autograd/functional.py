@@ -1,0 +1,115 @@
+"""`backward` and `grad`: the user's doors to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fanal.autograd.engine import run_backward
+from fanal.core.errors import message
+
+
+def _roots(
+    name: str, outputs: Sequence[Any], gradients: Sequence[Any] | None
+) -> list[tuple[Any, Any]]:
+    from fanal.tensor.creation import ones_like
+
+    given = list(gradients) if gradients is not None else [None] * len(outputs)
+    if len(given) != len(outputs):
+        raise RuntimeError(message(name, "not one gradient an output", len(given), str(len(outputs))))
+    roots = []
+    for tensor, gradient in zip(outputs, given, strict=True):
+        if not tensor.requires_grad:
+            raise RuntimeError(
+                message(
+                    name, "the tensor does not require grad and has no grad_fn",
+                    f"{tensor.dtype.name} {tuple(tensor.shape)}",
+                    hint="requires_grad_() on its inputs, outside of no_grad()",
+                )  # fmt: skip
+            )
+        if gradient is None:
+            if tensor._layout.numel != 1:
+                raise RuntimeError(
+                    message(
+                        name, "gradient can be created for scalar outputs only",
+                        tuple(tensor.shape), "one element, or `gradient`", "loss.sum() or .mean()",
+                    )  # fmt: skip
+                )
+            gradient = ones_like(tensor.detach())
+        elif tuple(gradient.shape) != tuple(tensor.shape):
+            raise RuntimeError(
+                message(
+                    name, "the gradient's shape differs from the output's",
+                    tuple(gradient.shape), str(tuple(tensor.shape)),
+                )  # fmt: skip
+            )
+        roots.append((tensor, gradient))
+    return roots
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add gradients of `tensors` to the `.grad` of leaves (of `inputs` only, if given)."""
+    outputs = _sequence(tensors)
+    roots = _roots("backward", outputs, None if grad_tensors is None else _sequence(grad_tensors))
+    retain = create_graph if retain_graph is None else retain_graph
+    if inputs is None:
+        run_backward(roots, retain, create_graph)
+        return
+    wanted = _sequence(inputs)
+    found = run_backward(roots, retain, create_graph, wanted)
+    for position, grad in found.items():
+        if grad is not None:
+            wanted[position]._accumulate(grad, create_graph, False)
+
+
+def _sequence(x: Any) -> Sequence[Any]:
+    return tuple(x) if isinstance(x, tuple | list) else (x,)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """Gradients of `outputs` with respect to `inputs`, without touching any `.grad`.
+
+    Raises RuntimeError where an input does not contribute, unless `allow_unused` (None then) or
+    `materialize_grads` (zeros then).
+    """
+    wanted = _sequence(inputs)
+    for tensor in wanted:
+        if not tensor.requires_grad:
+            raise RuntimeError(
+                message("grad", "an input does not require grad", hint="requires_grad_() on it")
+            )
+    given = None if grad_outputs is None else _sequence(grad_outputs)
+    roots = _roots("grad", _sequence(outputs), given)
+    retain = create_graph if retain_graph is None else retain_graph
+    found = run_backward(roots, retain, create_graph, wanted)
+    results = []
+    for position, tensor in enumerate(wanted):
+        gradient = found.get(position)
+        if gradient is None and materialize_grads:
+            from fanal.tensor.creation import zeros_like
+
+            gradient = zeros_like(tensor.detach())
+        elif gradient is None and not allow_unused:
+            raise RuntimeError(
+                message(
+                    "grad", f"input {position} was not used in the graph",
+                    hint="allow_unused=True if that is intended",
+                )  # fmt: skip
+            )
+        results.append(gradient)
+    return tuple(results)

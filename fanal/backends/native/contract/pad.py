@@ -1,0 +1,131 @@
+"""Images copied with their padding: every window of a convolution then lies inside memory.
+
+The copy is [planes][depth][height][width] in compute type, zeros around. "Width" is the axis that
+is contiguous in the copy: a row of pixels, or of pixels and their channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fanal.backends.native.contract.element import load
+from fanal.backends.native.contract.shape import Shape
+from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.core.dtypes import DType
+
+TASK_ELEMENTS = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One padded axis: zeros before, elements (at `step` elements from one another), zeros after."""
+
+    low: int
+    extent: int
+    high: int
+    step: int
+
+    @property
+    def padded(self) -> int:
+        return self.low + self.extent + self.high
+
+
+def add_pad(
+    p: ProgramBuilder,
+    s: Shape,
+    source: Access,
+    out: Access,
+    planes: tuple[tuple[int, int], tuple[int, int]],
+    axes: tuple[Axis, Axis, Axis],
+) -> None:
+    """Append the phase. `planes` are two loops (extent, step in elements of `source`)."""
+    size = source.dtype.itemsize
+    depth, height, width = axes
+    rows = planes[0][0] * planes[1][0] * depth.padded * height.padded
+    per_task = max(1, TASK_ELEMENTS // max(1, width.padded))
+    words = [rows, per_task, planes[1][0], planes[0][1] * size, planes[1][1] * size]
+    for axis in axes:
+        words += [axis.low, axis.extent, axis.padded, axis.step * size]
+    unit = width.step == 1 or width.extent <= 1
+    key = f"contract.pad|{s.scalar}|{source.dtype.name}|{unit}"
+    kernel = Kernel(key, lambda b: _emit(b, s, source.dtype, unit))
+    p.phase(kernel, [source, out], words, -(-rows // per_task))
+
+
+def _emit(b: Builder, s: Shape, dtype: DType, unit: bool) -> None:
+    d = Descriptor(b, 2)
+    rows, per_task, planes_inner, step_outer, step_inner = (d.word() for _ in range(5))
+    axes = [tuple(d.word() for _ in range(4)) for _ in range(3)]
+    source, out = d.pointer(0), d.pointer(1)
+    (low_d, depth, padded_d, step_d), (low_h, height, padded_h, step_h) = axes[:2]
+    row = PaddedRow(b, s, dtype, unit, axes[2])
+    first = b.arg("task") * per_task
+    last = first + per_task
+    last = b.select(last.lt(rows), last, rows)
+    with b.loop(first, last) as (r,):
+        rest, y = r.udiv(padded_h), r.urem(padded_h) - low_h
+        plane, z = rest.udiv(padded_d), rest.urem(padded_d) - low_d
+        outer, inner = plane.udiv(planes_inner), plane.urem(planes_inner)
+        offset = outer * step_outer + inner * step_inner + z * step_d + y * step_h
+        row.copy(b.at(source, offset), b.at(out, r * row.length_bytes), inside(z, depth) & inside(y, height))
+    b.ret()
+
+
+def inside(index: V, extent: V) -> V:
+    """Whether 0 <= index < extent."""
+    return index.ult(extent)
+
+
+class PaddedRow:
+    """Copies one row with its zeros inside a kernel."""
+
+    def __init__(
+        self,
+        b: Builder,
+        s: Shape,
+        dtype: DType,
+        unit: bool,
+        axis: tuple[V, ...],
+    ):
+        self.b, self.s, self.dtype, self.unit = b, s, dtype, unit
+        self.low, self.extent, self.padded, self.step = axis
+        self.length_bytes = self.padded * s.itemsize
+
+    def copy(self, source: V, out: V, exists: V) -> None:
+        """Write the row at `out`; `source` is its first element, unless it is all padding."""
+        b = self.b
+        with b.if_(~exists):
+            self._run(self.padded, out, None)
+        with b.if_(exists):
+            after = self.low + self.extent
+            size = self.s.itemsize
+            self._run(self.low, out, None)
+            self._run(self.extent, b.at(out, self.low * size), source)
+            self._run(self.padded - after, b.at(out, after * size), None)
+
+    def _run(self, count: V, out: V, source: V | None) -> None:
+        """`count` elements from `source`, or zeros; whole vectors where one fits."""
+        b, s = self.b, self.s
+        size = self.dtype.itemsize
+        if source is not None and not self.unit:
+            with b.loop(0, count) as (i,):
+                value = load(b, self.dtype, b.at(source, i * self.step), 1, s.scalar)
+                b.store(value, b.at(out, i * s.itemsize))
+            return
+
+        def move(i: V, lanes: int) -> None:
+            if source is None:
+                value = b.splat(b.const(s.scalar, 0), lanes)
+            else:
+                value = load(b, self.dtype, b.at(source, i * size), lanes, s.scalar)
+            b.store(value, b.at(out, i * s.itemsize))
+
+        wide = count.ge(s.lanes)
+        with b.if_(wide):
+            last = count - s.lanes
+            with b.loop(0, last, s.lanes) as (i,):
+                move(i, s.lanes)
+            move(last, s.lanes)  # overlaps the one before: no tail
+        with b.if_(~wide), b.loop(0, count) as (i,):
+            move(i, 1)

@@ -1,0 +1,143 @@
+"""How the lane operand reaches the register tile: packed ahead, packed here, or read in place.
+
+Each way offers the same three steps: `panel` when a task turns to a panel of columns, `block` when
+it turns to a block of k, `sums` for one tile of rows. In place there is no panel to pack, which
+pays where few rows share it: `direct` where columns are neighbours, `turned` where k are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fanal.backends.native.contract.element import load
+from fanal.backends.native.contract.pack import Packer
+from fanal.backends.native.contract.shape import KC, Shape
+from fanal.backends.native.contract.steps import Walk
+from fanal.backends.native.contract.tile import STRIP, accumulate, accumulate_transposed
+from fanal.backends.native.emit import Builder, V
+from fanal.core.dtypes import DType
+
+
+class Right:
+    """Packed ahead: [panel][k][width]."""
+
+    def __init__(
+        self, b: Builder, s: Shape, dtype: DType, cols: Walk, inner: Walk, extents: tuple[V, V]
+    ):
+        self.b, self.s, self.dtype, self.cols, self.inner = b, s, dtype, cols, inner
+        self.depth, self.count = extents
+        self.size = s.lanes * s.itemsize
+
+    def panel(self, base: V, index: V) -> V:
+        """Turn to a panel; returns its first column."""
+        self.base = self.b.at(base, index * self.depth * self.s.row_bytes)
+        return index * self.s.width
+
+    def block(self, start: V, depth: V) -> None:
+        self.place = self.b.at(self.base, start * self.s.row_bytes)
+
+    def sums(self, rows: Sequence[V], inner: Walk, start: V, depth: V) -> list[V]:
+        """Block sums of a tile; `rows` are addresses of A at k = 0."""
+        b, s = self.b, self.s
+
+        def columns(place: V, k: V) -> list[V]:
+            return [b.load(s.vector, b.at(place, v * self.size), self.size) for v in range(s.vectors)]
+
+        return accumulate(b, s, rows, inner, start, depth, columns, self.place, s.row_bytes)
+
+
+class Packing(Right):
+    """Packed block by block into a buffer on the stack, just before its tiles run."""
+
+    def __init__(self, b: Builder, s: Shape, how: str, *rest: object):
+        super().__init__(b, s, *rest)
+        self.how = how
+        self.place = b.alloca("i8", KC * s.row_bytes)
+
+    def panel(self, base: V, index: V) -> V:
+        self.packer = Packer(
+            self.b, self.s, self.how, self.dtype, base, self.cols, self.inner, self.count
+        )
+        self.first = index * self.s.width
+        return self.first
+
+    def block(self, start: V, depth: V) -> None:
+        self.packer.panel(self.first, start, depth, self.place)
+
+
+class Direct(Right):
+    """Read where it lies, columns being neighbours; the last panel is moved back to stay inside."""
+
+    def panel(self, base: V, index: V) -> V:
+        b, s = self.b, self.s
+        first, last = index * s.width, self.count - s.width
+        first = b.select(first.lt(last), first, last)
+        self.base = b.at(base, self.cols.at(first))
+        return first
+
+    def block(self, start: V, depth: V) -> None:
+        self.place = self.base
+
+    def sums(self, rows: Sequence[V], inner: Walk, start: V, depth: V) -> list[V]:
+        b, s = self.b, self.s
+        size = s.lanes * self.dtype.itemsize
+
+        def columns(place: V, k: V) -> list[V]:
+            row = b.at(place, self.inner.at(start + k))
+            vectors = range(s.vectors)
+            return [load(b, self.dtype, b.at(row, v * size), s.lanes, s.scalar) for v in vectors]
+
+        return accumulate(b, s, rows, inner, start, depth, columns, self.base, 0)
+
+
+class Turned(Right):
+    """Read where it lies, k being neighbours: blocks are transposed between registers."""
+
+    def __init__(self, b: Builder, s: Shape, *rest: object):
+        super().__init__(b, s, *rest)
+        self.rest = b.alloca("i8", STRIP * s.lanes * s.row_bytes)
+
+    def panel(self, base: V, index: V) -> V:
+        b, s = self.b, self.s
+        first = index * s.width
+        last = self.count - 1
+        self.lanes = []
+        for j in range(s.width):
+            column = first + j
+            column = b.select(column.lt(last), column, last)
+            self.lanes.append(b.at(base, self.cols.at(column)))
+        self.packer = Packer(b, s, "any", self.dtype, base, self.cols, self.inner, self.count)
+        self.first = first
+        return first
+
+    def block(self, start: V, depth: V) -> None:
+        pass
+
+    def sums(self, rows: Sequence[V], inner: Walk, start: V, depth: V) -> list[V]:
+        b, s = self.b, self.s
+        strips = depth.udiv(STRIP * s.lanes)
+        whole = strips * (STRIP * s.lanes)
+
+        def piece(v: int, lane: int, k: V, column: int) -> V:
+            address = b.at(self.lanes[v * s.lanes + lane], self.inner.at(start + k))
+            address = b.at(address, column * self.dtype.itemsize)
+            return load(b, self.dtype, address, s.piece, s.scalar)
+
+        sums = accumulate_transposed(b, s, rows, inner, start, strips, piece)
+        left = depth - whole
+        with b.if_(left.gt(0)):
+            self.packer.panel(self.first, start + whole, left, self.rest)
+
+        def columns(place: V, k: V) -> list[V]:
+            return [b.load(s.vector, b.at(place, v * self.size), self.size) for v in range(s.vectors)]
+
+        return accumulate(
+            b, s, rows, inner, start + whole, left, columns, self.rest, s.row_bytes, sums
+        )
+
+
+def right_side(b: Builder, s: Shape, how: str, *rest: object) -> Right:
+    """The way named `how`: ready, direct, turned, or one of `Packer`'s."""
+    if how in ("ready", "direct", "turned"):
+        return {"ready": Right, "direct": Direct, "turned": Turned}[how](b, s, *rest)
+    return Packing(b, s, how, *rest)

@@ -1,0 +1,19 @@
+"""The contraction primitive on the native backend: hand it to the contraction engine."""
+
+from __future__ import annotations
+
+from fanal.backends.native.contract import lower_dot
+from fanal.backends.native.lower.lowering import Lowering, rule
+from fanal.backends.native.program import Access, ProgramBuilder
+from fanal.graph.ir import Node
+
+
+@rule("dot")
+def _dot(low: Lowering, node: Node) -> None:
+    a, b = (low.operand(v) for v in node.inputs)
+    attributes = node.attributes
+
+    def emit(p: ProgramBuilder, a: Access, b: Access, out: Access) -> None:
+        lower_dot(p, a, b, out, contract=attributes["contract"], batch=attributes["batch"])
+
+    low.opaque((a, b), (low.destination(node.outputs[0]),), emit)

@@ -1,0 +1,164 @@
+"""Gather and scatter: reading and writing at computed places.
+
+One primitive each: `gather` reads `x[..., i₁, …, i_k, …]` for index tensors of one shape and the
+given dimensions, which come first in the result; `scatter` writes updates of that shape. All of
+PyTorch's indexing functions are made of these two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fanal.core import dtypes
+from fanal.core.dispatch import bind
+from fanal.core.errors import message
+from fanal.graph.ir import Type, Value
+from fanal.ops.create import iota_p
+from fanal.ops.layout import expand_to, move_axis, reshape_p, zeros_like_type
+from fanal.ops.primitive import Primitive
+
+Dims = tuple[int, ...]
+
+
+def _check_indices(name: str, x: Value, indices: Sequence[Value], dims: Dims) -> tuple[int, ...]:
+    if len(indices) != len(dims) or not indices:
+        raise ValueError(message(name, "one index tensor a dimension", len(indices), str(len(dims))))
+    for i in indices:
+        if i.dtype.kind not in "iu":
+            raise IndexError(message(name, "indices must be integers", repr(i.dtype)))
+        if i.shape != indices[0].shape:
+            raise ValueError(message(name, "index shapes differ", i.shape, str(indices[0].shape)))
+    return indices[0].shape
+
+
+def _rest(shape: Dims, dims: Dims) -> Dims:
+    return tuple(n for d, n in enumerate(shape) if d not in dims)
+
+
+def _gather_infer(x: Value, *indices: Value, dims: Dims) -> list[Type]:
+    shape = _check_indices("gather", x, indices, dims)
+    return [Type(x.dtype, shape + _rest(x.shape, dims))]
+
+
+def _front(x: Any, dims: Dims) -> Any:
+    rest = [d for d in range(x.ndim) if d not in dims]
+    return np.transpose(x, (*dims, *rest))
+
+
+def _gather_reference(x: Any, *indices: Any, dims: Dims) -> Any:
+    return _front(x, dims)[tuple(indices)]
+
+
+def _gather_jvp(tangents: Any, inputs: Any, outputs: Any, *, dims: Dims) -> Any:
+    return bind(gather_p, tangents[0], *inputs[1:], dims=dims)
+
+
+def _gather_transpose(ct: Value, inputs: Any, linear: Any, *, dims: Dims) -> Any:
+    zeros = zeros_like_type(inputs[0])
+    out = bind(scatter_p, zeros, ct, *inputs[1:], dims=dims, mode="add")
+    return [out] + [None] * (len(inputs) - 1)
+
+
+def _gather_batch(inputs: Any, axes: Any, size: int, *, dims: Dims) -> Any:
+    x, *indices = inputs
+    moved = tuple(d + 1 for d in dims)
+    wide = [_batched(i, a, size) for i, a in zip(indices, axes[1:], strict=True)]
+    if axes[0] is None:
+        return bind(gather_p, x, *wide, dims=dims), 0
+    x = move_axis(x, axes[0], 0)
+    rows = bind(iota_p, shape=wide[0].shape, dim=0, dtype=dtypes.int64)
+    return bind(gather_p, x, rows, *wide, dims=(0, *moved)), 0
+
+
+def _batched(x: Value, axis: int | None, size: int) -> Value:
+    if axis is None:
+        return expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
+    return move_axis(x, axis, 0)
+
+
+gather_p = Primitive(
+    name="gather",
+    kind="gather",
+    infer=_gather_infer,
+    reference=_gather_reference,
+    jvp=_gather_jvp,
+    transpose=_gather_transpose,
+    batch=_gather_batch,
+    doc="Elements at index tensors for the dimensions `dims`, the other dimensions behind.",
+)
+
+
+def _scatter_infer(x: Value, updates: Value, *indices: Value, dims: Dims, mode: str) -> list[Type]:
+    shape = _check_indices("scatter", x, indices, dims)
+    wanted = shape + _rest(x.shape, dims)
+    if updates.shape != wanted or updates.dtype is not x.dtype:
+        raise ValueError(message("scatter", "updates do not fit", updates.type, str(wanted)))
+    return [x.type]
+
+
+def _scatter_reference(x: Any, updates: Any, *indices: Any, dims: Dims, mode: str) -> Any:
+    out = x.copy()
+    front = _front(out, dims)
+    table = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+    if mode == "set":
+        front[tuple(indices)] = updates
+    else:
+        table[mode].at(front, tuple(indices), updates)
+    return out
+
+
+def _scatter_jvp(tangents: Any, inputs: Any, outputs: Any, *, dims: Dims, mode: str) -> Any:
+    x, updates, *indices = inputs
+    dx, du = (zeros_like_type(v) if t is None else t for v, t in zip(inputs[:2], tangents[:2]))
+    if mode in ("add", "set"):
+        return bind(scatter_p, dx, du, *indices, dims=dims, mode=mode)
+    from fanal.core.errors import Limit
+
+    raise Limit(message("scatter", f"mode {mode!r} has no derivative here"))
+
+
+def _scatter_transpose(ct: Value, inputs: Any, linear: Any, *, dims: Dims, mode: str) -> Any:
+    indices = inputs[2:]
+    taken = bind(gather_p, ct, *indices, dims=dims) if linear[1] else None
+    kept = None
+    if linear[0]:
+        kept = ct
+        if mode == "set":
+            zeros = zeros_like_type(inputs[1])
+            kept = bind(scatter_p, ct, zeros, *indices, dims=dims, mode="set")
+    return [kept, taken] + [None] * len(indices)
+
+
+def _scatter_batch(inputs: Any, axes: Any, size: int, *, dims: Dims, mode: str) -> Any:
+    x, updates, *indices = (_batched(v, a, size) for v, a in zip(inputs, axes, strict=True))
+    rows = bind(iota_p, shape=indices[0].shape, dim=0, dtype=dtypes.int64)
+    moved = (0, *(d + 1 for d in dims))
+    return bind(scatter_p, x, updates, rows, *indices, dims=moved, mode=mode), 0
+
+
+scatter_p = Primitive(
+    name="scatter",
+    kind="scatter",
+    infer=_scatter_infer,
+    reference=_scatter_reference,
+    jvp=_scatter_jvp,
+    transpose=_scatter_transpose,
+    batch=_scatter_batch,
+    doc=(
+        "A copy of x with updates written at index tensors for the dimensions `dims`. mode: set "
+        "(the last of several wins), add, mul, max, min; in order of the updates."
+    ),
+)
+
+
+def take_along(x: Value, index: Value, dim: int) -> Value:
+    """x[..., index, ...] along one dimension, the other dimensions matched one to one."""
+    shape = index.shape
+    places = [
+        index if d == dim else bind(iota_p, shape=shape, dim=d, dtype=dtypes.int64)
+        for d in range(x.ndim)
+    ]
+    return bind(gather_p, x, *places, dims=tuple(range(x.ndim)))

@@ -1,0 +1,188 @@
+"""Public contractions: matmul and its relatives, linear, einsum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fanal.core import dtypes
+from fanal.core.dispatch import bind, fused
+from fanal.core.errors import message
+from fanal.graph.ir import Value
+from fanal.ops.dot import dot_p
+from fanal.ops.layout import expand_to
+from fanal.ops.pointwise import mul
+from fanal.ops.primitive import normalize_dim
+from fanal.ops.promotion import broadcast_shapes, cast
+from fanal.ops.reductions import sum as sum_
+from fanal.ops.shape import permuted, reshaped
+
+
+def _same_dtype(name: str, a: Value, b: Value) -> None:
+    if a.dtype is not b.dtype:
+        raise RuntimeError(
+            message(
+                name, "operands have different dtypes", f"{a.dtype!r} and {b.dtype!r}",
+                "one dtype", "casting one with .to(...)",
+            )  # fmt: skip
+        )
+
+
+def _multiply(name: str, a: Value, b: Value) -> Value:
+    """matmul's rules: vectors, matrices, broadcast batches."""
+    _same_dtype(name, a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise RuntimeError(
+            message(name, "an operand without dimensions", f"{a.shape} and {b.shape}", hint="*")
+        )
+    inner_b = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if a.shape[-1] != inner_b:
+        raise RuntimeError(
+            message(
+                name, "inner dimensions differ", f"{tuple(a.shape)} and {tuple(b.shape)}",
+                "the last of the first equal to the last but one of the second",
+                "transposing an operand",
+            )  # fmt: skip
+        )
+    if a.dtype is dtypes.bool_:
+        raise RuntimeError(message(name, "not defined for bool", hint=".to(fanal.int64)"))
+    k_a, k_b = a.ndim - 1, max(b.ndim - 2, 0)
+    if b.ndim <= 2 or a.ndim == 1 and b.ndim == 1:
+        # The batch dimensions of a are rows of one matrix.
+        return bind(dot_p, a, b, contract=((k_a,), (k_b,)), batch=((), ()))
+    if a.ndim == 1:
+        out = bind(dot_p, b, a, contract=((k_b,), (0,)), batch=((), ()))
+        return out
+    shape = broadcast_shapes(a.shape[:-2], b.shape[:-2], op=name)
+    a = expand_to(a, shape + a.shape[-2:])
+    b = expand_to(b, shape + b.shape[-2:])
+    dims = tuple(range(len(shape)))
+    return bind(dot_p, a, b, contract=((a.ndim - 1,), (b.ndim - 2,)), batch=(dims, dims))
+
+
+@fused
+def matmul(input: Any, other: Any) -> Any:
+    """Matrix product; vectors and batches as in `torch.matmul`.
+
+    Shapes: (…, n, k) @ (…, k, m) → (…, n, m) with batch dimensions broadcast; (k,) @ (k,) → ().
+    """
+    return _multiply("matmul", input, other)
+
+
+def _exact(name: str, doc: str, ranks: tuple[int, int]) -> Any:
+    def function(input: Any, mat2: Any) -> Any:
+        if (input.ndim, mat2.ndim) != ranks:
+            raise RuntimeError(
+                message(
+                    name, "wrong number of dimensions", f"{input.ndim} and {mat2.ndim}",
+                    f"{ranks[0]} and {ranks[1]}", "matmul()",
+                )  # fmt: skip
+            )
+        if name == "bmm" and input.shape[0] != mat2.shape[0]:
+            raise RuntimeError(
+                message("bmm", "batch sizes differ", f"{input.shape} and {mat2.shape}")
+            )
+        return _multiply(name, input, mat2)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return fused(function)
+
+
+mm = _exact("mm", "Product of two matrices: (n, k) @ (k, m) → (n, m).", (2, 2))
+bmm = _exact("bmm", "Batched product: (b, n, k) @ (b, k, m) → (b, n, m).", (3, 3))
+mv = _exact("mv", "Matrix times vector: (n, k) @ (k,) → (n,).", (2, 1))
+
+
+@fused
+def dot(input: Any, tensor: Any) -> Any:
+    """Sum of products of two vectors of equal length."""
+    if input.ndim != 1 or tensor.ndim != 1:
+        raise RuntimeError(
+            message("dot", "not vectors", f"{input.ndim} and {tensor.ndim} dimensions", hint="matmul()")
+        )
+    return _multiply("dot", input, tensor)
+
+
+@fused
+def outer(input: Any, vec2: Any) -> Any:
+    """All products of two vectors: (n,) and (m,) → (n, m)."""
+    if input.ndim != 1 or vec2.ndim != 1:
+        raise RuntimeError(message("outer", "not vectors", f"{input.ndim} and {vec2.ndim} dims"))
+    return mul(reshaped(input, (*input.shape, 1)), reshaped(vec2, (1, *vec2.shape)))
+
+
+@fused
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """x Wᵀ + b. Shapes: x (…, in), W (out, in) or (in,), b (out,) → (…, out)."""
+    if input.shape[-1:] != weight.shape[-1:]:
+        raise RuntimeError(
+            message(
+                "linear", "the input's last extent is not the layer's in_features",
+                f"input {tuple(input.shape)} and weight {tuple(weight.shape)}",
+                f"an input whose last extent is {weight.shape[-1] if weight.ndim else 1}",
+            )  # fmt: skip
+        )
+    _same_dtype("linear", input, weight)
+    k = (input.ndim - 1,), (weight.ndim - 1,)
+    out = bind(dot_p, input, weight, contract=k, batch=((), ()))
+    return out if bias is None else out + bias
+
+
+@fused(scalars=("beta", "alpha"))
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta · input + alpha · (mat1 @ mat2)."""
+    return _scaled_sum(input, _multiply("addmm", mat1, mat2), beta, alpha)
+
+
+def _scaled_sum(x: Value, y: Value, beta: Any, alpha: Any) -> Value:
+    if isinstance(alpha, Value) or alpha != 1:
+        y = y * alpha
+    if isinstance(beta, Value) or beta != 1:
+        x = x * beta
+    return x + y
+
+
+@fused(scalars=("beta", "alpha"))
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta · input + alpha · (batch1 @ batch2), batch by batch."""
+    return _scaled_sum(input, _multiply("baddbmm", batch1, batch2), beta, alpha)
+
+
+@fused(scalars=("beta", "alpha"))
+def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta · input + alpha · (mat @ vec)."""
+    return _scaled_sum(input, _multiply("addmv", mat, vec), beta, alpha)
+
+
+@fused(scalars=("beta", "alpha"))
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta · input + alpha · Σ over the batch of batch1 @ batch2."""
+    out = bind(dot_p, batch1, batch2, contract=((0, 2), (0, 1)), batch=((), ()))
+    return _scaled_sum(input, out, beta, alpha)
+
+
+@fused
+def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
+    """Contraction over the last/first `dims` dimensions, or over two lists of them."""
+    if isinstance(dims, int):
+        left, right = tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims))
+    else:
+        left, right = (tuple(d) if isinstance(d, Sequence) else (d,) for d in dims)
+    left = tuple(normalize_dim("tensordot", d, a.ndim) for d in left)
+    right = tuple(normalize_dim("tensordot", d, b.ndim) for d in right)
+    return bind(dot_p, a, b, contract=(left, right), batch=((), ()))
+
+
+@fused
+def einsum_general(equation: str, operands: Sequence[Any]) -> Any:
+    """Sum of products named by letters; see `einsum`."""
+    from fanal.ops.einsum import contract
+
+    return contract(equation, list(operands))
+
+
+__all__ = [
+    "addbmm", "addmm", "addmv", "baddbmm", "bmm", "cast", "dot", "einsum_general", "linear",
+    "matmul", "mm", "mv", "outer", "permuted", "sum_", "tensordot",
+]  # fmt: skip

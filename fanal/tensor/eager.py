@@ -1,0 +1,414 @@
+"""The eager interpreter: a call becomes a cached native program, and a node on the tape.
+
+On the first call with certain layouts a function is traced, compiled, and kept in its cache; later
+calls allocate the outputs, launch, and wrap. If a gradient is wanted the function's graph is derived
+and the forward program also writes what the backward program will need.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fanal.autograd.mode import mode
+from fanal.autograd.tape import Node, Saved, released
+from fanal.backends.native.executable import Executable, compile_graph, launch, runtime
+from fanal.backends.native.loops.expression import Load
+from fanal.backends.native.lower.lowering import VIEWS
+from fanal.backends.native.program import Access
+from fanal.core import dtypes
+from fanal.core.dispatch import Fused, register_eager
+from fanal.core.dtypes import DType
+from fanal.core.errors import message
+from fanal.graph.ir import Builder, Graph, Value
+from fanal.ops.derive.reverse import Derivative, derivative
+from fanal.ops.primitive import contiguous_strides
+from fanal.tensor.layout import Layout, layout
+from fanal.tensor.tensor import Tensor, allocate, view_of
+
+# Views that share memory for the user as well (a flip, as in PyTorch, is a copy).
+STRIDED_VIEWS = {k: v for k, v in VIEWS.items() if k != "flip"}
+NUMBERS = (bool, int, float)
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+class Plan:
+    """A function compiled for certain layouts."""
+
+    __slots__ = (
+        "address", "executable", "function", "grad", "graph", "inputs", "name", "outputs", "single",
+        "statics", "structure", "views",
+    )  # fmt: skip
+
+    def __init__(self, function: Fused, graph: Graph, inputs: list[Any], structure: Any):
+        self.function, self.name = function, function.name
+        self.graph, self.inputs, self.structure = graph, inputs, structure
+        self.outputs = output_layouts(graph, inputs)
+        self.views = views_of(graph, inputs) if function.view else None
+        self.statics: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+        # Compiled when first needed: with a gradient wanted, another program may run instead.
+        self.executable: Executable | None = None
+        self.address = 0
+        self.single = structure is None
+        self.grad: GradPlan | None = None
+        wants = [isinstance(x, Layout) and x.grad for x in inputs]
+        if any(wants):
+            self.grad = GradPlan(self, wants)
+
+    def compile(self) -> Executable:
+        """The program without anything saved."""
+        if self.executable is None:
+            self.executable = build(self.graph, self.inputs, self.outputs)
+            self.address = self.executable.address
+        return self.executable
+
+
+class GradPlan:
+    """The forward program that saves, and the backward functions, of a plan."""
+
+    __slots__ = (
+        "address", "backward", "base", "differentiable", "executable", "extras", "inputs", "layouts",
+        "name", "needs", "outputs", "plan", "saved_inputs", "saved_outputs", "single", "visible",
+        "wrt",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan, wrt: list[bool]):
+        graph = plan.graph
+        self.plan, self.name, self.wrt, self.inputs = plan, plan.name, wrt, plan.inputs
+        self.visible = len(graph.outputs)
+        given = [v.dtype.kind == "f" for v in graph.outputs]
+        first = derivative(graph, wrt, given)
+        self.base = first.forward
+        self.extras = len(first.forward.outputs) - self.visible
+        self.needs = [g is not None for g in first.gradients]
+        self.saved_inputs = sorted({i for kind, i in first.sources if kind == "input"})
+        outs = {i for kind, i in first.sources if kind == "output"}
+        outs |= {self.visible + i for kind, i in first.sources if kind == "extra"}
+        self.saved_outputs = sorted(outs)
+        self.layouts = output_layouts(first.forward, plan.inputs)
+        self.executable: Executable | None = None
+        self.address = 0
+        needs = any(self.needs)
+        self.differentiable = [needs and l.dtype.kind == "f" for l in self.layouts]
+        pairs = zip(self.layouts, self.differentiable, strict=True)
+        self.outputs = [l.wanting(d) for l, d in pairs]
+        self.single = plan.single and not self.extras
+        self.backward: dict[tuple[bool, ...], tuple[Fused, Derivative]] = {}
+        if not self.extras:
+            self.backward[tuple(given)] = (graph_function(self.name, first.backward), first)
+
+    def compile(self) -> Executable:
+        """The forward program that also writes what is saved."""
+        if self.executable is None:
+            if self.extras:
+                self.executable = build(self.base, self.inputs, self.layouts)
+            else:
+                self.executable = self.plan.compile()
+            self.address = self.executable.address
+        return self.executable
+
+    def backward_for(self, mask: tuple[bool, ...]) -> tuple[Fused, Derivative]:
+        """The backward function for the outputs that have a gradient."""
+        found = self.backward.get(mask)
+        if found is None:
+            derived = derivative(self.base, self.wrt, mask)
+            found = self.backward[mask] = (graph_function(self.name, derived.backward), derived)
+        return found
+
+
+class OpNode(Node):
+    """A recorded call of a compiled function."""
+
+    __slots__ = ("plan", "saved_inputs", "saved_outputs")
+
+    def __init__(self, plan: GradPlan, edges: list[Any]):
+        super().__init__(plan.name, edges, len(plan.outputs))
+        self.plan = plan
+        self.saved_inputs: dict[int, Any] | None = {}
+        self.saved_outputs: dict[int, Any] = {}
+
+    def pull(self, grads: list[Any], create_graph: bool) -> Sequence[Any]:
+        if self.saved_inputs is None:
+            raise released(self.name)
+        mask = tuple(g is not None for g in grads)
+        function, derived = self.plan.backward_for(mask)
+        args = []
+        for kind, i in derived.sources:
+            kept = self.saved_inputs[i] if kind == "input" else self.saved_outputs[i]
+            args.append(kept.unpack(self, create_graph) if isinstance(kept, Saved) else kept)
+        args += [g for g in grads if g is not None]
+        graph = derived.backward
+        if all(v in graph.inputs for v in graph.outputs):  # the gradients pass through unchanged
+            results: Sequence[Any] = [args[graph.inputs.index(v)] for v in graph.outputs]
+        else:
+            results = call(function, tuple(args), {})
+        return [None if n is None else results[n] for n in derived.gradients]
+
+    def release(self) -> None:
+        self.saved_inputs = None
+        self.saved_outputs = {}
+
+
+def graph_function(name: str, graph: Graph) -> Fused:
+    """A graph as a function that can be called, compiled and derived again."""
+    from fanal.core.dispatch import bind
+
+    def body(*args: Any) -> Any:
+        return tuple(graph.apply(args, bind))
+
+    return Fused(body, name, view=True)
+
+
+def build(graph: Graph, inputs: list[Any], outputs: list[Layout]) -> Executable:
+    """Compile a graph for inputs given as layouts, or dtypes for by-value numbers."""
+    loads = []
+    for number, (value, given) in enumerate(zip(graph.inputs, inputs, strict=True)):
+        if isinstance(given, Layout):
+            access = Access(number, given.dtype, given.shape, given.strides)
+            loads.append(Load(given.dtype, given.shape, access))
+        else:
+            loads.append(Load(value.dtype, (), Access(number, value.dtype, (), ()), True))
+    targets = [
+        Access(len(loads) + i, l.dtype, l.shape, l.strides) for i, l in enumerate(outputs)
+    ]
+    return compile_graph(graph, loads, targets)
+
+
+def output_layouts(graph: Graph, inputs: list[Any]) -> list[Layout]:
+    """Contiguous, except that elementwise results keep the dimension order of their input."""
+    simple = all(n.primitive.kind in ("elementwise", "create", "layout") for n in graph.nodes)
+    result = []
+    for value in graph.outputs:
+        strides = contiguous_strides(value.shape)
+        if simple:
+            for given in inputs:
+                if isinstance(given, Layout) and given.shape == value.shape and given.dense:
+                    strides = strides if given.contiguous else given.strides
+                    break
+        result.append(layout(value.dtype, value.shape, strides))
+    return result
+
+
+# -- calls ---------------------------------------------------------------------------------------------
+
+
+def call(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a function on tensors: look its program up, or trace and compile it."""
+    tensors: list[Any] = []
+    key = [_key_part(a, tensors, function, i) for i, a in enumerate(args)]
+    if kwargs:
+        for name, value in kwargs.items():
+            key.append(name)
+            key.append(_key_part(value, tensors, function, name))
+    if dtypes.get_default_dtype() is not dtypes.float32:
+        key.append(dtypes.get_default_dtype())
+    whole = tuple(key)
+    plan = function.cache.get(whole)
+    if plan is None:
+        plan = _trace(function, args, kwargs)
+        function.cache[whole] = plan
+    return run(plan, tensors)
+
+
+def _key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> Any:
+    if isinstance(a, Tensor):
+        tensors.append(a)
+        return a._layout
+    kind = type(a)
+    if kind in NUMBERS and is_scalar(function, where):
+        tensors.append(a)
+        return kind
+    if kind is float:
+        return (kind, a.hex())
+    if kind in (tuple, list):
+        return (kind, *(_key_part(x, tensors, function, "") for x in a))
+    if kind is np.ndarray or isinstance(a, np.generic):
+        raise TypeError(
+            message(
+                function.name, "a NumPy array where a tensor is expected", kind.__name__,
+                "a Tensor", "fanal.from_numpy(array)",
+            )  # fmt: skip
+        )
+    return (kind, a)
+
+
+def is_scalar(function: Fused, where: int | str) -> bool:
+    """Whether an argument's Python number is a run-time input of the program."""
+    if not function.scalars:
+        return False
+    if isinstance(where, str):
+        return where in function.scalars
+    if function.signature is None:
+        names = list(inspect.signature(function.body).parameters)
+        function.signature = frozenset(i for i, n in enumerate(names) if n in function.scalars)
+    return where in function.signature
+
+
+def run(plan: Plan, tensors: Sequence[Any]) -> Any:
+    """Allocate, launch, wrap; record a node where a gradient is wanted."""
+    grad = plan.grad
+    if plan.views is not None:
+        return _run_view(plan, tensors)
+    if grad is not None and mode.enabled:
+        return _run_recorded(plan, grad, tensors)
+    pointers = [t._ptr if isinstance(t, Tensor) else number_bits(t) for t in tensors]
+    outputs = [allocate(l) for l in plan.outputs]
+    code = launch(plan.address or plan.compile().address, *pointers, *[o._ptr for o in outputs])
+    if code:
+        raise_status(plan.name, code)
+    if plan.single:
+        return outputs[0]
+    return plan.structure(outputs)
+
+
+def _run_recorded(plan: Plan, grad: GradPlan, tensors: Sequence[Any]) -> Any:
+    pointers = [t._ptr if isinstance(t, Tensor) else number_bits(t) for t in tensors]
+    outputs = [allocate(l) for l in grad.outputs]
+    code = launch(grad.address or grad.compile().address, *pointers, *[o._ptr for o in outputs])
+    if code:
+        raise_status(plan.name, code)
+    record(grad, tensors, outputs)
+    if plan.single:
+        return outputs[0]
+    return plan.structure(outputs[: grad.visible])
+
+
+def _run_view(plan: Plan, tensors: Sequence[Any]) -> Any:
+    """Outputs that share the input's memory."""
+    (t,) = tensors
+    assert plan.views is not None
+    recorded = plan.grad is not None and mode.enabled
+    outputs = []
+    args, kwargs = plan.statics
+    for number, (view, offset) in enumerate(plan.views):
+
+        def apply(x: Any, number: int = number) -> Any:
+            found = call(plan.function, (x, *args), kwargs)
+            return found if plan.single else found[number]
+
+        outputs.append(view_of(t, view.wanting(recorded), offset, apply))
+    if recorded and plan.grad is not None:
+        record(plan.grad, tensors, outputs)
+    return outputs[0] if plan.single else plan.structure(outputs)
+
+
+def views_of(graph: Graph, inputs: list[Any]) -> list[tuple[Layout, int]] | None:
+    """Layout and offset of each output as a view of the only input; None if one is not a view."""
+    if len(inputs) != 1 or not isinstance(inputs[0], Layout):
+        return None
+    found: dict[Value, tuple[tuple[int, ...], tuple[int, ...], int]] = {
+        graph.inputs[0]: (inputs[0].shape, inputs[0].strides, 0)
+    }
+    for node in graph.nodes:
+        make = STRIDED_VIEWS.get(node.primitive.name)
+        if make is None:
+            return None
+        shape, strides, offset = found[node.inputs[0]]
+        moved = make(node)(shape, strides)
+        if moved is None:
+            return None
+        found[node.outputs[0]] = (node.outputs[0].shape, moved[0], offset + moved[1])
+    result = []
+    for value in graph.outputs:
+        shape, strides, offset = found[value]
+        result.append((layout(value.dtype, shape, strides), offset))
+    return result
+
+
+def record(grad: GradPlan, tensors: Sequence[Any], outputs: list[Any]) -> None:
+    """Put a node on the tape for outputs just computed."""
+    edges = [
+        edge_for(t) if wanted else None for t, wanted in zip(tensors, grad.needs, strict=True)
+    ]
+    node = OpNode(grad, edges)
+    for i in grad.saved_inputs:
+        t = tensors[i]
+        node.saved_inputs[i] = Saved(t) if isinstance(t, Tensor) else t  # type: ignore[index]
+    for i in grad.saved_outputs:
+        node.saved_outputs[i] = Saved(outputs[i]._alias(None, 0), i)
+    for i, (output, tracked) in enumerate(zip(outputs, grad.differentiable, strict=True)):
+        if tracked:
+            output._node = node
+            output._index = i
+
+
+def edge_for(t: Any) -> Any:
+    """Where the gradient of an input goes."""
+    node = t._current_node()
+    if node is not None:
+        return (node, t._index)
+    return t
+
+
+def number_bits(x: Any) -> Any:
+    """A by-value number as the launcher takes it: int64 or float."""
+    if type(x) is int and not _INT64_MIN <= x <= _INT64_MAX:
+        if x > 2**64 - 1 or x < _INT64_MIN:
+            raise OverflowError(message("fanal", "a number that no dtype holds", x))
+        return x - 2**64
+    return x
+
+
+def raise_status(name: str, code: int) -> None:
+    """The error that a kernel reported."""
+    kind = code & 0xFF
+    if kind == 1:
+        raise RuntimeError(
+            message(name, "integer division by zero", hint="checking the divisor, or floats")
+        )
+    raise IndexError(
+        message(name, "index out of range", hint="checking indices against the indexed dimension")
+    )
+
+
+# -- tracing -------------------------------------------------------------------------------------------
+
+
+def _trace(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
+    builder = Builder()
+    inputs: list[Any] = []
+
+    def value(a: Any, where: int | str) -> Any:
+        if isinstance(a, Tensor):
+            inputs.append(a._layout)
+            return builder.input(a._layout.dtype, a._layout.shape)
+        if type(a) in NUMBERS and is_scalar(function, where):
+            v = builder.input(_number_dtype(a), ())
+            v.weak = True
+            inputs.append(v.dtype)
+            return v
+        if type(a) in (tuple, list):
+            return type(a)(value(x, "") for x in a)
+        return a
+
+    traced = [value(a, i) for i, a in enumerate(args)]
+    named = {k: value(a, k) for k, a in kwargs.items()}
+    result = builder.trace(function.body, *traced, **named)
+    leaves, structure = _flatten(result, function.name)
+    plan = Plan(function, builder.graph(leaves), inputs, structure)
+    plan.statics = (args[1:], kwargs)
+    return plan
+
+
+def _number_dtype(a: Any) -> DType:
+    return {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}[type(a)]
+
+
+def _flatten(result: Any, name: str) -> tuple[list[Value], Any]:
+    if isinstance(result, Value):
+        return [result], None
+    if isinstance(result, tuple | list):
+        kind = type(result)
+        if not all(isinstance(v, Value) for v in result):
+            raise TypeError(message(name, "a composite function must return values"))
+        if hasattr(kind, "_fields"):
+            return list(result), lambda outputs: kind(*outputs[: len(result)])
+        return list(result), lambda outputs: kind(outputs[: len(result)])
+    raise TypeError(message(name, "a composite function must return values", type(result).__name__))
+
+
+register_eager(call)
+empty_storage = runtime.empty

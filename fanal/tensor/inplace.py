@@ -1,0 +1,270 @@
+"""Writing into existing memory: in-place functions, with the version counter and the tape.
+
+An in-place call computes the function straight into its first argument. Where a gradient is
+recorded it is computed apart and copied, since what the tape saves must not be overwritten; a write
+through a view becomes a write to the view's base.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fanal.autograd.mode import mode
+from fanal.autograd.tape import PythonNode
+from fanal.backends.native.executable import Executable, compile_graph, launch
+from fanal.backends.native.loops.expression import Load
+from fanal.backends.native.program import Access
+from fanal.core.dispatch import Fused, fused
+from fanal.core.dtypes import category
+from fanal.core.errors import message
+from fanal.graph.ir import Builder, Value
+from fanal.ops.arithmetic import cast_p
+from fanal.ops.layout import expand_to
+from fanal.tensor import eager
+from fanal.tensor.layout import Layout
+from fanal.tensor.tensor import Tensor
+
+_programs: dict[Any, tuple[Executable, list[Any]]] = {}
+
+
+def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """`self = function(self, *args)`, in self's own memory."""
+    tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+    recorded = mode.enabled and (self._layout.grad or any(t._layout.grad for t in tensors))
+    check_writable(self, function.name, recorded)
+    if recorded:
+        _recorded(function, self, args, kwargs)
+        return self
+    args = tuple(_apart(a, self) for a in args)
+    kwargs = {k: _apart(a, self) for k, a in kwargs.items()}
+    operands: list[Any] = []
+    whole = (self, *args)
+    key = [function, *(eager._key_part(a, operands, function, i) for i, a in enumerate(whole))]
+    for name, a in kwargs.items():
+        key += [name, eager._key_part(a, operands, function, name)]
+    program = _programs.get(tuple(key))
+    if program is None:
+        program = _programs[tuple(key)] = _compile(function, whole, kwargs)
+    pointers = [t._ptr if isinstance(t, Tensor) else eager.number_bits(t) for t in operands]
+    code = launch(program[0].address, *pointers, self._ptr)
+    self._storage.version += 1
+    if code:
+        eager.raise_status(function.name, code)
+    return self
+
+
+def check_writable(t: Tensor, name: str, recorded: bool) -> None:
+    """Raise where an in-place write to `t` is not allowed."""
+    layout = t._layout
+    if any(s == 0 and n > 1 for n, s in zip(layout.shape, layout.strides, strict=True)):
+        raise RuntimeError(
+            message(
+                f"{name}_", "a write to an expanded tensor, whose elements share memory",
+                tuple(layout.shape), hint="clone() first",
+            )  # fmt: skip
+        )
+    if not recorded or not layout.grad:
+        return
+    if t._current_node() is None:
+        raise RuntimeError(
+            message(
+                f"{name}_", "a leaf that requires grad was used in an in-place operation",
+                hint="no_grad() around it, or an operation that makes a new tensor",
+            )  # fmt: skip
+        )
+    base = t._base
+    if base is not None and base.requires_grad and base._current_node() is None:
+        raise RuntimeError(
+            message(
+                f"{name}_", "a view of a leaf that requires grad was used in an in-place operation",
+                hint="no_grad() around it, or clone() of the leaf first",
+            )  # fmt: skip
+        )
+
+
+def _apart(a: Any, self: Tensor) -> Any:
+    """An operand that overlaps the target, other than being it, is copied first."""
+    if isinstance(a, Tensor) and a._storage is self._storage:
+        same = a._ptr == self._ptr and a._layout.twin in (self._layout, self._layout.twin)
+        same = same or (a._ptr == self._ptr and a._layout is self._layout)
+        return a if same else a.detach().clone()
+    return a
+
+
+def _compile(
+    function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Executable, list[Any]]:
+    self = args[0]
+    builder = Builder()
+    inputs: list[Any] = []
+
+    def value(a: Any, where: int | str) -> Any:
+        if isinstance(a, Tensor):
+            inputs.append(a._layout)
+            return builder.input(a._layout.dtype, a._layout.shape)
+        if type(a) in eager.NUMBERS and eager.is_scalar(function, where):
+            v = builder.input(eager._number_dtype(a), ())
+            v.weak = True
+            inputs.append(v.dtype)
+            return v
+        if type(a) in (tuple, list):
+            return type(a)(value(x, "") for x in a)
+        return a
+
+    traced = [value(a, i) for i, a in enumerate(args)]
+    named = {k: value(a, k) for k, a in kwargs.items()}
+
+    def body() -> Value:
+        from fanal.core.dispatch import bind
+
+        result = function.body(*traced, **named)
+        check_result(function.name, result, self)
+        result = expand_to(result, self._layout.shape)
+        if result.dtype is self.dtype:
+            return result
+        return bind(cast_p, result, dtype=self.dtype)
+
+    result = builder.trace(body)
+    graph = builder.graph([result])
+    loads = []
+    # The target and operands with the same memory are one buffer, so that the schedule sees it.
+    first: Access | None = None
+    operand_tensors = [a for a in _flat((*args, *kwargs.values())) if isinstance(a, Tensor)]
+    position = 0
+    for number, (v, given) in enumerate(zip(graph.inputs, inputs, strict=True)):
+        if isinstance(given, Layout):
+            t = operand_tensors[position]
+            position += 1
+            shared = first is not None and t._storage is self._storage
+            access = Access(0 if shared else number, given.dtype, given.shape, given.strides)
+            first = first or access
+            loads.append(Load(given.dtype, given.shape, access))
+        else:
+            loads.append(Load(v.dtype, (), Access(number, v.dtype, (), ()), True))
+    assert first is not None
+    return compile_graph(graph, loads, [first]), inputs
+
+
+def _flat(items: Any) -> list[Any]:
+    return [
+        x for a in items for x in (_flat(a) if isinstance(a, tuple | list) else [a])
+    ]
+
+
+def check_result(name: str, result: Any, self: Tensor) -> None:
+    """Raise where a result does not fit into the tensor that it is to be written to."""
+    wide = len(result.shape) > self.ndim or any(
+        n not in (1, m)
+        for n, m in zip(result.shape[::-1], self._layout.shape[::-1], strict=False)
+    )
+    if wide:
+        raise RuntimeError(
+            message(
+                f"{name}_", "the result's shape differs from the tensor's",
+                tuple(result.shape), str(tuple(self.shape)),
+            )  # fmt: skip
+        )
+    if category(result.dtype) > category(self.dtype):
+        raise RuntimeError(
+            message(
+                f"{name}_", "the result's dtype can't be stored in the tensor",
+                f"{result.dtype!r} into {self.dtype!r}",
+                hint="an operation that makes a new tensor",
+            )  # fmt: skip
+        )
+
+
+def _recorded(
+    function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    # What the tape keeps of the old value must survive the write.
+    old = self._alias(self._current_node(), self._index)
+    if not self._layout.grad:
+        old._layout = old._layout.wanting(False)
+    old = old.clone()
+    args = tuple(old if a is self else a for a in args)
+    result = eager.call(function, (old, *args), kwargs)
+    check_result(function.name, result, self)
+    if result.dtype is not self.dtype:
+        result = result.to(self.dtype)
+    if result._layout.shape != self._layout.shape:
+        result = result.expand(self._layout.shape)
+    with_grad = result._layout.grad
+    mode.enabled = False
+    try:
+        apply(copy_source.fused, self.detach(), (result.detach(),), {})
+    finally:
+        mode.enabled = True
+    if with_grad or self._layout.grad:
+        rebase(self, result)
+
+
+def rebase(self: Tensor, result: Tensor) -> None:
+    """Make `self`, whose memory now holds `result`'s values, the output of result's node."""
+    view = self._rare.view if self._rare is not None else None
+    node = result._current_node()
+    if view is None:
+        self._node, self._index = node, result._index
+        self._layout = self._layout.wanting(node is not None or result._layout.grad)
+        return
+    base = view.base
+
+    def pull(grad: Any) -> tuple[Any, Any]:
+        kept = grad.clone()
+        zero_part = view.apply(kept)
+        zero_part.zero_()
+        return kept, view.apply(grad)
+
+    edges = [eager.edge_for(base) if base.requires_grad else None, (node, result._index)]
+    if node is None:
+        edges[1] = result if result.requires_grad else None
+    base._node = PythonNode("copy_slices", edges, pull)
+    base._index = 0
+    base._layout = base._layout.wanting(True)
+    # Views of the base, this one too, take their view anew when their node is asked for.
+    self._layout = self._layout.wanting(True)
+    view.version = -1
+
+
+@fused
+def copy_source(input: Any, source: Any) -> Any:
+    """The source in the shape and dtype of the input (the body of `copy_`)."""
+    from fanal.ops.promotion import cast
+
+    return expand_to(cast(source, input.dtype), input.shape)
+
+
+@fused(scalars=("value",))
+def fill_source(input: Any, value: Any) -> Any:
+    """A number in the shape and dtype of the input (the body of `fill_`)."""
+    from fanal.ops.promotion import cast, constant
+
+    if isinstance(value, Value):
+        return expand_to(cast(value, input.dtype), input.shape)
+    return constant(value, input.dtype, input.shape)
+
+
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Copy the elements of `src` (broadcast, converted) into this tensor."""
+    if not isinstance(src, Tensor):
+        from fanal.tensor.creation import tensor
+
+        src = tensor(src)
+    try:
+        return apply(copy_source.fused, self, (src,), {})
+    except (ValueError, RuntimeError) as error:
+        if "expand" in str(error):
+            raise RuntimeError(
+                message("copy_", "shapes differ", f"{tuple(src.shape)}", str(tuple(self.shape)))
+            ) from None
+        raise
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Set every element to one number (or to a 0-d tensor's)."""
+    return apply(fill_source.fused, self, (value,), {})
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Set every element to zero."""
+    return fill_(self, 0)

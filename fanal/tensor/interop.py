@@ -1,0 +1,177 @@
+"""Passage to NumPy, DLPack, Python numbers and other processes."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from fanal.core.errors import message
+from fanal.tensor.tensor import Tensor
+
+
+class _Memory:
+    """An object with the array interface that keeps a tensor's storage alive."""
+
+    __slots__ = ("__array_interface__", "storage")
+
+    def __init__(self, t: Tensor):
+        self.storage = t._storage
+        size = t._layout.dtype.itemsize
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": t._layout.shape,
+            "strides": tuple(s * size for s in t._layout.strides),
+            "typestr": f"|V{size}" if t.dtype.name == "bfloat16" else t.dtype.numpy.str,
+            "data": (t._ptr, False),
+        }
+
+
+def as_array(t: Tensor) -> np.ndarray:  # type: ignore[type-arg]
+    """A NumPy array of the same memory."""
+    array = np.asarray(_Memory(t))
+    return array.view(t.dtype.numpy) if t.dtype.name == "bfloat16" else array
+
+
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:  # type: ignore[type-arg]
+    """A NumPy array that shares this tensor's memory. bfloat16 uses ml_dtypes' dtype.
+
+    Raises RuntimeError for a tensor that requires grad, unless `force`.
+    """
+    if self._layout.grad and not force:
+        raise RuntimeError(
+            message("numpy", "the tensor requires grad", hint="tensor.detach().numpy()")
+        )
+    return as_array(self)
+
+
+def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
+    array = numpy(self)
+    if dtype is not None and array.dtype != dtype:
+        if copy is False:
+            raise ValueError(message("__array__", "another dtype needs a copy", dtype))
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+def item(self: Tensor) -> bool | int | float:
+    """The only element as a Python number; raises RuntimeError if there are more or none."""
+    if self._layout.numel != 1:
+        raise RuntimeError(
+            message("item", "not exactly one element", tuple(self.shape), hint="tolist()")
+        )
+    found: bool | int | float = _READERS[self.dtype.name](self)
+    return found
+
+
+def _reader(kind: Any) -> Any:
+    return lambda t: kind.from_address(t._ptr).value
+
+
+_READERS: dict[str, Any] = {
+    "float32": _reader(ctypes.c_float), "float64": _reader(ctypes.c_double),
+    "int64": _reader(ctypes.c_int64), "int32": _reader(ctypes.c_int32),
+    "int16": _reader(ctypes.c_int16), "int8": _reader(ctypes.c_int8),
+    "uint8": _reader(ctypes.c_uint8), "uint16": _reader(ctypes.c_uint16),
+    "uint32": _reader(ctypes.c_uint32), "uint64": _reader(ctypes.c_uint64),
+    "bool": _reader(ctypes.c_bool),
+    "float16": lambda t: float(as_array(t).reshape(())), "bfloat16": lambda t: float(as_array(t).reshape(())),
+}  # fmt: skip
+
+
+def tolist(self: Tensor) -> Any:
+    """Nested lists of Python numbers (a number for a 0-d tensor)."""
+    array = as_array(self)
+    if self.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    return array.tolist()
+
+
+def _only(self: Tensor, what: str) -> bool | int | float:
+    if self._layout.numel != 1:
+        raise RuntimeError(
+            message(
+                what, "more or less than one element has no single value", tuple(self.shape),
+                hint="any(), all() or item() on one element",
+            )  # fmt: skip
+        )
+    return item(self)
+
+
+def __bool__(self: Tensor) -> bool:
+    return bool(_only(self, "bool"))
+
+
+def __int__(self: Tensor) -> int:
+    return int(_only(self, "int"))
+
+
+def __float__(self: Tensor) -> float:
+    return float(_only(self, "float"))
+
+
+def __complex__(self: Tensor) -> complex:
+    return complex(_only(self, "complex"))
+
+
+def __index__(self: Tensor) -> int:
+    if self.dtype.kind not in "iub" or self._layout.numel != 1:
+        raise TypeError(
+            message("index", "only an integer tensor of one element is an index", str(self.dtype))
+        )
+    return int(item(self))
+
+
+def __dlpack__(self: Tensor, *, stream: Any = None, **options: Any) -> Any:
+    """A DLPack capsule of this memory (also consumed by PyTorch, NumPy, JAX)."""
+    array = numpy(self)
+    if self.dtype.name == "bfloat16":
+        raise BufferError(message("dlpack", "bfloat16 can't pass through NumPy's exporter"))
+    return array.__dlpack__(**options) if options else array.__dlpack__()
+
+
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
+    return (1, 0)
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor of the memory of any object with `__dlpack__` (zero copy)."""
+    from fanal.tensor.creation import from_numpy
+
+    array = np.from_dlpack(x)
+    if not array.flags.writeable:
+        array = array.copy()
+    return from_numpy(array)
+
+
+def __reduce_ex__(self: Tensor, protocol: int) -> Any:
+    return (_rebuild, (as_array(self).copy(), self.requires_grad, type(self)))
+
+
+def _rebuild(array: Any, requires_grad: bool, cls: type) -> Tensor:
+    from fanal.tensor.creation import from_numpy
+    from fanal.tensor.tensor import new_tensor
+
+    t = from_numpy(np.ascontiguousarray(array).reshape(array.shape))
+    out = new_tensor(t._storage, t._layout, t._ptr, cls)
+    return out.requires_grad_() if requires_grad else out
+
+
+def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    """A copy of its own memory; only leaves can be copied, as in PyTorch."""
+    if self._current_node() is not None:
+        raise RuntimeError(
+            message("deepcopy", "only leaf tensors can be copied", hint="detach() or clone()")
+        )
+    found = memo.get(id(self))
+    if found is None:
+        from fanal.tensor.tensor import new_tensor
+
+        fresh = self.detach().clone()
+        layout = fresh._layout.wanting(self._layout.grad)
+        found = new_tensor(fresh._storage, layout, fresh._ptr, type(self))
+        if self.grad is not None:
+            found.grad = __deepcopy__(self.grad, memo)
+        memo[id(self)] = found
+    return found

@@ -1,0 +1,373 @@
+"""The tensor: a view of a storage, with a place on the tape.
+
+A tensor has a storage (memory, a version that counts writes), a layout (interned shape, strides,
+dtype) and the address of its first element. Everything that is rare (gradient, hooks, what it is a
+view of) lies in one record that most tensors don't have. Methods are attached by `methods`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from fanal.autograd.mode import mode
+from fanal.autograd.tape import Node, PythonNode, RemovableHandle
+from fanal.backends.native.executable import runtime
+from fanal.core.device import CPU, device
+from fanal.core.dtypes import DType
+from fanal.core.errors import OutOfMemoryError, message
+from fanal.tensor.layout import Layout
+
+_empty = runtime.empty
+
+
+class View:
+    """What a tensor is a view of: its base, and how to take the same view again."""
+
+    __slots__ = ("apply", "base", "version")
+
+    def __init__(self, base: Tensor, apply: Callable[[Tensor], Tensor], version: int):
+        self.base, self.apply, self.version = base, apply, version
+
+
+class Rare:
+    """The seldom needed part of a tensor."""
+
+    __slots__ = ("grad", "hooks", "name", "retains", "view")
+
+    def __init__(self) -> None:
+        self.grad: Tensor | None = None
+        self.hooks: list[Callable[..., Any]] | None = None
+        self.view: View | None = None
+        self.retains = False
+        self.name: str | None = None
+
+
+class Tensor:
+    """A multi-dimensional array of one dtype, as `torch.Tensor`.
+
+    Made by `fanal.tensor`, `fanal.zeros`, `fanal.from_numpy` and all operations.
+    """
+
+    __slots__ = ("__weakref__", "_index", "_layout", "_node", "_ptr", "_rare", "_storage")
+
+    _storage: Any
+    _layout: Layout
+    _ptr: int
+    _node: Node | None
+    _index: int
+    _rare: Rare | None
+
+    def __new__(cls, data: Any = None, *args: Any, **kwargs: Any) -> Any:
+        from fanal.tensor.creation import legacy_tensor
+
+        return legacy_tensor(cls, data, *args)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+
+    # -- identity of the record ------------------------------------------------------------------
+
+    def _extra(self) -> Rare:
+        if self._rare is None:
+            self._rare = Rare()
+        return self._rare
+
+    def _alias(self, node: Node | None, index: int) -> Tensor:
+        """Another tensor of the same memory, on the tape where given."""
+        out = new_tensor(self._storage, self._layout.wanting(node is not None), self._ptr)
+        out._node = node
+        out._index = index
+        return out
+
+    def _current_node(self) -> Node | None:
+        """The node that made this tensor; a view of a base written to since takes its view anew."""
+        rare = self._rare
+        if rare is not None and rare.view is not None:
+            view = rare.view
+            if view.version != self._storage.version and view.base._layout.grad:
+                _replay(self, view)
+        return self._node
+
+    def _hooks(self) -> list[Callable[..., Any]] | None:
+        return None if self._rare is None else self._rare.hooks
+
+    # -- what it is ---------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._layout.shape)
+
+    @property
+    def dtype(self) -> DType:
+        return self._layout.dtype
+
+    @property
+    def device(self) -> device:
+        return CPU
+
+    @property
+    def ndim(self) -> int:
+        return self._layout.ndim
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._layout.grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for a gradient (or not) of this leaf; returns the tensor itself."""
+        if requires_grad and self._layout.dtype.kind != "f":
+            raise RuntimeError(
+                message(
+                    "requires_grad_", "only floating tensors have gradients", repr(self.dtype),
+                    "a floating dtype", ".float()",
+                )  # fmt: skip
+            )
+        if not requires_grad and self._node is not None:
+            raise RuntimeError(
+                message(
+                    "requires_grad_", "not a leaf: its requires_grad follows from its inputs",
+                    hint="detach()",
+                )  # fmt: skip
+            )
+        self._layout = self._layout.wanting(bool(requires_grad))
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._current_node() is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        return self._current_node()
+
+    @property
+    def output_nr(self) -> int:
+        return self._index
+
+    @property
+    def grad(self) -> Tensor | None:
+        rare = self._rare
+        return None if rare is None else rare.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(message("grad", "not a tensor", type(value).__name__))
+            if value._layout.shape != self._layout.shape or value.dtype is not self.dtype:
+                raise RuntimeError(
+                    message(
+                        "grad", "shape or dtype differ from the tensor's",
+                        f"{value.dtype.name} {tuple(value.shape)}",
+                        f"{self.dtype.name} {tuple(self.shape)}",
+                    )  # fmt: skip
+                )
+        self._extra().grad = value
+
+    @property
+    def data(self) -> Tensor:
+        return new_tensor(self._storage, self._layout.wanting(False), self._ptr)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self._storage, self._ptr = value._storage, value._ptr
+        self._layout = value._layout.wanting(self._layout.grad)
+
+    @property
+    def _base(self) -> Tensor | None:
+        view = None if self._rare is None else self._rare.view
+        return None if view is None else view.base
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    # -- gradients ------------------------------------------------------------------------------------
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add the gradient of this tensor to `.grad` of the leaves that it depends on.
+
+        A tensor with more than one element needs `gradient`, of its shape.
+        """
+        from fanal.autograd import functional
+
+        functional.backward(
+            (self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs
+        )
+
+    def _accumulate(self, grad: Tensor, create_graph: bool, own: bool) -> None:
+        """Add to `.grad`, in place where a gradient of it is not wanted.
+
+        `own`: nobody else holds the gradient's memory, so it may become `.grad` itself.
+        """
+        rare = self._extra()
+        if rare.grad is None:
+            if not create_graph:
+                grad = grad.detach()
+                if not own or not grad._layout.dense:
+                    grad = grad.clone()
+            rare.grad = grad
+        elif create_graph or rare.grad._layout.grad:
+            rare.grad = rare.grad + grad
+        else:
+            rare.grad.add_(grad)
+
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+        """Call `hook(grad)` when this tensor's gradient is known; what it returns replaces it."""
+        if not self._layout.grad:
+            raise RuntimeError(
+                message("register_hook", "the tensor has no gradient", hint="requires_grad_()")
+            )
+        node = self._current_node()
+        if node is None:
+            extra = self._extra()
+            extra.hooks = hooks = extra.hooks or []
+        else:
+            node.pre_hooks = node.pre_hooks or {}
+            hooks = node.pre_hooks.setdefault(self._index, [])
+        hooks.append(hook)
+        return RemovableHandle(hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep `.grad` of a tensor that is not a leaf."""
+        if not self._layout.grad:
+            raise RuntimeError(
+                message("retain_grad", "the tensor has no gradient", hint="requires_grad_()")
+            )
+        node = self._current_node()
+        if node is not None:
+            self._extra().retains = True
+            node.retained = node.retained or {}
+            node.retained[self._index] = weakref.ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        return self._rare is not None and self._rare.retains
+
+    def detach(self) -> Tensor:
+        """The same memory without a past: no gradient flows through it."""
+        return new_tensor(self._storage, self._layout.wanting(False), self._ptr)
+
+
+class Size(tuple):  # type: ignore[type-arg]
+    """A shape: a tuple that also counts elements, as `torch.Size`."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Number of elements of a tensor of this shape."""
+        total = 1
+        for n in self:
+            total *= n
+        return total
+
+    def __repr__(self) -> str:
+        return f"fanal.Size({list(self)})"
+
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        return Size(found) if isinstance(index, slice) else found
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple(self) + tuple(other))
+
+
+_new = object.__new__
+
+
+def new_tensor(storage: Any, layout: Layout, pointer: int, cls: type = Tensor) -> Tensor:
+    """A tensor of existing memory, off the tape."""
+    t: Tensor = _new(cls)
+    t._storage = storage
+    t._layout = layout
+    t._ptr = pointer
+    t._node = None
+    t._index = 0
+    t._rare = None
+    return t
+
+
+def allocate(layout: Layout) -> Tensor:
+    """A tensor of fresh memory."""
+    try:
+        storage = _empty(layout.nbytes)
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            message(
+                "empty", "not enough memory",
+                f"a tensor of {layout.nbytes} bytes, {layout.dtype.name} {layout.shape}",
+                hint="a smaller tensor or batch",
+            )  # fmt: skip
+        ) from error
+    t: Tensor = _new(Tensor)
+    t._storage = storage
+    t._layout = layout
+    t._ptr = storage.ptr
+    t._node = None
+    t._index = 0
+    t._rare = None
+    return t
+
+
+def view_of(
+    t: Tensor, layout: Layout, offset: int, apply: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """A view of `t`'s memory, `offset` elements on; `apply` takes the same view of another tensor
+    that is like `t`."""
+    out = new_tensor(t._storage, layout, t._ptr + offset * layout.dtype.itemsize)
+    if mode.inference:
+        return out
+    parent = t._rare.view if t._rare is not None else None
+    if parent is None:
+        base, chain = t, apply
+    else:
+        base, before = parent.base, parent.apply
+
+        def chain(x: Tensor) -> Tensor:
+            return apply(before(x))
+
+    out._extra().view = View(base, chain, t._storage.version)
+    return out
+
+
+def make_view(
+    t: Tensor,
+    layout: Layout,
+    offset: int,
+    name: str,
+    apply: Callable[[Tensor], Tensor],
+    pull: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """A recorded view: `pull` brings a gradient of the view back to `t`'s shape."""
+    recorded = t._layout.grad and mode.enabled
+    out = view_of(t, layout.wanting(recorded), offset, apply)
+    if recorded:
+        node = t._current_node()
+        edge = t if node is None else (node, t._index)
+        out._node = PythonNode(name, [edge], pull)
+    return out
+
+
+def _replay(t: Tensor, view: View) -> None:
+    """The view of the base as it is now: another node for the same elements."""
+    before = mode.enabled
+    mode.enabled = True
+    try:
+        fresh = view.apply(view.base)
+    finally:
+        mode.enabled = before
+    t._node, t._index = fresh._node, fresh._index
+    t._layout = t._layout.wanting(fresh._layout.grad)
+    view.version = t._storage.version
