@@ -159,7 +159,10 @@ def graph_function(name: str, graph: Graph) -> Fused:
     def body(*args: Any) -> Any:
         return tuple(graph.apply(args, bind))
 
-    return Fused(body, name, view=True)
+    made = Fused(body, name, ("numbers",), view=True)
+    # Any input may be a Python number that the forward call was given.
+    made.signature = frozenset(range(len(graph.inputs)))
+    return made
 
 
 def build(graph: Graph, inputs: list[Any], outputs: list[Layout]) -> Executable:

@@ -10,9 +10,9 @@ HIGH = 16
 def tables(t: Tables) -> None:
     edges = geometric_edges(0.5, HIGH, 8)
     root = mp.findroot(lambda x: mp.psi(0, x), mpf("1.46163214"))
-    t.pieces("LGAMMA", "log Γ(x)", mp.loggamma, edges, 14, (mpf(1), mpf(2)))
+    t.pieces("LGAMMA", "log Γ(x)", mp.loggamma, edges, 12, (mpf(1), mpf(2)))
     t.pieces("DIGAMMA", "ψ(x)", lambda x: mp.psi(0, x), edges, 12, (root,))
-    t.pieces("TRIGAMMA", "ψ'(x)", lambda x: mp.psi(1, x), edges, 12)
+    t.pieces("TRIGAMMA", "ψ'(x)", lambda x: mp.psi(1, x), edges, 13)
 
     # The series beyond, as polynomials in u = 1/x².
     def from_u(u: mpf) -> mpf:

@@ -5,12 +5,10 @@ Every output element is a sum over k in one fixed order: an FMA chain from zero 
 and the extent of k alone; tiles, tails, threads, strides and the other extents change no bit.
 """
 
+from fanal.backends.native.contract.conv import lower_conv, lower_conv_input_grad
 from fanal.backends.native.contract.dot import lower_dot
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.shape import KC
 
-__all__ = ["KC", "Epilogue", "lower_dot"]
+__all__ = ["KC", "Epilogue", "lower_conv", "lower_conv_input_grad", "lower_dot"]
 
-
-def lower_conv(*a, **k): raise NotImplementedError
-lower_conv_input_grad = lower_conv_weight_grad = lower_conv

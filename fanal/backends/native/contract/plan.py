@@ -23,7 +23,7 @@ from fanal.core.dtypes import DType, float32, float64, int32, int64
 
 A, B, OUT = 0, 1, 2
 THIN_ROWS = 2
-_DTYPES: dict[str, DType] = {"float": float32, "double": float64, "i32": int32, "i64": int64}
+COMPUTE_DTYPES: dict[str, DType] = {"float": float32, "double": float64, "i32": int32, "i64": int64}
 
 # Multiply-adds of one task: enough to hide its claim, few enough to share the work evenly.
 _TASK_MIN, _TASK_MAX, _TASKS = 1 << 17, 1 << 23, 64
@@ -35,8 +35,9 @@ _BLOCK_BYTES = 1 << 18
 class Contraction:
     """out[batch, row, col] = Σ_inner a · b, as loops over strided memory.
 
-    Every `Dim` has one step an operand: (a, b, out, *extras). `pack_ahead=False` forbids to pack the
-    panels of b in a phase of their own (convolutions, where that would write the image many times).
+    Every `Dim` has one step an operand: (a, b, out, *extras). `ahead` says of a and b whether panels
+    of it may be packed in a phase of their own (not windows, which overlap: they would be written
+    once a tap).
     """
 
     operands: tuple[Access, ...]
@@ -45,7 +46,7 @@ class Contraction:
     cols: tuple[Dim, ...]
     inner: tuple[Dim, ...]
     epilogue: Epilogue | None = None
-    pack_ahead: bool = True
+    ahead: tuple[bool, bool] = (True, True)
 
     def swapped(self) -> Contraction:
         """The same with a and b (and so rows and columns) in each other's place."""
@@ -63,11 +64,14 @@ class Contraction:
             rows=swap(self.cols),
             cols=swap(self.rows),
             inner=swap(self.inner),
+            ahead=(self.ahead[1], self.ahead[0]),
         )
 
 
-def lower(p: ProgramBuilder, c: Contraction, tables: Tables | None = None) -> None:
-    """Append the phases of a contraction."""
+def lower(
+    p: ProgramBuilder, c: Contraction, tables: Tables | None = None, swap: bool | None = None
+) -> None:
+    """Append the phases of a contraction; `swap` puts a on the lanes (None: where it is cheaper)."""
     if any(d.extent == 0 for d in (*c.batch, *c.rows, *c.cols)):
         return
     c = normalised(c)
@@ -78,12 +82,12 @@ def lower(p: ProgramBuilder, c: Contraction, tables: Tables | None = None) -> No
                 replace(x, offset=x.offset + i * step * x.dtype.itemsize)
                 for x, step in zip(c.operands, outer.steps, strict=True)
             )
-            lower(p, replace(c, operands=operands, batch=tuple(rest)), tables)
+            lower(p, replace(c, operands=operands, batch=tuple(rest)), tables, swap)
         return
     tables = tables or Tables(p)
     scalar = contraction_type(c)
     s = shape_for(p.target, scalar)
-    if better_swapped(c, s):
+    if better_swapped(c, s) if swap is None else swap:
         c = c.swapped()
     _lower_gemm(p, c, s, tables)
 
@@ -130,7 +134,7 @@ def _cost(c: Contraction, s: Shape) -> float:
     """Estimated cycles per batch entry: tiles with their waste, packing, stores."""
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
     panels = -(-cols // s.width)
-    tiles = panels * (_row_cycles(s, rows) * inner + 30 * -(-rows // s.rows))
+    tiles = panels * (row_cycles(s, rows) * inner + 30 * -(-rows // s.rows))
     per_row = {"lanes": 1.5, "lanes2": 3.0, "inner": 4.0, "any": 20.0}
     packing = panels * inner * per_row[way_of_packing(c.cols, c.inner, B, s.lanes)]
     if not is_stored_as(c.operands[A].dtype, s.scalar):
@@ -139,7 +143,7 @@ def _cost(c: Contraction, s: Shape) -> float:
     return tiles + packing + store
 
 
-def _row_cycles(s: Shape, rows: int) -> int:
+def row_cycles(s: Shape, rows: int) -> int:
     """Cycles per k and panel that the tiles over `rows` rows take (see `gemm.tile_counts`)."""
     whole, rest = divmod(rows, s.rows)
     if rest == 0:
@@ -159,7 +163,7 @@ def _lower_gemm(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -> 
     thin = _thin(c, s, how)
     if thin is not None:
         s, how = thin
-    ready = thin is None and c.pack_ahead and inner > 0 and rows > rows_max(s)
+    ready = thin is None and c.ahead[B] and inner > 0 and rows > rows_max(s)
     right = _right_side(c, s, how, tables)
     if ready:
         packed = _packed_ahead(p, c, s, how, right, tables)
@@ -234,7 +238,7 @@ def copied(
 ) -> tuple[Access, tuple[list[int], list[int], list[int]]]:
     """A copy [batch][rows][inner] of an operand in compute type, and its strides loop by loop."""
     extents = [d.extent for d in (*batch, *rows, *inner)]
-    access = p.temp_like(_DTYPES[s.scalar], tuple(extents))
+    access = p.temp_like(COMPUTE_DTYPES[s.scalar], tuple(extents))
     depth, width = extent_of(rows), extent_of(inner)
     how = way_of_packing(inner, rows, n, s.lanes)
     cols = step_of(inner, n, source.dtype, tables, "1s")
@@ -253,6 +257,22 @@ def copied(
     split = nb + len(rows)
     strides = list(access.strides)
     return access, (strides[:nb], strides[nb:split], strides[split:])
+
+
+def reordered(
+    p: ProgramBuilder, s: Shape, w: Access, order: Sequence[int], tables: Tables
+) -> Access:
+    """A copy of weights, contiguous with their axes in `order`, seen with the axes they had."""
+    dims = merged(Dim(w.shape[axis], (w.strides[axis],)) for axis in order[:-1])
+    # The last axis goes along the lanes; what is contiguous in memory is walked by k.
+    last = Dim(w.shape[order[-1]], (w.strides[order[-1]],))
+    split = max(0, len(dims) - 1)
+    copy, _ = copied(p, s, w, dims[:split], dims[split:], (last,), 0, tables)
+    strides, size = [0] * len(w.shape), 1
+    for axis in reversed(order):
+        strides[axis] = size
+        size *= w.shape[axis]
+    return Access(copy.buffer, copy.dtype, w.shape, tuple(strides))
 
 
 def with_operand(
@@ -286,7 +306,7 @@ def _packed_ahead(
     one = panels * inner * s.width
     own = [d for d in c.batch if d.steps[B] != 0]
     count = extent_of(own)
-    access = p.temp_like(_DTYPES[s.scalar], (count, panels, inner, s.width))
+    access = p.temp_like(COMPUTE_DTYPES[s.scalar], (count, panels, inner, s.width))
     tables.emit()
     steps, total = [], one
     for d in reversed(own):

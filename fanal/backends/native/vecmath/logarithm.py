@@ -23,6 +23,7 @@ from fanal.backends.native.vecmath.core import (
     is_tiny,
     paired,
 )
+from fanal.backends.native.vecmath.extended import Pair, fast_two_sum, two_sum
 
 
 @dataclass(frozen=True)
@@ -168,3 +169,13 @@ def log1p_pair(b: Builder, hi: V, lo: V, doubled: V) -> V:
     rest = b.fma(e, const(hi, base.unit[1]), rest)
     y = b.fma(e, const(hi, base.unit[0]), f + rest)
     return b.select(hi.lt(INF), y, hi)
+
+
+def log_pair(b: Builder, x: V) -> Pair:
+    """log(x) for positive finite double x as a pair, absolute error about 2^-57."""
+    scaled, shift = normalise(b, x)
+    f, e = split(b, scaled)
+    e = e + shift
+    rest = _series(b, f, _NATURAL[64])
+    main = two_sum(e * table.LN2_F64[0], f)
+    return fast_two_sum(main.hi, main.lo + b.fma(e, const(x, table.LN2_F64[1]), rest))

@@ -8,6 +8,7 @@ from fanal.backends.native.emit import V
 from fanal.backends.native.vecmath import (
     error_function,
     exponential,
+    gamma,
     hyperbolic,
     inverse_hyperbolic,
     inverse_trigonometric,
@@ -44,6 +45,10 @@ FUNCTIONS: dict[str, Callable[..., V]] = {
     "sqrt": power.sqrt,
     "rsqrt": power.rsqrt,
     "pow": power.pow_,
+    "lgamma": gamma.lgamma,
+    "digamma": gamma.digamma,
+    "trigamma": gamma.trigamma,
+    "sinc": trigonometric.sinc,
     "floor": rounding.floor,
     "ceil": rounding.ceil,
     "trunc": rounding.trunc,

@@ -10,8 +10,9 @@ from __future__ import annotations
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.vecmath.angle import reduce_angle, reduce_angle_in_double
 from fanal.backends.native.vecmath.coefficients import trigonometric as table
-from fanal.backends.native.vecmath.core import F32, const, format_of, horner, narrow
-from fanal.backends.native.vecmath.extended import Pair, divide, fast_two_sum
+from fanal.backends.native.vecmath.coefficients.inverse_trigonometric import PI_F64 as PI
+from fanal.backends.native.vecmath.core import F32, INF, const, format_of, horner, narrow, widen
+from fanal.backends.native.vecmath.extended import Pair, divide, fast_two_sum, two_product
 
 
 def _sin_reduced(b: Builder, r: V, square: V) -> V:
@@ -85,3 +86,37 @@ def tan(b: Builder, x: V) -> V:
     below = Pair(*(b.select(odd, s, c) for s, c in zip(sin_pair, cos_pair, strict=True)))
     quotient = divide(b, above, below)
     return b.select(x.eq(0.0), x, quotient.hi + quotient.lo)
+
+
+def half_turns(b: Builder, a: V) -> tuple[Pair, Pair, V]:
+    """(sin r, cos r, n) with π·a = n·π/2 + r for double a ≥ 0; n's low bits as an integer.
+
+    a - n/2 is exact, so that multiples of ½ give exact zeros. Above 2^51 a is taken for 0 (it is a
+    whole or half number there, and an integer from 2^52).
+    """
+    a = b.select(a.lt(2.0**51), a, const(a, 0.0))
+    shifted = (a + a) + format_of(a).shifter
+    n = shifted - format_of(a).shifter
+    rest = a - n * 0.5
+    r = two_product(b, rest, const(a, PI[0]))
+    r = fast_two_sum(r.hi, b.fma(rest, const(a, PI[1]), r.lo))
+    sin, cos = _both_pairs(b, r)
+    return sin, cos, shifted.bits()
+
+
+def sin_pi(b: Builder, a: V) -> V:
+    """sin(π·a) for double a ≥ 0."""
+    sin, cos, n = half_turns(b, a)
+    odd = (n & 1).ne(0)
+    return (b.select(odd, cos.hi, sin.hi).bits() ^ ((n & 2) << 62)).as_float()
+
+
+def sinc(b: Builder, x: V) -> V:
+    """sin(πx)/(πx), 1 at 0; float32 in double."""
+    if format_of(x) is F32:
+        return narrow(sinc(b, widen(x)))
+    a = b.abs(x)
+    below = two_product(b, a, const(x, PI[0]))
+    y = sin_pi(b, a) / (below.hi + b.fma(a, const(x, PI[1]), below.lo))
+    y = b.select(a.lt(2.0**-30), const(x, 1.0), y)
+    return b.select(a.lt(INF), y, a - a)

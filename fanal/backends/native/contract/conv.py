@@ -1,0 +1,224 @@
+"""Convolution and its input gradient: contractions of windows with reordered weights.
+
+    out[n, o, y] = Σ_tap Σ_c  x[n, c, y·stride − low + tap·dilation] · w[o, c, tap]
+
+k runs over the kernel's taps (in the order of its axes, ascending), then over the channels of the
+group. A tap that falls on padding contributes 0·w, as an element 0 would; one that falls on a zero
+inserted by `input_dilation` is left out: outputs are computed phase by phase (`windows.py`), each
+phase meeting only taps that hit elements. The input gradient is the same sum with g for x, walking
+backwards over the kernel's reach but through the taps in the same order.
+
+Windows are read where they lie, or from a copy with its padding: nothing here checks a bound inside
+a loop. Either the pixels take the lanes (packed from rows of the image) or the channels do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fanal.backends.native.contract.dims import Dim
+from fanal.backends.native.contract.dot import broadcast
+from fanal.backends.native.contract.element import compute_type
+from fanal.backends.native.contract.finish import Epilogue
+from fanal.backends.native.contract.images import padded_image
+from fanal.backends.native.contract.plan import Contraction, lower, reordered, row_cycles
+from fanal.backends.native.contract.shape import Shape, shape_for
+from fanal.backends.native.contract.tables import Tables
+from fanal.backends.native.contract.windows import Phase, output_extent, phases
+from fanal.backends.native.program import Access, ProgramBuilder
+
+Padding = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """The sum above with its roles named: `rows` are the channels of `out`, `inner` those of `x`.
+
+    `w_rows` and `w_inner` are the axes of `w` that belong to them, counts are per group.
+    """
+
+    x: Access
+    w: Access
+    out: Access
+    w_rows: int
+    w_inner: int
+    rows: int
+    inner: int
+    groups: int
+    axes: tuple[list[Phase], ...]
+    epilogue: Epilogue | None
+
+
+def lower_conv(
+    p: ProgramBuilder,
+    x: Access,
+    w: Access,
+    out: Access,
+    *,
+    stride: Sequence[int],
+    padding: Padding,
+    dilation: Sequence[int],
+    input_dilation: Sequence[int],
+    groups: int,
+    epilogue: Epilogue | None = None,
+) -> None:
+    """Append out = conv(x, w). x: (N, C, *spatial), w: (O, C/groups, *kernel), out: (N, O, *spatial).
+
+    `padding` is (low, high) an axis and may be negative; strides of the accesses say the layout.
+    """
+    _check("conv", x.shape, w.shape, out.shape, stride, padding, dilation, input_dilation, groups)
+    axes = tuple(
+        phases(out.shape[2 + i], w.shape[2 + i], stride[i], padding[i][0], dilation[i], up)
+        for i, up in enumerate(input_dilation)
+    )
+    rows, inner = w.shape[0] // groups, w.shape[1]
+    lower_correlation(
+        p, Correlation(x, w, out, 0, 1, rows, inner, groups, axes, epilogue)
+    )
+
+
+def lower_conv_input_grad(
+    p: ProgramBuilder,
+    g: Access,
+    w: Access,
+    out: Access,
+    *,
+    stride: Sequence[int],
+    padding: Padding,
+    dilation: Sequence[int],
+    input_dilation: Sequence[int],
+    groups: int,
+    epilogue: Epilogue | None = None,
+) -> None:
+    """Append out = ∂⟨g, conv(x, w)⟩/∂x; the attributes are the forward convolution's.
+
+    Element i of the input lies at i·input_dilation, met by tap t of output o where
+    o·stride = i·input_dilation + low − t·dilation. k runs over the taps, then the output channels.
+    """
+    _check("conv_input_grad", out.shape, w.shape, g.shape, stride, padding, dilation,
+           input_dilation, groups)  # fmt: skip
+    axes = tuple(
+        phases(
+            out.shape[2 + i], w.shape[2 + i], input_dilation[i], -padding[i][0], -dilation[i], step
+        )
+        for i, step in enumerate(stride)
+    )
+    rows, inner = w.shape[1], w.shape[0] // groups
+    lower_correlation(p, Correlation(g, w, out, 1, 0, rows, inner, groups, axes, epilogue))
+
+
+def lower_correlation(p: ProgramBuilder, c: Correlation) -> None:
+    """Append the phases of a correlation."""
+    if 0 in c.out.shape:
+        return
+    scalar = compute_type(c.x.dtype, c.w.dtype)
+    if scalar == "i32" and not c.out.dtype.is_floating_point:
+        scalar = compute_type(c.x.dtype, c.w.dtype, c.out.dtype)
+    s = shape_for(p.target, scalar)
+    tables = Tables(p)
+    pixel_lanes = pixels_take_lanes(c, s)
+    x, origin = padded_image(p, s, c.x, c.axes, pixel_lanes)
+    w = _ordered_weights(p, s, c, tables)
+    for combination in itertools.product(*c.axes):
+        contraction = _contraction(c, x, w, combination, origin)
+        contraction = replace(contraction, ahead=(True, False))
+        lower(p, contraction, tables, swap=not pixel_lanes)
+
+
+def _contraction(
+    c: Correlation, x: Access, w: Access, axes: Sequence[Phase], origin: Sequence[int]
+) -> Contraction:
+    """One phase: weights are a (rows), windows of x are b (columns)."""
+    extras = c.epilogue.extras if c.epilogue else ()
+    outs = [c.out, *(broadcast(e, c.out.shape) for e in extras)]
+
+    def along(axis: int, times: int = 1) -> tuple[int, ...]:
+        return tuple(v.strides[axis] * times for v in outs)
+
+    still = (0,) * len(outs)
+    groups = Dim(
+        c.groups,
+        (
+            w.strides[0] * (w.shape[0] // c.groups),
+            x.strides[1] * c.inner,
+            *along(1, c.rows),
+        ),
+    )
+    rows = Dim(c.rows, (w.strides[c.w_rows], 0, *along(1)))
+    cols = [Dim(x.shape[0], (0, x.strides[0], *along(0)))]
+    inner = []
+    offsets = [0, *([0] * len(outs))]
+    start_w = start_x = 0
+    for i, phase in enumerate(axes):
+        sw, sx = w.strides[2 + i], x.strides[2 + i]
+        cols.append(Dim(phase.count, (0, phase.step * sx, *along(2 + i, phase.period))))
+        inner.append(Dim(phase.taps, (phase.tap_step * sw, phase.reach * sx, *still)))
+        start_w += phase.tap * sw
+        start_x += (phase.start + origin[i]) * sx if phase.taps else 0
+        for n, v in enumerate(outs):
+            offsets[n] += phase.first * v.strides[2 + i]
+    inner.append(Dim(c.inner, (w.strides[c.w_inner], x.strides[1], *still)))
+    operands = (
+        _moved(w, start_w),
+        _moved(x, start_x),
+        *(_moved(v, offsets[n]) for n, v in enumerate(outs)),
+    )
+    return Contraction(operands, (groups,), (rows,), tuple(cols), tuple(inner), c.epilogue)
+
+
+def _moved(v: Access, elements: int) -> Access:
+    return replace(v, offset=v.offset + elements * v.dtype.itemsize)
+
+
+def _ordered_weights(p: ProgramBuilder, s: Shape, c: Correlation, tables: Tables) -> Access:
+    """Weights with their inner channel as the fastest axis, k in order, in compute type.
+
+    Weights that lie so (1×1 kernels, channels-last ones) are read as they are.
+    """
+    w = c.w
+    if w.strides[c.w_inner] == 1 or w.shape[c.w_inner] == 1 or 0 in w.shape:
+        return w
+    spatial = tuple(range(2, len(w.shape)))
+    return reordered(p, s, w, (c.w_rows, *spatial, c.w_inner), tables)
+
+
+def pixels_take_lanes(c: Correlation, s: Shape) -> bool:
+    """Whether pixels rather than channels go along the vectors: an estimate of both costs a k."""
+    pixels = c.x.shape[0] * math.prod(max(ph.count for ph in axis) for axis in c.axes)
+    pixel_panels, row_panels = -(-pixels // s.width), -(-c.rows // s.width)
+    unit = c.x.strides[-1] == 1
+    fill = (2.5 if unit else 5.0) * -(-c.rows // 192)
+    pixel_cost = pixel_panels * (row_cycles(s, c.rows) + fill)
+    weights = 1.0 if c.w.strides[c.w_inner] != 1 else 0.3
+    row_cost = row_panels * row_cycles(s, pixels) + c.rows * weights
+    store = c.rows * pixels / max(1, c.inner * math.prod(c.w.shape[2:]))
+    pixel_cost += store * (0.3 if c.out.strides[-1] == 1 else 2.0)
+    row_cost += store * (0.3 if c.out.strides[1] == 1 else 2.0)
+    return pixel_cost <= row_cost
+
+
+def _check(
+    op: str,
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    out: tuple[int, ...],
+    stride: Sequence[int],
+    padding: Padding,
+    dilation: Sequence[int],
+    input_dilation: Sequence[int],
+    groups: int,
+) -> None:
+    """Shapes that do not belong together are a mistake of the caller's, not of the user's."""
+    spatial = tuple(
+        output_extent(x[2 + i], w[2 + i], stride[i], *padding[i], dilation[i], input_dilation[i])
+        for i in range(len(x) - 2)
+    )
+    expected = (x[0], w[0], *spatial)
+    if out != expected or x[1] != w[1] * groups or w[0] % groups:
+        raise ValueError(
+            f"[{op}] shapes do not belong together: got x {x}, w {w}, out {out} with groups="
+            f"{groups}; expected out {expected}."
+        )
