@@ -1,8 +1,48 @@
 """Tables of erf, erfc and their inverses."""
 
+import functools
+
 from mpmath import mp, mpf
 
-from tools.fit.tables import Tables
+from tools.fit.tables import Tables, geometric_edges
+
+CENTRE = 3  # erfcx is a polynomial in t = (x - 3)/(x + 3)
+
+
+def _scaled_erfc(t: mpf) -> mpf:
+    """(1 + 2x)·e^x²·erfc(x) with x = 3(1+t)/(1-t): between 1 and 1.13 for all x ≥ 0."""
+    if t == 1:
+        return 2 / mp.sqrt(mp.pi)
+    x = CENTRE * (1 + t) / (1 - t)
+    if x < 100:
+        return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
+    total, term = mpf(0), mpf(1)  # the asymptotic series
+    for n in range(30):
+        total += term
+        term *= -(2 * n + 1) / (2 * x * x)
+    return (1 + 2 * x) * total / (x * mp.sqrt(mp.pi))
+
+
+@functools.cache
+def _upper_quantile(w: mpf) -> mpf:
+    """z with P(Z > z) = e^-w² for a standard normal Z: Newton's method on the logarithm."""
+    target = mp.log(2) - w * w
+    z = w
+    for _ in range(100):
+        e = mp.erfc(z)
+        step = (mp.log(e) - target) * e / (-2 * mp.exp(-z * z) / mp.sqrt(mp.pi))
+        z -= step
+        if abs(step) < mpf(10) ** -50:
+            break
+    return z * mp.sqrt(2)
+
+
+@functools.cache
+def _central_quantile(y: mpf) -> mpf:
+    """Φ⁻¹(½ + y)/y."""
+    if y < mpf(10) ** -20:
+        return mp.sqrt(2 * mp.pi)
+    return mp.sqrt(2) * mp.erfinv(2 * y) / y
 
 
 def tables(t: Tables) -> None:
@@ -29,3 +69,16 @@ def tables(t: Tables) -> None:
     weight = lambda x: abs(x) / mpf(2) ** x  # noqa: E731
     what = "(2^r - 1)/r, error of 2^r"
     t.polynomial("EXP2_F32", what, power, -half, half, range(6), "f32", weight)
+    low = mpf(0.5 - CENTRE) / (0.5 + CENTRE)
+    what = "(1+2x)·e^x²·erfc(x) in t = (x-3)/(x+3)"
+    t.polynomial("ERFCX_F64", what, _scaled_erfc, low, 1, range(24), "nearest", density=12)
+    t.polynomial("ERFCX_SHORT", what, _scaled_erfc, low, 1, range(13), "nearest", density=12)
+    reach = mpf("0.376")
+    what = "Φ⁻¹(½+y)/y in y²"
+    t.polynomial("QUANTILE_F64", what, _central_quantile, 0, reach, range(22), "nearest", None,
+                 square, 12)
+    t.polynomial("QUANTILE_SHORT", what, _central_quantile, 0, reach, range(13), "nearest", None,
+                 square, 12)
+    edges = [e for e in geometric_edges(1, 32, 8) if mpf("1.2") < e <= 28]
+    t.pieces("QUANTILE_TAIL", "-Φ⁻¹(e^-w²)", _upper_quantile, edges, 11)
+    t.split("SQRT_2PI", mp.sqrt(2 * mp.pi), (53, 53), "√2π")

@@ -6,9 +6,17 @@ and the extent of k alone; tiles, tails, threads, strides and the other extents 
 """
 
 from fanal.backends.native.contract.conv import lower_conv, lower_conv_input_grad
+from fanal.backends.native.contract.conv_grad import lower_conv_weight_grad
 from fanal.backends.native.contract.dot import lower_dot
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.shape import KC
 
-__all__ = ["KC", "Epilogue", "lower_conv", "lower_conv_input_grad", "lower_dot"]
+__all__ = [
+    "KC",
+    "Epilogue",
+    "lower_conv",
+    "lower_conv_input_grad",
+    "lower_conv_weight_grad",
+    "lower_dot",
+]
 

@@ -69,7 +69,7 @@ def lower_conv(
 
     `padding` is (low, high) an axis and may be negative; strides of the accesses say the layout.
     """
-    _check("conv", x.shape, w.shape, out.shape, stride, padding, dilation, input_dilation, groups)
+    check_shapes("conv", x.shape, w.shape, out.shape, stride, padding, dilation, input_dilation, groups)
     axes = tuple(
         phases(out.shape[2 + i], w.shape[2 + i], stride[i], padding[i][0], dilation[i], up)
         for i, up in enumerate(input_dilation)
@@ -98,7 +98,7 @@ def lower_conv_input_grad(
     Element i of the input lies at i·input_dilation, met by tap t of output o where
     o·stride = i·input_dilation + low − t·dilation. k runs over the taps, then the output channels.
     """
-    _check("conv_input_grad", out.shape, w.shape, g.shape, stride, padding, dilation,
+    check_shapes("conv_input_grad", out.shape, w.shape, g.shape, stride, padding, dilation,
            input_dilation, groups)  # fmt: skip
     axes = tuple(
         phases(
@@ -162,14 +162,14 @@ def _contraction(
             offsets[n] += phase.first * v.strides[2 + i]
     inner.append(Dim(c.inner, (w.strides[c.w_inner], x.strides[1], *still)))
     operands = (
-        _moved(w, start_w),
-        _moved(x, start_x),
-        *(_moved(v, offsets[n]) for n, v in enumerate(outs)),
+        moved(w, start_w),
+        moved(x, start_x),
+        *(moved(v, offsets[n]) for n, v in enumerate(outs)),
     )
     return Contraction(operands, (groups,), (rows,), tuple(cols), tuple(inner), c.epilogue)
 
 
-def _moved(v: Access, elements: int) -> Access:
+def moved(v: Access, elements: int) -> Access:
     return replace(v, offset=v.offset + elements * v.dtype.itemsize)
 
 
@@ -200,7 +200,7 @@ def pixels_take_lanes(c: Correlation, s: Shape) -> bool:
     return pixel_cost <= row_cost
 
 
-def _check(
+def check_shapes(
     op: str,
     x: tuple[int, ...],
     w: tuple[int, ...],

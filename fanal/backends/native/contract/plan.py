@@ -136,7 +136,14 @@ def _cost(c: Contraction, s: Shape) -> float:
     panels = -(-cols // s.width)
     tiles = panels * (row_cycles(s, rows) * inner + 30 * -(-rows // s.rows))
     per_row = {"lanes": 1.5, "lanes2": 3.0, "inner": 4.0, "any": 20.0}
-    packing = panels * inner * per_row[way_of_packing(c.cols, c.inner, B, s.lanes)]
+    how = way_of_packing(c.cols, c.inner, B, s.lanes)
+    fill = per_row[how]
+    walk = walk_of(c.inner, B)
+    if how == "inner" and len(walk) > 1 and walk[-1][0] % s.lanes:
+        # Blocks of lanes×lanes that meet the end of a run are moved element by element.
+        torn = min(1.0, s.lanes / walk[-1][0])
+        fill += torn * (per_row["any"] - fill)
+    packing = panels * inner * fill * -(-rows // rows_max(s))
     if not is_stored_as(c.operands[A].dtype, s.scalar):
         packing += rows * inner * 0.5
     store = rows * cols * (0.3 if innermost_unit(c.cols, OUT) else 2.0)
@@ -164,14 +171,14 @@ def _lower_gemm(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -> 
     if thin is not None:
         s, how = thin
     ready = thin is None and c.ahead[B] and inner > 0 and rows > rows_max(s)
-    right = _right_side(c, s, how, tables)
+    modes = _modes(c, how == "turned")
+    right = _side(c, B, "inner", "cols", modes, tables)
     if ready:
         packed = _packed_ahead(p, c, s, how, right, tables)
         right, how = packed, "ready"
-    sides = [_side(c, A, c.rows, c.inner, "s", "1s" if how == "turned" else "s", tables), right]
-    sides.append(_side(c, OUT, c.rows, c.cols, "s", "1s", tables))
-    for n in range(OUT + 1, len(c.operands)):
-        sides.append(_side(c, n, c.rows, c.cols, "0s", "01s", tables))
+    sides = [_side(c, A, "rows", "inner", modes, tables), right]
+    for n in range(OUT, len(c.operands)):
+        sides.append(_side(c, n, "rows", "cols", modes, tables))
     tables.emit()
     numbers = cut(s, c.batch, rows, cols, inner, ready)
     gemm.add_phase(p, s, how, sides, numbers, c.epilogue)
@@ -187,35 +194,47 @@ def _thin(c: Contraction, s: Shape, how: str) -> tuple[Shape, str] | None:
         wide = thin_shape(s, rows, 8 if rows == 1 else 4)
         if cols >= wide.width:
             return wide, "direct"
-    if how == "inner" and len(k_walk) <= 1 and cols >= 2 * s.lanes:
+    plain = max(len(k_walk), len(walk_of(c.inner, A)), len(walk_of(c.cols, OUT))) <= 1
+    if how == "inner" and plain and cols >= 2 * s.lanes:
         return thin_shape(s, rows, 2), "turned"
     return None
 
 
+def _modes(c: Contraction, unit_inner: bool) -> dict[str, str]:
+    """The step classes that kernels tell apart on every axis.
+
+    An axis that needs a table for one operand has tables for all of them, and tables for columns
+    come with tables for k: one kernel for all convolutions rather than one for each coincidence.
+    """
+    used = {
+        "rows": (A, *range(OUT, len(c.operands))),
+        "cols": (B, *range(OUT, len(c.operands))),
+        "inner": (A, B),
+    }
+    plain = {"rows": "0s", "cols": "01s", "inner": "1s" if unit_inner else "s"}
+    many = {
+        axis: any(len(walk_of(getattr(c, axis), n)) > 1 for n in operands)
+        for axis, operands in used.items()
+    }
+    many["inner"] |= many["cols"]
+    return {axis: ("0t" if axis != "inner" else "t") if many[axis] else plain[axis] for axis in used}
+
+
 def _side(
-    c: Contraction,
-    n: int,
-    first: Sequence[Dim],
-    second: Sequence[Dim],
-    first_modes: str,
-    second_modes: str,
-    tables: Tables,
+    c: Contraction, n: int, first: str, second: str, modes: dict[str, str], tables: Tables
 ) -> Side:
+    """Operand n with its steps along two axes. Only extras may stand still (class 0)."""
     access = c.operands[n]
-    steps = [
-        step_of(dims, n, access.dtype, tables, modes)
-        for dims, modes in ((first, first_modes), (second, second_modes))
-    ]
+    steps = []
+    for axis in (first, second):
+        allowed = modes[axis] if n > OUT else modes[axis].replace("0", "")
+        steps.append(step_of(getattr(c, axis), n, access.dtype, tables, allowed))
     return Side(access, steps[0], steps[1], _batch_steps(c.batch, n, access.dtype.itemsize))
 
 
 def _batch_steps(batch: Sequence[Dim], n: int, itemsize: int) -> tuple[int, int]:
     steps = [0] * (2 - len(batch)) + [d.steps[n] * itemsize for d in batch]
     return steps[0], steps[1]
-
-
-def _right_side(c: Contraction, s: Shape, how: str, tables: Tables) -> Side:
-    return _side(c, B, c.inner, c.cols, "1s" if how == "turned" else "s", "1s", tables)
 
 
 def _readable_rows(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -> Contraction:
@@ -241,8 +260,8 @@ def copied(
     access = p.temp_like(COMPUTE_DTYPES[s.scalar], tuple(extents))
     depth, width = extent_of(rows), extent_of(inner)
     how = way_of_packing(inner, rows, n, s.lanes)
-    cols = step_of(inner, n, source.dtype, tables, "1s")
-    k = step_of(rows, n, source.dtype, tables, "s")
+    cols = step_of(inner, n, source.dtype, tables, "1st")
+    k = step_of(rows, n, source.dtype, tables, "st")
     tables.emit()
     nb = len(batch)
     size = s.itemsize
@@ -266,7 +285,7 @@ def reordered(
     dims = merged(Dim(w.shape[axis], (w.strides[axis],)) for axis in order[:-1])
     # The last axis goes along the lanes; what is contiguous in memory is walked by k.
     last = Dim(w.shape[order[-1]], (w.strides[order[-1]],))
-    split = max(0, len(dims) - 1)
+    split = max(0, min(2, len(dims) - 1))
     copy, _ = copied(p, s, w, dims[:split], dims[split:], (last,), 0, tables)
     strides, size = [0] * len(w.shape), 1
     for axis in reversed(order):

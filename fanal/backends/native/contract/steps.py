@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fanal.backends.native.contract.dims import Dim, extent_of, walk_of
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.program import Access, Descriptor
+from fanal.backends.native.program import Access
 from fanal.core.dtypes import DType
 
 
@@ -31,15 +31,16 @@ def step_of(
 ) -> Step:
     """Classify an operand's walk, among the classes that the kernel at hand tells apart."""
     walk = walk_of(dims, operand)
-    if len(walk) > 1:
-        extents = tuple((d.extent, d.steps[operand]) for d in dims)
-        return Step("t", 0, tables.offsets(extents, extent_of(dims), dtype.itemsize))
-    step = walk[0][1] if walk else 1 if "1" in modes else 0
-    if step == 0 and "0" in modes:
-        return Step("0")
-    if step == 1 and "1" in modes:
-        return Step("1", dtype.itemsize)
-    return Step("s", step * dtype.itemsize)
+    step = walk[0][1] if walk else 0
+    if len(walk) <= 1:
+        if "0" in modes and step == 0:
+            return Step("0")
+        if "1" in modes and (step == 1 or not walk):
+            return Step("1", dtype.itemsize)
+        if "s" in modes:
+            return Step("s", step * dtype.itemsize)
+    loops = tuple((d.extent, d.steps[operand]) for d in dims)
+    return Step("t", 0, tables.offsets(loops, extent_of(dims), dtype.itemsize))
 
 
 class Walk:
@@ -59,10 +60,3 @@ class Walk:
     def offsets(self, index: V, lanes: int) -> V:
         """The offsets of `lanes` indices from `index` on, as a vector (tables only)."""
         return self.b.load(f"<{lanes} x i64>", self.b.at(self.table, index, "i64"))
-
-
-def read_walk(b: Builder, d: Descriptor, mode: str, dtype: DType, table_operand: int) -> Walk:
-    """Read what `step_words` wrote."""
-    step = d.word()
-    table = d.pointer(table_operand) if mode == "t" else None
-    return Walk(b, mode, dtype.itemsize, step, table)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from fanal.backends.native.program import Access
 from fanal.core.dtypes import DType
 from fanal.ops.layout import reshape_strides
+from fanal.ops.windows import window_strides
 
 Shape = tuple[int, ...]
 # (shape, strides) -> (new strides, offset in elements), or None if strides can't express it.
@@ -163,6 +164,13 @@ def flip_view(dims: Shape) -> View:
     return lambda shape, strides: (
         tuple(-s if d in dims else s for d, s in enumerate(strides)),
         sum((shape[d] - 1) * strides[d] for d in dims if shape[d]),
+    )
+
+
+def window_view(first: int, size: Shape, stride: Shape, dilation: Shape) -> View:
+    return lambda shape, strides: (
+        window_strides(shape, strides, first, size, stride, dilation),
+        0,
     )
 
 

@@ -27,6 +27,7 @@ from fanal.backends.native.loops.expression import (
     reshape_view,
     slice_view,
     viewed,
+    window_view,
 )
 from fanal.backends.native.loops.rows import CannotMerge
 from fanal.backends.native.lower.groups import Schedule, buffers_of, check_merge
@@ -193,6 +194,7 @@ VIEWS: dict[str, Callable[[Node], View]] = {
     "expand": lambda node: expand_view(node.attributes["shape"]),
     "slice": lambda node: slice_view(node.attributes["start"], node.attributes["step"]),
     "flip": lambda node: flip_view(node.attributes["dims"]),
+    "windows": lambda node: window_view(**node.attributes),
 }
 
 

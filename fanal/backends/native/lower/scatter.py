@@ -96,7 +96,7 @@ class _Scatter:
             at = decode(b, position, index_extents)
             target = b.i64(0)
             for table, access, row, (extent, step) in zip(
-                tables, self.indices, index_rows, limits, strict=True
+                tables, self.indices, index_rows[:-1], limits, strict=True
             ):
                 storage = storage_type(access.dtype)
                 place = b.load(storage, b.at(table, _dot(b, at, row), storage))

@@ -1,7 +1,12 @@
-"""erf: an odd polynomial near zero, elsewhere 1 - 2^Q(|x|) with Q ≈ log2(erfc).
+"""erf and erfc.
 
-erfc is below 0.21 where the second form begins, so the error of Q (whose last bits weigh less and
-less as erfc falls) stays well under half a unit of the result.
+erf: an odd polynomial near zero, elsewhere 1 - 2^Q(|x|) with Q ≈ log2(erfc). erfc is below 0.21
+where the second form begins, so the error of Q (whose last bits weigh less and less as erfc falls)
+stays well under half a unit of the result.
+
+erfc: 1 - erf below ½, elsewhere e^-x²·g(t)/(1 + 2x) with t = (x-3)/(x+3), where g varies by 13 %
+over all x (after M. Shepherd and J. Laframboise, Math. Comp. 36, 1981); x² is a pair, or its
+rounding would be magnified by x².
 """
 
 from __future__ import annotations
@@ -9,7 +14,18 @@ from __future__ import annotations
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.vecmath.coefficients import error_function as table
 from fanal.backends.native.vecmath.coefficients import exponential as powers
-from fanal.backends.native.vecmath.core import F32, const, format_of, horner, paired, with_sign_of
+from fanal.backends.native.vecmath.core import (
+    F32,
+    const,
+    format_of,
+    horner,
+    narrow,
+    paired,
+    widen,
+    with_sign_of,
+)
+from fanal.backends.native.vecmath.exponential import exp_reduced, reduce_exp, scale
+from fanal.backends.native.vecmath.extended import Pair, two_product
 
 
 def erf(b: Builder, x: V) -> V:
@@ -29,3 +45,48 @@ def erf(b: Builder, x: V) -> V:
     factor = (shifted.bits() << f.mantissa).as_float()
     far = 1.0 - p * factor
     return with_sign_of(b, b.select(a.lt(table.ERF_REACH), near, far), x)
+
+
+# The polynomial of erf may be used up to here; erfcx begins here.
+NEAR = 0.5
+
+
+def erf_near(b: Builder, x: V, short: bool) -> V:
+    """erf(x) for double |x| ≤ 0.9."""
+    square = x * x
+    coefficients = table.ERF_F32 if short else table.ERF_F64
+    return b.fma(horner(b, square, coefficients), x, x)
+
+
+def erfcx(b: Builder, x: V, short: bool) -> V:
+    """e^x²·erfc(x) for double x ≥ ½."""
+    t = (x - 3.0) / (x + 3.0)
+    g = paired(b, t, table.ERFCX_SHORT if short else table.ERFCX_F64)
+    return g / b.fma(x, const(x, 2.0), const(x, 1.0))
+
+
+def exp_minus(b: Builder, square: Pair, factor: V) -> V:
+    """factor·e^-square for a pair ≥ 0: down to subnormal results."""
+    f = format_of(factor)
+    limited = b.select(square.hi.lt(746.0), square.hi, const(factor, 746.0))
+    r, shifted = reduce_exp(b, -limited, 2 * f.bias)
+    q = exp_reduced(b, r - square.lo)
+    return scale(b.fma(q, factor, factor), shifted)
+
+
+def erfc(b: Builder, x: V) -> V:
+    """1 - erf(x); float32 in double."""
+    if format_of(x) is F32:
+        return narrow(_erfc(b, widen(x), True))
+    return _erfc(b, x, False)
+
+
+def _erfc(b: Builder, x: V, short: bool) -> V:
+    a = b.abs(x)
+    # Beyond 28 the result is 0 (and a² must not become infinite).
+    a = b.select(a.gt(28.0), const(x, 28.0), a)
+    near = const(x, 1.0) - erf_near(b, x, short)
+    safe = b.select(a.lt(NEAR), const(x, NEAR), a)
+    tail = exp_minus(b, two_product(b, safe, safe), erfcx(b, safe, short))
+    far = b.select(x.lt(0.0), 2.0 - tail, tail)
+    return b.select(b.abs(x).lt(NEAR), near, far)

@@ -37,8 +37,9 @@ from fanal.backends.native.vecmath.pieces import Rows, evaluate, geometric
 from fanal.backends.native.vecmath.trigonometric import half_turns
 
 _LOW, _HIGH = 0.5, 16.0
-# Terms that leave 2^-30: pieces are narrow, so coefficients fall fast.
-_SHORT = 8
+# Terms that leave 2^-30: pieces are narrow, so coefficients fall fast (less so at lgamma's roots,
+# where the anchor is the piece's end).
+_SHORT = {"lgamma": 10, "digamma": 8, "trigamma": 8}
 
 
 def _middle(b: Builder, name: str, rows: Rows, v: V, short: bool) -> V:
@@ -46,7 +47,7 @@ def _middle(b: Builder, name: str, rows: Rows, v: V, short: bool) -> V:
     v = b.select(v.gt(_LOW), v, const(v, _LOW))
     v = b.select(v.lt(_HIGH), v, const(v, _HIGH - 2.0**-49))
     index = geometric(b, v, _LOW, 3, len(rows))
-    return evaluate(b, f"vecmath_{name}", rows, v, index, _SHORT if short else None)
+    return evaluate(b, f"vecmath_{name}", rows, v, index, _SHORT[name] if short else None)
 
 
 def lgamma(b: Builder, x: V) -> V:

@@ -104,19 +104,17 @@ def half_turns(b: Builder, a: V) -> tuple[Pair, Pair, V]:
     return sin, cos, shifted.bits()
 
 
-def sin_pi(b: Builder, a: V) -> V:
-    """sin(π·a) for double a ≥ 0."""
-    sin, cos, n = half_turns(b, a)
-    odd = (n & 1).ne(0)
-    return (b.select(odd, cos.hi, sin.hi).bits() ^ ((n & 2) << 62)).as_float()
-
-
 def sinc(b: Builder, x: V) -> V:
     """sin(πx)/(πx), 1 at 0; float32 in double."""
     if format_of(x) is F32:
         return narrow(sinc(b, widen(x)))
     a = b.abs(x)
+    sin, cos, n = half_turns(b, a)
+    odd = (n & 1).ne(0)
+    above = Pair(b.select(odd, cos.hi, sin.hi), b.select(odd, cos.lo, sin.lo))
     below = two_product(b, a, const(x, PI[0]))
-    y = sin_pi(b, a) / (below.hi + b.fma(a, const(x, PI[1]), below.lo))
+    below = fast_two_sum(below.hi, b.fma(a, const(x, PI[1]), below.lo))
+    y = divide(b, above, below)
+    y = ((y.hi + y.lo).bits() ^ ((n & 2) << 62)).as_float()
     y = b.select(a.lt(2.0**-30), const(x, 1.0), y)
-    return b.select(a.lt(INF), y, a - a)
+    return b.select(a.lt(2.0**1000), y, b.select(a.lt(INF), const(x, 0.0), a - a))
