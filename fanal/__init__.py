@@ -29,3 +29,8 @@ from fanal.ops.shape import *  # noqa
 from fanal.ops.reductions import *  # noqa
 from fanal.ops.linear import *  # noqa
 from fanal.autograd.mode import no_grad, enable_grad, inference_mode, set_grad_enabled, is_grad_enabled
+from fanal.random import *  # noqa
+from fanal.random import sampling as _s
+for _n in ("uniform_","normal_","bernoulli_","exponential_","geometric_","cauchy_","log_normal_","random_","bernoulli","multinomial"):
+    setattr(Tensor,_n,getattr(_s,_n))
+from fanal.ops.convolution import *  # noqa

@@ -40,7 +40,7 @@ def tables(t: Tables) -> None:
         zeros = [mp.besseljzero(order, k) for k in range(1, 7)]
         j = lambda x, order=order: mp.besselj(order, x)  # noqa: E731
         roots = zeros if order == 0 else [mpf(0), *zeros]
-        t.pieces(f"J{order}", f"J{order}(x)", j, halves, 13, roots)
+        t.pieces(f"J{order}", f"J{order}(x)", j, halves, 12, roots)
         zeros = [mp.besselyzero(order, k) for k in range(1, 7)]
         y = lambda x, order=order: mp.bessely(order, x)  # noqa: E731
         t.pieces(f"Y{order}", f"Y{order}(x)", y, geometric_edges(0.5, HIGH, 8), 13, zeros)
