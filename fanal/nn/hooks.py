@@ -242,11 +242,13 @@ class BackwardWatch:
         self.module, self.hooks, self.before = module, hooks, before
         self.grad_outputs: tuple[Any, ...] | None = None
         self.watches_inputs = False
+        self.inputs_count = 0
 
     def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments, their tensors behind a node that ends the module's backward."""
         places, watched = _through_node("BackwardHook", args, self._ended)
         self.watches_inputs = bool(places)
+        self.inputs_count = len(args)
         return watched
 
     def outputs(self, result: Any) -> Any:
@@ -269,7 +271,7 @@ class BackwardWatch:
         self.grad_outputs = grads
         if not self.watches_inputs:
             for hook in self.hooks:
-                found = hook(self.module, (None,), grads)
+                found = hook(self.module, (None,) * self.inputs_count, grads)
                 if found is not None and any(g is not None for g in _tuple(found)):
                     raise RuntimeError(
                         "Backward hook for Modules where no input requires gradient should always "

@@ -31,3 +31,5 @@ def tables(t: Tables) -> None:
     t.split("TWO_LOG2E", 2 / ln2, (53, 53), "2/ln 2")
     t.split("ATANH_0", 2 / (3 * ln2), (53, 53), "2/(3 ln 2)")
     t.split("ATANH_1", 2 / (5 * ln2), (53, 53), "2/(5 ln 2)")
+    root = lambda x: mp.cbrt(x)  # noqa: E731
+    t.polynomial("CBRT", "∛x", root, 1, 8, range(7), "f64")

@@ -32,11 +32,11 @@ def _both(b: Builder, r: Pair | V) -> tuple[V, V]:
     if isinstance(r, V):
         square = r * r
         return _sin_reduced(b, r, square), _cos_reduced(b, r, square)
-    sin, cos = _both_pairs(b, r)
+    sin, cos = sin_cos_pairs(b, r)
     return sin.hi, cos.hi
 
 
-def _both_pairs(b: Builder, r: Pair) -> tuple[Pair, Pair]:
+def sin_cos_pairs(b: Builder, r: Pair) -> tuple[Pair, Pair]:
     """(sin r, cos r) of a pair, each with what its last addition lost."""
     square = r.hi * r.hi
     w = b.fma(square, horner(b, square, table.SIN_F64), const(r.hi, 0.0))
@@ -80,7 +80,7 @@ def tan(b: Builder, x: V) -> V:
         odd = (quadrant & 1).ne(0)
         return narrow(b.select(odd, -cos, sin) / b.select(odd, sin, cos))
     r, quadrant = reduce_angle(b, x)
-    sin_pair, cos_pair = _both_pairs(b, r)
+    sin_pair, cos_pair = sin_cos_pairs(b, r)
     odd = (quadrant & 1).ne(0)
     above = Pair(*(b.select(odd, -c, s) for s, c in zip(sin_pair, cos_pair, strict=True)))
     below = Pair(*(b.select(odd, s, c) for s, c in zip(sin_pair, cos_pair, strict=True)))
@@ -100,7 +100,7 @@ def half_turns(b: Builder, a: V) -> tuple[Pair, Pair, V]:
     rest = a - n * 0.5
     r = two_product(b, rest, const(a, PI[0]))
     r = fast_two_sum(r.hi, b.fma(rest, const(a, PI[1]), r.lo))
-    sin, cos = _both_pairs(b, r)
+    sin, cos = sin_cos_pairs(b, r)
     return sin, cos, shifted.bits()
 
 

@@ -1,0 +1,179 @@
+"""Bessel functions of orders 0 and 1: I (plain and scaled by e^-|x|), J, Y; float32 in double.
+
+Pieces below 16, anchored at the zeros so that the result is right relative to itself near them.
+Beyond, √x·e^-x·I is a polynomial in 1/x, and J = M·cos θ, Y = M·sin θ, where the amplitude and
+x·(θ - x + π/4 + …) are polynomials in 1/x² (DLMF 10.18) and θ is added to x modulo π/2 as a pair.
+"""
+
+from __future__ import annotations
+
+from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.vecmath.angle import reduce_angle
+from fanal.backends.native.vecmath.coefficients import bessel as table
+from fanal.backends.native.vecmath.core import (
+    F32,
+    INF,
+    NAN,
+    const,
+    format_of,
+    horner,
+    narrow,
+    paired,
+    widen,
+    with_sign_of,
+)
+from fanal.backends.native.vecmath.exponential import exp_reduced, reduce_exp, scale
+from fanal.backends.native.vecmath.extended import Pair, add
+from fanal.backends.native.vecmath.logarithm import log
+from fanal.backends.native.vecmath.pieces import Rows, evaluate, geometric, uniform
+from fanal.backends.native.vecmath.trigonometric import sin_cos_pairs
+
+_HIGH = 16.0
+_SHORT = 9
+
+
+def _halves(b: Builder, name: str, rows: Rows, a: V, short: bool) -> V:
+    """A function on [0, 16) in pieces of ½."""
+    a = b.select(a.lt(_HIGH), a, const(a, _HIGH))
+    index = uniform(b, a, 2, len(rows))
+    return evaluate(b, f"vecmath_{name}", rows, a, index, _SHORT if short else None)
+
+
+# -- modified: I0, I1 -------------------------------------------------------------------------------
+
+
+def _scaled_i(b: Builder, order: int, x: V, short: bool) -> V:
+    """e^-|x|·I(|x|)."""
+    a = b.abs(x)
+    near = _halves(b, f"i{order}e", (table.I0E, table.I1E)[order], a, short)
+    safe = b.select(a.gt(_HIGH), a, const(a, _HIGH))
+    polynomial = paired(b, const(x, 1.0) / safe, (table.I0E_FAR, table.I1E_FAR)[order])
+    far = polynomial / b.sqrt(safe)
+    return b.select(a.lt(_HIGH), near, far)
+
+
+def _grown(b: Builder, a: V, y: V) -> V:
+    """y·e^a, where e^a alone may overflow."""
+    a = b.select(a.gt(720.0), const(a, 720.0), a)
+    r, shifted = reduce_exp(b, a, 2 * format_of(a).bias)
+    return scale(b.fma(exp_reduced(b, r), y, y), shifted)
+
+
+def i0e(b: Builder, x: V) -> V:
+    """e^-|x|·I0(x)."""
+    if format_of(x) is F32:
+        return narrow(_scaled_i(b, 0, widen(x), True))
+    return _scaled_i(b, 0, x, False)
+
+
+def i1e(b: Builder, x: V) -> V:
+    """e^-|x|·I1(x)."""
+    if format_of(x) is F32:
+        wide = widen(x)
+        return narrow(with_sign_of(b, _scaled_i(b, 1, wide, True), wide))
+    return with_sign_of(b, _scaled_i(b, 1, x, False), x)
+
+
+def i0(b: Builder, x: V) -> V:
+    """The modified Bessel function I0."""
+    if format_of(x) is F32:
+        wide = widen(x)
+        return narrow(_grown(b, b.abs(wide), _scaled_i(b, 0, wide, True)))
+    y = _grown(b, b.abs(x), _scaled_i(b, 0, x, False))
+    return b.select(b.abs(x).lt(INF), y, b.abs(x))
+
+
+def i1(b: Builder, x: V) -> V:
+    """The modified Bessel function I1."""
+    if format_of(x) is F32:
+        wide = widen(x)
+        y = narrow(_grown(b, b.abs(wide), _scaled_i(b, 1, wide, True)))
+    else:
+        y = _grown(b, b.abs(x), _scaled_i(b, 1, x, False))
+    return with_sign_of(b, b.select(b.abs(x).lt(INF), y, b.abs(x)), x)
+
+
+# -- J0, J1, Y0, Y1 -----------------------------------------------------------------------------------
+
+
+def _far(b: Builder, order: int, a: V) -> tuple[V, V]:
+    """(M·cos w, M·sin w) with w = a - π/4 + phase, for a ≥ 16."""
+    inverse = const(a, 1.0) / a
+    u = inverse * inverse
+    amplitude = paired(b, u, (table.AMPLITUDE_0, table.AMPLITUDE_1)[order])
+    phase = inverse * paired(b, u, (table.PHASE_0, table.PHASE_1)[order])
+    r, n = reduce_angle(b, a)
+    # Keep |r| below π/4: add π/4 and step one quadrant back, or subtract it.
+    below = r.hi.lt(0.0)
+    quarter, low = table.QUARTER_PI
+    shift = Pair(
+        b.select(below, const(a, quarter), const(a, -quarter)),
+        b.select(below, const(a, low), const(a, -low)),
+    )
+    w = add(add(r, shift), Pair(phase, const(a, 0.0)))
+    n = b.select(below, n - 1, n)
+    sin, cos = sin_cos_pairs(b, w)
+    m = amplitude * (table.ROOT_TWO_OVER_PI / b.sqrt(a))
+    odd = (n & 1).ne(0)
+    first = b.select(odd, sin.hi, cos.hi)
+    second = b.select(odd, cos.hi, sin.hi)
+    cos_flip = ((n + 1) & 2) << 62
+    sin_flip = (n & 2) << 62
+    return (
+        m * (first.bits() ^ cos_flip).as_float(),
+        m * (second.bits() ^ sin_flip).as_float(),
+    )
+
+
+def _j(b: Builder, order: int, x: V, short: bool) -> V:
+    a = b.abs(x)
+    near = _halves(b, f"j{order}", (table.J0, table.J1)[order], a, short)
+    cos, sin = _far(b, order, b.select(a.gt(_HIGH), a, const(a, _HIGH)))
+    y = b.select(a.lt(_HIGH), near, (cos, sin)[order])
+    y = b.select(a.lt(INF), y, b.select(x.isnan(), x, const(x, 0.0)))
+    if order == 0:
+        return y
+    return (y.bits() ^ (x.bits() & -(1 << 63))).as_float()
+
+
+def _y(b: Builder, order: int, x: V, short: bool) -> V:
+    j = _halves(b, f"j{order}", (table.J0, table.J1)[order], x, short)
+    small = b.select(x.lt(0.5) & x.gt(0.0), x, const(x, 0.25))
+    rest = horner(b, small * small, (table.Y0_NEAR, table.Y1_NEAR)[order])
+    logarithm = log(b, small) * table.TWO_OVER_PI
+    if order == 0:
+        small_y = b.fma(logarithm, j, rest)
+    else:
+        pole = table.TWO_OVER_PI / small
+        small_y = b.fma(logarithm, j, rest * small) - pole
+    rows = (table.Y0, table.Y1)[order]
+    inside = b.select(x.gt(0.5), x, const(x, 0.5))
+    inside = b.select(inside.lt(_HIGH), inside, const(x, _HIGH - 2.0**-49))
+    index = geometric(b, inside, 0.5, 3, len(rows))
+    middle = evaluate(b, f"vecmath_y{order}", rows, inside, index, _SHORT + 2 if short else None)
+    cos, sin = _far(b, order, b.select(x.gt(_HIGH), x, const(x, _HIGH)))
+    far = sin if order == 0 else -cos
+    y = b.select(x.lt(0.5), small_y, b.select(x.lt(_HIGH), middle, far))
+    y = b.select(x.lt(INF), y, b.select(x.isnan(), x, const(x, 0.0)))
+    y = b.select(x.eq(0.0), const(x, -INF), y)
+    return b.select(x.lt(0.0), const(x, NAN), y)
+
+
+def bessel_j0(b: Builder, x: V) -> V:
+    """Bessel function of the first kind, order 0."""
+    return narrow(_j(b, 0, widen(x), True)) if format_of(x) is F32 else _j(b, 0, x, False)
+
+
+def bessel_j1(b: Builder, x: V) -> V:
+    """Bessel function of the first kind, order 1."""
+    return narrow(_j(b, 1, widen(x), True)) if format_of(x) is F32 else _j(b, 1, x, False)
+
+
+def bessel_y0(b: Builder, x: V) -> V:
+    """Bessel function of the second kind, order 0; -∞ at 0, NaN below."""
+    return narrow(_y(b, 0, widen(x), True)) if format_of(x) is F32 else _y(b, 0, x, False)
+
+
+def bessel_y1(b: Builder, x: V) -> V:
+    """Bessel function of the second kind, order 1; -∞ at 0, NaN below."""
+    return narrow(_y(b, 1, widen(x), True)) if format_of(x) is F32 else _y(b, 1, x, False)
