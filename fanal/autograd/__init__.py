@@ -14,7 +14,6 @@ from fanal.autograd.mode import (
     set_grad_enabled,
 )
 
-
 __all__ = [
     "Function", "FunctionCtx", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck",
     "gradgradcheck", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad",

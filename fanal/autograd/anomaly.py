@@ -7,7 +7,7 @@ from typing import Any
 from fanal.autograd.tape import anomaly
 
 
-class set_detect_anomaly:  # noqa: N801 - PyTorch's name
+class set_detect_anomaly:
     """Switch anomaly mode; as a context manager, puts it back at the end."""
 
     def __init__(self, mode: bool, check_nan: bool = True):
@@ -21,7 +21,7 @@ class set_detect_anomaly:  # noqa: N801 - PyTorch's name
         anomaly.update(self.before)
 
 
-class detect_anomaly(set_detect_anomaly):  # noqa: N801
+class detect_anomaly(set_detect_anomaly):
     """Anomaly mode for a block: slower, but a failing backward names its forward call."""
 
     def __init__(self, check_nan: bool = True):

@@ -98,7 +98,7 @@ class CustomNode(Node):
                 message(
                     self.name, "backward returned another number of gradients than forward had inputs",
                     len(results), str(len(self.edges)),
-                )  # fmt: skip
+                )
             )
         return results
 

@@ -25,7 +25,7 @@ def _roots(
                     name, "the tensor does not require grad and has no grad_fn",
                     f"{tensor.dtype.name} {tuple(tensor.shape)}",
                     hint="requires_grad_() on its inputs, outside of no_grad()",
-                )  # fmt: skip
+                )
             )
         if gradient is None:
             if tensor._layout.numel != 1:
@@ -33,7 +33,7 @@ def _roots(
                     message(
                         name, "gradient can be created for scalar outputs only",
                         tuple(tensor.shape), "one element, or `gradient`", "loss.sum() or .mean()",
-                    )  # fmt: skip
+                    )
                 )
             gradient = ones_like(tensor.detach())
         elif tuple(gradient.shape) != tuple(tensor.shape):
@@ -41,7 +41,7 @@ def _roots(
                 message(
                     name, "the gradient's shape differs from the output's",
                     tuple(gradient.shape), str(tuple(tensor.shape)),
-                )  # fmt: skip
+                )
             )
         roots.append((tensor, gradient))
     return roots
@@ -109,7 +109,7 @@ def grad(
                 message(
                     "grad", f"input {position} was not used in the graph",
                     hint="allow_unused=True if that is intended",
-                )  # fmt: skip
+                )
             )
         results.append(gradient)
     return tuple(results)

@@ -56,7 +56,7 @@ class _Switch:
         return _Switch(self._enabled, self._inference)
 
 
-class no_grad(_Switch):  # noqa: N801 - PyTorch's name
+class no_grad(_Switch):
     """Nothing inside is recorded for gradients: `with no_grad():` or `@no_grad()`."""
 
     def __new__(cls, function: Any = None) -> Any:
@@ -70,7 +70,7 @@ class no_grad(_Switch):  # noqa: N801 - PyTorch's name
         super().__init__(False)
 
 
-class enable_grad(_Switch):  # noqa: N801
+class enable_grad(_Switch):
     """Recording inside, also within `no_grad`."""
 
     def __new__(cls, function: Any = None) -> Any:
@@ -84,14 +84,14 @@ class enable_grad(_Switch):  # noqa: N801
         super().__init__(True)
 
 
-class inference_mode(_Switch):  # noqa: N801
+class inference_mode(_Switch):
     """As `no_grad`; the results can't be used in recorded computations later."""
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__(not mode, mode)
 
 
-class set_grad_enabled(_Switch):  # noqa: N801
+class set_grad_enabled(_Switch):
     """Switch recording on or off at once; as a context manager, puts it back at the end."""
 
     def __init__(self, mode: bool) -> None:

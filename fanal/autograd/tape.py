@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fanal.core.errors import message
 
 if TYPE_CHECKING:
-    from fanal.tensor.tensor import Tensor
+    pass
 
 _sequence = itertools.count()
 anomaly = {"enabled": False, "check_nan": True}
@@ -26,8 +26,16 @@ class Node:
     """One recorded operation. Subclasses give `pull`: gradients of outputs to those of inputs."""
 
     __slots__ = (
-        "edges", "hooks", "metadata", "name", "outputs", "pre_hooks", "retained", "sequence",
-        "trace", "__weakref__",
+        "__weakref__",
+        "edges",
+        "hooks",
+        "metadata",
+        "name",
+        "outputs",
+        "pre_hooks",
+        "retained",
+        "sequence",
+        "trace",
     )  # fmt: skip
 
     def __init__(self, name: str, edges: Sequence[Any], outputs: int):
@@ -128,7 +136,7 @@ class Saved:
                     f"{tensor._storage.version}",
                     f"version {self.version}",
                     "clone() before the change, or an operation that makes a new tensor",
-                )  # fmt: skip
+                )
             )
         if self.number >= 0 and create_graph:
             tensor = tensor._alias(node, self.number)
@@ -141,7 +149,7 @@ def released(name: str) -> RuntimeError:
         message(
             "backward", f"a second time through {name}, whose saved values are freed already",
             hint="backward(retain_graph=True) the first time",
-        )  # fmt: skip
+        )
     )
 
 

@@ -7,7 +7,7 @@ from fanal.core.errors import message
 _KNOWN = ("cpu", "cuda", "mps", "xpu", "xla", "tpu", "meta")
 
 
-class device:  # noqa: N801 - PyTorch's name
+class device:
     """Where a tensor lives: `fanal.device("cpu")`, with an optional index ("cpu:0").
 
     Raises RuntimeError for a device that does not exist here or is not spelled right.
@@ -27,7 +27,7 @@ class device:  # noqa: N801 - PyTorch's name
                 message(
                     "device", what, repr(type), "'cpu', the only device that exists today",
                     "device='cpu'; GPUs and TPUs arrive with the XLA backend",
-                )  # fmt: skip
+                )
             )
         if number and not number.isdigit():
             raise RuntimeError(message("device", "bad index", repr(type), "a form such as 'cpu:0'"))

@@ -42,7 +42,7 @@ def register_eager(call: Callable[[Fused, tuple[Any, ...], dict[str, Any]], Any]
     _eager = call
 
 
-class tracing:  # noqa: N801 - used as a context manager
+class tracing:
     """`with tracing(builder):` sends every primitive of this thread to `builder`."""
 
     __slots__ = ("previous", "tracer")

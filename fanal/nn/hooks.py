@@ -127,7 +127,7 @@ def _one_kind(before: bool | None, full: bool) -> bool:
             message(
                 "register_backward_hook", "a module can't have both kinds of backward hooks",
                 hint="register_full_backward_hook() for all of them",
-            )  # fmt: skip
+            )
         )
     return full
 

@@ -104,7 +104,7 @@ class UninitializedTensorMixin:
             message(
                 "UninitializedTensor", "the shape of an uninitialised parameter is not known",
                 hint="a forward pass of the lazy module first",
-            )  # fmt: skip
+            )
         )
 
     size = shape
@@ -114,7 +114,7 @@ class UninitializedTensorMixin:
             message(
                 "UninitializedTensor", "an operation on a parameter without a shape",
                 hint="a forward pass of the lazy module first",
-            )  # fmt: skip
+            )
         )
 
     numel = nelement = __getitem__ = __add__ = __mul__ = __matmul__ = tolist = item = _refuse

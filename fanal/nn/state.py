@@ -17,7 +17,7 @@ from fanal.nn.parameter import Parameter, is_lazy
 from fanal.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
-    from fanal.nn.module import Module
+    pass
 
 EXTRA_STATE = "_extra_state"
 Hook = Callable[..., Any]
@@ -165,14 +165,13 @@ class State:
 
         load(self, whole, "")
         if strict:
-            for position, (what, names) in enumerate(
-                (("Missing", keys.missing_keys), ("Unexpected", keys.unexpected_keys))
-            ):
+            # Inserted in front, so that missing keys come first.
+            for what, names in (
+                ("Unexpected", keys.unexpected_keys), ("Missing", keys.missing_keys)
+            ):  # fmt: skip
                 if names:
                     listed = ", ".join(f'"{n}"' for n in names)
-                    errors.insert(
-                        min(position, len(errors)), f"{what} key(s) in state_dict: {listed}. "
-                    )
+                    errors.insert(0, f"{what} key(s) in state_dict: {listed}. ")
         if errors:
             text = "\n\t".join(errors)
             raise RuntimeError(

@@ -33,7 +33,7 @@ def output_extents(spatial: Ints, kernel: Ints, stride: Ints, padding: Pads, dil
                     "conv", "the kernel is larger than the padded input",
                     f"kernel reach {reach}, padded extent {n + low + high}",
                     hint="more padding, or a smaller kernel or dilation",
-                )  # fmt: skip
+                )
             )
         out.append((n + low + high - reach) // s + 1)
     return tuple(out)
@@ -55,7 +55,7 @@ def _conv_infer(
                 "conv", "channels don't fit",
                 f"input {x.shape}, weight {w.shape}, groups {groups}",
                 f"an input with {w.shape[1] * groups} channels",
-            )  # fmt: skip
+            )
         )
     spatial = output_extents(x.shape[2:], w.shape[2:], stride, padding, dilation)
     return [Type(x.dtype, (x.shape[0], w.shape[0], *spatial))]

@@ -54,7 +54,7 @@ def _convolve(
             message(
                 name, "wrong number of dimensions", f"input {tuple(x.shape)}",
                 f"{n + 2} (batch, channels, {n} spatial) or {n + 1} without batch",
-            )  # fmt: skip
+            )
         )
     if x.dtype is not weight.dtype:
         raise RuntimeError(
@@ -68,7 +68,7 @@ def _convolve(
                 name, "the input's channels don't fit the weight",
                 f"input {tuple(x.shape)}, weight {tuple(weight.shape)}, groups={groups}",
                 f"{weight.shape[1] * groups} channels, not {x.shape[1]}",
-            )  # fmt: skip
+            )
         )
     strides = each(stride, n, name, "stride")
     dilations = each(dilation, n, name, "dilation")
@@ -93,7 +93,7 @@ def _transposed(
                 name, "the input's channels don't fit the weight",
                 f"input {tuple(x.shape)}, weight {tuple(weight.shape)}",
                 f"{weight.shape[0]} channels",
-            )  # fmt: skip
+            )
         )
     s = each(stride, n, name, "stride")
     d = each(dilation, n, name, "dilation")

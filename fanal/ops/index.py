@@ -111,7 +111,7 @@ def _scatter_reference(x: Any, updates: Any, *indices: Any, dims: Dims, mode: st
 
 
 def _scatter_jvp(tangents: Any, inputs: Any, outputs: Any, *, dims: Dims, mode: str) -> Any:
-    x, updates, *indices = inputs
+    _, _, *indices = inputs
     dx, du = (zeros_like_type(v) if t is None else t for v, t in zip(inputs[:2], tangents[:2]))
     if mode in ("add", "set"):
         return bind(scatter_p, dx, du, *indices, dims=dims, mode=mode)

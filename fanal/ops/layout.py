@@ -273,7 +273,7 @@ def _concat_infer(*values: Value, dim: int) -> list[Type]:
                 message(
                     "cat", f"shapes differ outside of dimension {dim}",
                     ", ".join(str(x.shape) for x in values),
-                )  # fmt: skip
+                )
             )
     shape = list(first.shape)
     shape[dim] = sum(v.shape[dim] for v in values)

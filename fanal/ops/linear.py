@@ -24,7 +24,7 @@ def _same_dtype(name: str, a: Value, b: Value) -> None:
             message(
                 name, "operands have different dtypes", f"{a.dtype!r} and {b.dtype!r}",
                 "one dtype", "casting one with .to(...)",
-            )  # fmt: skip
+            )
         )
 
 
@@ -42,12 +42,12 @@ def _multiply(name: str, a: Value, b: Value) -> Value:
                 name, "inner dimensions differ", f"{tuple(a.shape)} and {tuple(b.shape)}",
                 "the last of the first equal to the last but one of the second",
                 "transposing an operand",
-            )  # fmt: skip
+            )
         )
     if a.dtype is dtypes.bool_:
         raise RuntimeError(message(name, "not defined for bool", hint=".to(fanal.int64)"))
     k_a, k_b = a.ndim - 1, max(b.ndim - 2, 0)
-    if b.ndim <= 2 or a.ndim == 1 and b.ndim == 1:
+    if b.ndim <= 2 or (a.ndim == 1 and b.ndim == 1):
         # The batch dimensions of a are rows of one matrix.
         return bind(dot_p, a, b, contract=((k_a,), (k_b,)), batch=((), ()))
     if a.ndim == 1:
@@ -76,7 +76,7 @@ def _exact(name: str, doc: str, ranks: tuple[int, int]) -> Any:
                 message(
                     name, "wrong number of dimensions", f"{input.ndim} and {mat2.ndim}",
                     f"{ranks[0]} and {ranks[1]}", "matmul()",
-                )  # fmt: skip
+                )
             )
         if name == "bmm" and input.shape[0] != mat2.shape[0]:
             raise RuntimeError(
@@ -121,7 +121,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
                 "linear", "the input's last extent is not the layer's in_features",
                 f"input {tuple(input.shape)} and weight {tuple(weight.shape)}",
                 f"an input whose last extent is {weight.shape[-1] if weight.ndim else 1}",
-            )  # fmt: skip
+            )
         )
     _same_dtype("linear", input, weight)
     k = (input.ndim - 1,), (weight.ndim - 1,)

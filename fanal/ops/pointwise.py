@@ -141,7 +141,7 @@ def _scaled(primitive: Primitive, name: str, input: Any, other: Any, alpha: Any)
 
 
 @fused(scalars=("input", "other"))
-def mul(input: Any, other: Any) -> Any:  # noqa: F811 - bools multiply by "and"
+def mul(input: Any, other: Any) -> Any:
     """input · other, broadcast."""
     x, y = together("mul", input, other)
     return bind(a.and_p if x.dtype is dtypes.bool_ else a.mul_p, x, y)

@@ -90,7 +90,7 @@ def check_dtype(name: str, dtype: DType, allowed: tuple[DType, ...]) -> None:
             message(
                 name, "not defined for this dtype", repr(dtype),
                 "one of " + ", ".join(d.name for d in allowed), "casting with .to(...)",
-            )  # fmt: skip
+            )
         )
 
 

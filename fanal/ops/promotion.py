@@ -75,7 +75,7 @@ def broadcast_shapes(*shapes: Sequence[int], op: str = "broadcast_shapes") -> tu
                         " and ".join(str(tuple(s)) for s in shapes),
                         "extents that are equal or 1",
                         "unsqueeze(), or a transposed operand",
-                    )  # fmt: skip
+                    )
                 )
     return tuple(out)
 

@@ -55,7 +55,7 @@ def _reduction(
                 message(
                     name.removeprefix("reduce_"), "no value for a dimension without elements",
                     x.shape,
-                )  # fmt: skip
+                )
             )
         return [Type(x.dtype, kept_shape(x.shape, dims))]
 

@@ -222,7 +222,7 @@ def variance(
     return result, center
 
 
-def max(*values: Any) -> Any:  # noqa: A001 - Python's, for shapes in this file
+def max(*values: Any) -> Any:
     """Python's maximum of numbers."""
     return values[0] if values[0] >= values[1] else values[1]
 

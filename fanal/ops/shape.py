@@ -167,7 +167,7 @@ def expand(input: Any, size: Ints) -> Any:
                 message(
                     "expand", f"extent of dimension {d} does not expand",
                     f"{tuple(input.shape)} to {tuple(size)}", "equal extents, or 1 in the tensor",
-                )  # fmt: skip
+                )
             )
     x = reshaped(input, wide)
     return x if x.shape == shape else bind(expand_p, x, shape=shape)
@@ -183,7 +183,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
             message(
                 "narrow", "range outside of the dimension", f"start {start}, length {length}",
                 f"within {input.shape[d]} elements",
-            )  # fmt: skip
+            )
         )
     return slice_dim(input, d, first, first + length)
 
@@ -271,7 +271,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
                 message(
                     "cat", "numbers of dimensions differ or are zero",
                     ", ".join(str(tuple(x.shape)) for x in parts),
-                )  # fmt: skip
+                )
             )
     values = [cast(p, dtype) for p in kept]
     return values[0] if len(values) == 1 else bind(concat_p, *values, dim=d)
@@ -289,7 +289,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
                 message(
                     "stack", "shapes differ", ", ".join(str(tuple(x.shape)) for x in parts),
                     "equal shapes", "cat() along an existing dimension",
-                )  # fmt: skip
+                )
             )
     at = normalize_dim("stack", dim, parts[0].ndim + 1)
     shape = (*parts[0].shape[:at], 1, *parts[0].shape[at:])

@@ -71,7 +71,7 @@ windows_p = Primitive(
         bind(
             window_sum_p, ct, first=first, size=size, stride=stride, dilation=dilation,
             extents=inputs[0].shape[first : first + len(size)],
-        )  # fmt: skip
+        )
     ],
     batch=_batch,
     doc="Sliding windows of the dimensions from `first` on: positions, then offsets.",

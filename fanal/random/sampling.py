@@ -252,7 +252,7 @@ def multinomial(
     if not replacement and num_samples > input.shape[-1]:
         raise RuntimeError(
             message("multinomial", "more samples than categories", num_samples,
-                    f"at most {input.shape[-1]}", "replacement=True")  # fmt: skip
+                    f"at most {input.shape[-1]}", "replacement=True")
         )
     rows = input.detach().reshape(-1, input.shape[-1]) if input.ndim == 2 else input.detach()[None]
     out = _multinomial(_key(generator), rows, num_samples, replacement)

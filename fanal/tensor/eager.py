@@ -233,7 +233,7 @@ def _key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> 
             message(
                 function.name, "a NumPy array where a tensor is expected", kind.__name__,
                 "a Tensor", "fanal.from_numpy(array)",
-            )  # fmt: skip
+            )
         )
     return (kind, a)
 

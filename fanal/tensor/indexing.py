@@ -207,7 +207,7 @@ def _mask_indices(mask: Tensor, t: Tensor, d: int) -> list[Tensor]:
     if mask._layout.shape != shape:
         raise IndexError(
             message("index", "the mask's shape differs from the indexed dimensions'",
-                    tuple(mask.shape), str(shape))  # fmt: skip
+                    tuple(mask.shape), str(shape))
         )
     return list(nonzero_indices(mask))
 
@@ -313,7 +313,7 @@ def _fit(values: Any, shape: tuple[int, ...]) -> Any:
             message(
                 "index_put", "the values' shape does not broadcast to the indexed shape",
                 tuple(values.shape), str(tuple(shape)),
-            )  # fmt: skip
+            )
         ) from None
 
 
@@ -356,7 +356,7 @@ def masked_source(input: Any, mask: Any, value: Any) -> Any:
     if mask.shape != input.shape[: mask.ndim]:
         raise IndexError(
             message("index", "the mask's shape differs from the indexed dimensions'",
-                    tuple(mask.shape), str(tuple(input.shape[: mask.ndim])))  # fmt: skip
+                    tuple(mask.shape), str(tuple(input.shape[: mask.ndim])))
         )
     wide = reshaped(mask, mask.shape + (1,) * (input.ndim - mask.ndim))
     return where(wide, cast(reshaped(value, ()), input.dtype), input)

@@ -61,7 +61,7 @@ def check_writable(t: Tensor, name: str, recorded: bool) -> None:
             message(
                 f"{name}_", "a write to an expanded tensor, whose elements share memory",
                 tuple(layout.shape), hint="clone() first",
-            )  # fmt: skip
+            )
         )
     if not recorded or not layout.grad:
         return
@@ -70,7 +70,7 @@ def check_writable(t: Tensor, name: str, recorded: bool) -> None:
             message(
                 f"{name}_", "a leaf that requires grad was used in an in-place operation",
                 hint="no_grad() around it, or an operation that makes a new tensor",
-            )  # fmt: skip
+            )
         )
     base = t._base
     if base is not None and base.requires_grad and base._current_node() is None:
@@ -78,7 +78,7 @@ def check_writable(t: Tensor, name: str, recorded: bool) -> None:
             message(
                 f"{name}_", "a view of a leaf that requires grad was used in an in-place operation",
                 hint="no_grad() around it, or clone() of the leaf first",
-            )  # fmt: skip
+            )
         )
 
 
@@ -162,7 +162,7 @@ def check_result(name: str, result: Any, self: Tensor) -> None:
             message(
                 f"{name}_", "the result's shape differs from the tensor's",
                 tuple(result.shape), str(tuple(self.shape)),
-            )  # fmt: skip
+            )
         )
     if category(result.dtype) > category(self.dtype):
         raise RuntimeError(
@@ -170,7 +170,7 @@ def check_result(name: str, result: Any, self: Tensor) -> None:
                 f"{name}_", "the result's dtype can't be stored in the tensor",
                 f"{result.dtype!r} into {self.dtype!r}",
                 hint="an operation that makes a new tensor",
-            )  # fmt: skip
+            )
         )
 
 

@@ -94,7 +94,7 @@ def _only(self: Tensor, what: str) -> bool | int | float:
             message(
                 what, "more or less than one element has no single value", tuple(self.shape),
                 hint="any(), all() or item() on one element",
-            )  # fmt: skip
+            )
         )
     return item(self)
 

@@ -143,7 +143,7 @@ def view(self: Tensor, *sizes: Any) -> Tensor:
                 "view", "strides don't allow this shape without a copy",
                 f"shape {tuple(self.shape)}, strides {self._layout.strides} to {tuple(given)}",
                 hint="reshape()",
-            )  # fmt: skip
+            )
         )
     return out
 
@@ -271,7 +271,7 @@ def power(input: Any, exponent: Any) -> Any:
         if exponent < 0 and isinstance(exponent, int) and input.dtype.kind in "iu":
             raise RuntimeError(
                 message("pow", "integers to negative powers are not integers", exponent,
-                        hint=".float()")  # fmt: skip
+                        hint=".float()")
             )
     return pointwise.pow_general(input, exponent)
 

@@ -47,7 +47,7 @@ class _Formatter:
         low, high = min(finite), max(finite)
         self.integral = all(v == math.ceil(v) for v in finite)
         if self.integral:
-            self.scientific = high / low > 1000.0 and high > 1e8 or high > 1e8
+            self.scientific = (high / low > 1000.0 and high > 1e8) or high > 1e8
         else:
             self.scientific = high / low > 1000.0 or high > 1e8 or low < 1e-4
         if options["sci_mode"] is not None:

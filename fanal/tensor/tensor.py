@@ -126,14 +126,14 @@ class Tensor:
                 message(
                     "requires_grad_", "only floating tensors have gradients", repr(self.dtype),
                     "a floating dtype", ".float()",
-                )  # fmt: skip
+                )
             )
         if not requires_grad and self._node is not None:
             raise RuntimeError(
                 message(
                     "requires_grad_", "not a leaf: its requires_grad follows from its inputs",
                     hint="detach()",
-                )  # fmt: skip
+                )
             )
         self._layout = self._layout.wanting(bool(requires_grad))
         return self
@@ -166,7 +166,7 @@ class Tensor:
                         "grad", "shape or dtype differ from the tensor's",
                         f"{value.dtype.name} {tuple(value.shape)}",
                         f"{self.dtype.name} {tuple(self.shape)}",
-                    )  # fmt: skip
+                    )
                 )
         self._extra().grad = value
 
@@ -309,7 +309,7 @@ def allocate(layout: Layout) -> Tensor:
                 "empty", "not enough memory",
                 f"a tensor of {layout.nbytes} bytes, {layout.dtype.name} {layout.shape}",
                 hint="a smaller tensor or batch",
-            )  # fmt: skip
+            )
         ) from error
     t: Tensor = _new(Tensor)
     t._storage = storage

@@ -7,8 +7,8 @@ from array import array
 from collections.abc import Sequence
 
 from fanal.backends.native import kernels
-from fanal.backends.native.lower import lower
 from fanal.backends.native.loops.expression import Load
+from fanal.backends.native.lower import lower
 from fanal.backends.native.program import Access, ProgramBuilder, Temp
 from fanal.backends.native.runtime import (
     FLAG_CHECK_SIGNALS,

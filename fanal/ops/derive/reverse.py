@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fanal.core.dispatch import bind, tracing
 from fanal.core.errors import Limit, message

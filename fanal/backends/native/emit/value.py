@@ -55,12 +55,12 @@ def _scalar_constant(type_: str, value: Number) -> str:
                 x = struct.unpack("<f", struct.pack("<f", x))[0]
             except OverflowError:
                 x = math.copysign(math.inf, x)
-        return "0x%016X" % struct.unpack("<Q", struct.pack("<d", x))[0]
+        return f"0x{struct.unpack('<Q', struct.pack('<d', x))[0]:016X}"
     if type_ == "half":
-        return "0xH%04X" % struct.unpack("<H", struct.pack("<e", value))[0]
+        return f"0xH{struct.unpack('<H', struct.pack('<e', value))[0]:04X}"
     if type_ == "bfloat":
         bits = struct.unpack("<I", struct.pack("<f", value))[0]
-        return "0xR%04X" % ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+        return f"0xR{(bits + 0x7FFF + (bits >> 16 & 1)) >> 16:04X}"
     if type_ == "i1":
         return "true" if value else "false"
     if type_ == "ptr":

@@ -143,9 +143,10 @@ class Lowering:
 
     def in_memory(self, e: Expression, contiguous: bool = True) -> Load:
         """The expression as a load of memory (computed into a temporary if it is not one)."""
-        if isinstance(e, Load) and not e.scalar:
-            if not contiguous or e.access.strides == contiguous_strides(e.shape):
-                return e
+        if isinstance(e, Load) and not e.scalar and (
+            not contiguous or e.access.strides == contiguous_strides(e.shape)
+        ):
+            return e
         access = self.program.temp_like(e.dtype, e.shape)
         self.schedule.store(e, access)
         return Load(e.dtype, e.shape, access)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.vecmath.coefficients import exponential as table
-from fanal.backends.native.vecmath.core import F32, Format, const, format_of, is_tiny, paired
+from fanal.backends.native.vecmath.core import F32, const, format_of, is_tiny, paired
 
 
 @dataclass(frozen=True)
