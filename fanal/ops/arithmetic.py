@@ -101,12 +101,12 @@ trunc_div_p = elementwise(
     doc="integer a / b rounded towards zero; division by zero is an error",
 )
 remainder_p = elementwise(
-    "remainder", np.remainder, arity=2, smooth=False,
+    "remainder", np.remainder, arity=2, smooth=False, domain=(0.5, 4.0),
     partials=lambda a, b, y: (one(y), -bind(floor_div_p, a, b)),
     doc="a - b·⌊a / b⌋, with the sign of b, as Python's %",
 )  # fmt: skip
 fmod_p = elementwise(
-    "fmod", np.fmod, arity=2, smooth=False,
+    "fmod", np.fmod, arity=2, smooth=False, domain=(0.5, 4.0),
     partials=lambda a, b, y: (one(y), -bind(trunc_p, a / b)),
     doc="the remainder with the sign of a, as C's fmod",
 )  # fmt: skip

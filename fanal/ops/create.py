@@ -81,7 +81,7 @@ def _random_reference(key: Any, *, shape: tuple[int, ...]) -> Any:
     index = np.arange(count, dtype=np.uint64)
     seed, stream = (int(k) & 0xFFFFFFFFFFFFFFFF for k in key)
     words = philox(index >> np.uint64(2), (seed & 0xFFFFFFFF, seed >> 32), stream)
-    chosen = np.choose(index & np.uint64(3), words) if count else index
+    chosen = np.choose((index & np.uint64(3)).astype(np.int64), words) if count else index
     return chosen.astype(np.uint32).reshape(shape)
 
 

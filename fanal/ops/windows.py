@@ -15,7 +15,7 @@ from fanal.core.dispatch import bind
 from fanal.core.errors import message
 from fanal.graph.ir import Type, Value
 from fanal.ops.layout import move_axis
-from fanal.ops.primitive import Primitive
+from fanal.ops.primitive import NUMBERS, Primitive
 
 Ints = tuple[int, ...]
 
@@ -108,6 +108,7 @@ def _sum_batch(inputs: Any, axes: Any, size_: int, *, first: int, **at: Any) -> 
 window_sum_p = Primitive(
     name="window_sum",
     kind="window_sum",
+    dtypes=NUMBERS,
     infer=_sum_infer,
     reference=_sum_reference,
     jvp=lambda t, inputs, outputs, **at: bind(window_sum_p, t[0], **at),

@@ -133,9 +133,7 @@ class Sequential(_Numbered):
         keys = list(self._modules)[idx] if isinstance(idx, slice) else [self._key(idx)]
         for key in keys:
             delattr(self, key)
-        # Numbers close up; names that the user gave stay.
-        if all(k.isdigit() for k in self._modules):
-            self._rebuild(list(self))
+        self._rebuild(list(self))
 
     def __add__(self, other: Any) -> Any:
         if not isinstance(other, Sequential):

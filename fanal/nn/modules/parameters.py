@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fanal.nn.module import Module, epoch, type_name
+from fanal.nn.module import Module, epoch
 from fanal.nn.modules.container import pairs_of
 from fanal.nn.parameter import Parameter
 from fanal.tensor.tensor import Tensor
@@ -83,7 +83,7 @@ class ParameterList(Module):
         return self
 
     def extra_repr(self) -> str:
-        return "\n".join(_line(str(i), value)[2:] for i, value in enumerate(self))
+        return "\n".join(_line(str(i), value) for i, value in enumerate(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
@@ -191,7 +191,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self) -> str:
-        return "\n".join(_line(str(k), v)[2:] for k, v in self.items())
+        return "\n".join(_line(str(k), v) for k, v in self.items())
 
     def __call__(self, input: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")
@@ -211,4 +211,3 @@ class ParameterDict(Module):
         return self
 
 
-_ = type_name

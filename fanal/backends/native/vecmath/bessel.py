@@ -29,14 +29,15 @@ from fanal.backends.native.vecmath.pieces import Rows, evaluate, geometric, unif
 from fanal.backends.native.vecmath.trigonometric import sin_cos_pairs
 
 _HIGH = 16.0
-_SHORT = 9
+# Terms that leave 2^-30 (I1's first piece, on a root at its end, needs nearly all).
+_SHORT = {"i0e": 10, "i1e": 13, "j0": 10, "j1": 10, "y0": 11, "y1": 11}
 
 
 def _halves(b: Builder, name: str, rows: Rows, a: V, short: bool) -> V:
     """A function on [0, 16) in pieces of ½."""
     a = b.select(a.lt(_HIGH), a, const(a, _HIGH))
     index = uniform(b, a, 2, len(rows))
-    return evaluate(b, f"vecmath_{name}", rows, a, index, _SHORT if short else None)
+    return evaluate(b, f"vecmath_{name}", rows, a, index, _SHORT[name] if short else None)
 
 
 # -- modified: I0, I1 -------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ def _y(b: Builder, order: int, x: V, short: bool) -> V:
     inside = b.select(x.gt(0.5), x, const(x, 0.5))
     inside = b.select(inside.lt(_HIGH), inside, const(x, _HIGH - 2.0**-49))
     index = geometric(b, inside, 0.5, 3, len(rows))
-    middle = evaluate(b, f"vecmath_y{order}", rows, inside, index, _SHORT + 2 if short else None)
+    middle = evaluate(b, f"vecmath_y{order}", rows, inside, index, _SHORT[f"y{order}"] if short else None)
     cos, sin = _far(b, order, b.select(x.gt(_HIGH), x, const(x, _HIGH)))
     far = sin if order == 0 else -cos
     y = b.select(x.lt(0.5), small_y, b.select(x.lt(_HIGH), middle, far))

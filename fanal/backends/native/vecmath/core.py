@@ -8,6 +8,7 @@ no 64-bit integer conversion or division, no variable shift of 128 bits.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -125,12 +126,12 @@ def narrow(x: V) -> V:
 def through_double(function: Callable[..., V]) -> Callable[..., V]:
     """A float64 function made to take float32 as well, computing in double."""
 
+    @functools.wraps(function)
     def either(b: Builder, *xs: V) -> V:
         if format_of(xs[0]) is F64:
             return function(b, *xs)
         return narrow(function(b, *(widen(x) for x in xs)))
 
-    either.__doc__, either.__name__ = function.__doc__, function.__name__
     return either
 
 

@@ -1,0 +1,156 @@
+"""Inputs for every primitive of the table: shapes and attributes, values drawn from its domain.
+
+Elementwise primitives need nothing here. A structural primitive lists (input kinds, attributes):
+an input is a shape ("x" values), ("i", shape, limit) integer indices below limit, or ("b", shape).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fanal.core import dtypes
+from fanal.core.dtypes import DType
+from fanal.ops.primitive import Primitive
+
+_REDUCTIONS = [
+    ([(3, 4)], {"dims": (0,)}), ([(3, 4)], {"dims": (1,)}), ([(2, 3, 5)], {"dims": (0, 2)}),
+    ([(2, 3, 5)], {"dims": (0, 1, 2)}), ([(40, 17)], {"dims": (0,)}), ([(7, 133)], {"dims": (1,)}),
+    ([(1, 2, 1)], {"dims": (0, 2)}),
+]  # fmt: skip
+_ALONG = [([(5,)], {"dim": 0}), ([(3, 4)], {"dim": 1}), ([(3, 17)], {"dim": 0}), ([(2, 3, 4)], {"dim": 1})]
+_CONV = [
+    ((2, 3, 7), (4, 3, 3), {"stride": (1,), "padding": ((1, 1),), "dilation": (1,), "groups": 1}),
+    (
+        (2, 4, 6, 5), (6, 2, 3, 2),
+        {"stride": (2, 1), "padding": ((1, 0), (0, 1)), "dilation": (1, 2), "groups": 2},
+    ),
+    (
+        (1, 2, 3, 4, 3), (3, 2, 2, 1, 2),
+        {"stride": (1, 1, 1), "padding": ((0, 0),) * 3, "dilation": (1, 1, 1), "groups": 1},
+    ),
+    (
+        (2, 6, 5, 5), (6, 1, 3, 3),
+        {"stride": (1, 1), "padding": ((1, 1),) * 2, "dilation": (1, 1), "groups": 6},
+    ),
+]  # fmt: skip
+
+
+def _conv_samples(name: str) -> list[tuple[list[Any], dict[str, Any]]]:
+    from fanal.ops.conv import output_extents
+
+    out = []
+    for x, w, at in _CONV:
+        keys = ("stride", "padding", "dilation")
+        extents = output_extents(x[2:], w[2:], *(at[k] for k in keys))
+        g = (x[0], w[0], *extents)
+        if name == "conv":
+            out.append(([x, w], at))
+        elif name == "conv_input_grad":
+            out.append(([g, w], {**at, "shape": x[2:]}))
+        else:
+            out.append(([x, g], {**at, "kernel": w[2:]}))
+    return out
+
+
+STRUCTURAL: dict[str, Any] = {
+    "full": [([], {"value": 3, "shape": (2, 3), "dtype": dtypes.float32})],
+    "iota": [([], {"shape": (3, 4), "dim": 1, "dtype": dtypes.int32})],
+    "random_bits": [([("key",)], {"shape": (3, 5)})],
+    "reshape": [([(3, 4)], {"shape": (2, 6)}), ([(6,)], {"shape": (1, 2, 3)}), ([()], {"shape": (1,)})],
+    "permute": [([(2, 3, 4)], {"dims": (2, 0, 1)}), ([(33, 21)], {"dims": (1, 0)})],
+    "expand": [([(1, 3, 1)], {"shape": (2, 3, 4)})],
+    "slice": [([(5, 7)], {"start": (1, 0), "stop": (4, 7), "step": (1, 3)})],
+    "pad": [
+        ([(2, 3)], {"low": (1, 0), "high": (0, 2), "interior": (0, 0), "value": 0}),
+        ([(3, 4)], {"low": (-1, 2), "high": (1, -1), "interior": (2, 1), "value": 0}),
+    ],
+    "flip": [([(3, 4)], {"dims": (1,)}), ([(3, 4)], {"dims": (0, 1)})],
+    "concat": [([(2, 3), (2, 1), (2, 4)], {"dim": 1}), ([(2, 3), (1, 3)], {"dim": 0})],
+    "windows": [([(2, 7, 6)], {"first": 1, "size": (3, 2), "stride": (2, 1), "dilation": (1, 2)})],
+    "window_sum": [
+        (
+            [(2, 3, 4, 3, 2)],
+            {
+                "first": 1, "size": (3, 2), "stride": (2, 1), "dilation": (1, 2), "extents": (7, 6),
+            },
+        )
+    ],
+    "reduce_sum": _REDUCTIONS, "reduce_prod": _REDUCTIONS, "reduce_max": _REDUCTIONS,
+    "reduce_min": _REDUCTIONS, "reduce_any": _REDUCTIONS, "reduce_all": _REDUCTIONS,
+    "argmax": _ALONG, "argmin": _ALONG, "cumsum": _ALONG, "cumprod": _ALONG, "cummax": _ALONG,
+    "cummin": _ALONG,
+    "sort": [(s, {**at, "descending": d}) for s, at in _ALONG for d in (False, True)],
+    "gather": [
+        ([(5, 4), ("i", (3, 2), 5)], {"dims": (0,)}),
+        ([(5, 4, 3), ("i", (6,), 5), ("i", (6,), 3)], {"dims": (0, 2)}),
+    ],
+    "scatter": [
+        ([(5, 4), (7, 4), ("i", (7,), 5)], {"dims": (0,), "mode": "add"}),
+        ([(5, 4, 3), (3, 4), ("distinct", (3,), 5), ("i", (3,), 3)], {"dims": (0, 2), "mode": "set"}),
+    ],
+    "dot": [
+        ([(3, 4), (4, 5)], {"contract": ((1,), (0,)), "batch": ((), ())}),
+        ([(2, 3, 4), (5, 4, 2)], {"contract": ((2,), (1,)), "batch": ((0,), (2,))}),
+        ([(3, 4, 2), (2, 5, 4)], {"contract": ((1, 2), (2, 0)), "batch": ((), ())}),
+        ([(7,), (7,)], {"contract": ((0,), (0,)), "batch": ((), ())}),
+    ],
+    "conv": _conv_samples("conv"), "conv_input_grad": _conv_samples("conv_input_grad"),
+    "conv_weight_grad": _conv_samples("conv_weight_grad"),
+}  # fmt: skip
+
+ELEMENTWISE_SHAPES = [(), (5,), (3, 17)]
+
+
+def samples_of(p: Primitive) -> list[tuple[list[Any], dict[str, Any]]]:
+    """(input kinds, attributes) of a primitive's samples."""
+    if p.name == "cast":
+        return [([s], {"dtype": d}) for s in ((4, 9),) for d in dtypes.ALL]
+    if p.name == "where":
+        return [([("b", s), s, s], {}) for s in ELEMENTWISE_SHAPES]
+    if p.kind == "elementwise":
+        arity = p.infer.__closure__ and _arity(p)
+        return [([s] * arity, {}) for s in ELEMENTWISE_SHAPES]
+    return STRUCTURAL[p.name]
+
+
+def _arity(p: Primitive) -> int:
+    names = p.infer.__code__.co_freevars
+    return dict(zip(names, (c.cell_contents for c in p.infer.__closure__)))["arity"]
+
+
+def draw(p: Primitive, kinds: list[Any], dtype: DType, seed: int) -> list[np.ndarray]:
+    """Arrays for one sample."""
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for kind in kinds:
+        if kind == ("key",):
+            arrays.append(np.array([seed, 7], np.int64))
+        elif kind and kind[0] == "i":
+            arrays.append(rng.integers(0, kind[2], kind[1]))
+        elif kind and kind[0] == "distinct":
+            arrays.append(rng.permutation(kind[2])[: kind[1][0]])
+        elif kind and kind[0] == "b":
+            arrays.append(np.asarray(rng.random(kind[1]) < 0.5))
+        else:
+            arrays.append(_values(p, kind, dtype, rng))
+    return arrays
+
+
+def _values(p: Primitive, shape: Any, dtype: DType, rng: Any) -> np.ndarray:
+    low, high = p.domain
+    if dtype.kind == "f":
+        return np.asarray(rng.uniform(low, high, shape)).astype(dtype.numpy)
+    if dtype.kind == "b":
+        return np.asarray(rng.random(shape) < 0.5)
+    if p.name.startswith("shift"):
+        return np.asarray(rng.integers(0, 7, shape)).astype(dtype.numpy)
+    if p.name == "pow":
+        return np.asarray(rng.integers(0, 5, shape)).astype(dtype.numpy)
+    if p.name in ("floor_div", "trunc_div", "remainder", "fmod"):
+        return np.asarray(rng.integers(1, 20, shape)).astype(dtype.numpy)
+    return np.asarray(rng.integers(0 if dtype.kind == "u" else -9, 10, shape)).astype(dtype.numpy)
+
+
+DIFFERENTIABLE_INPUTS = {"gather": 1, "scatter": 2}
