@@ -35,6 +35,13 @@ from fanal.random.sampling import (
     randperm,
     uniform_,
 )
+from fanal.tensor.methods import attach
+
+attach({
+    "bernoulli": bernoulli, "bernoulli_": bernoulli_, "cauchy_": cauchy_,
+    "exponential_": exponential_, "geometric_": geometric_, "log_normal_": log_normal_,
+    "multinomial": multinomial, "normal_": normal_, "random_": random_, "uniform_": uniform_,
+})  # fmt: skip
 
 __all__ = [
     "Generator", "bernoulli", "bernoulli_", "cauchy_", "default_generator", "exponential_",

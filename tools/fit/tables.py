@@ -107,12 +107,17 @@ class Tables:
             self.lines.append("    ),")
         self.lines.append(")")
 
-    def split(self, name: str, value: mpf, bits: Sequence[int], what: str) -> None:
-        """A constant as a sum of floats; `bits[k]` is the number of significant bits of part k."""
+    def split(
+        self, name: str, value: mpf, bits: Sequence[int], what: str, down: bool = False
+    ) -> None:
+        """A constant as a sum of floats; `bits[k]` is the number of significant bits of part k.
+
+        With `down` every part is rounded towards zero, so that all have the constant's sign.
+        """
         parts, rest = [], +value
         with mp.workdps(DIGITS):
             for width in bits:
-                part = chop(rest, width)
+                part = chop(rest, width, down)
                 parts.append(float(part))
                 rest -= part
         self.put(name, parts, f"{what} in parts of {', '.join(map(str, bits))} bits")
@@ -144,10 +149,10 @@ def geometric_edges(low: float, high: float, per_binade: int) -> list[mpf]:
     return [*edges, mpf(high)]
 
 
-def chop(value: mpf, bits: int) -> mpf:
-    """`value` rounded to `bits` significant bits."""
+def chop(value: mpf, bits: int, down: bool = False) -> mpf:
+    """`value` rounded to `bits` significant bits (towards zero with `down`)."""
     if not value:
         return mpf(0)
     exponent = int(mp.floor(mp.log(abs(value), 2))) + 1
     unit = mpf(2) ** (exponent - bits)
-    return mp.nint(value / unit) * unit
+    return (int(value / unit) if down else mp.nint(value / unit)) * unit

@@ -45,8 +45,9 @@ def tables(t: Tables) -> None:
         )
     two_over_pi = 2 / mp.pi
     t.put("TWO_OVER_PI", float(two_over_pi), "2/π")
-    t.split("HALF_PI_F32", mp.pi / 2, (24, 24, 24), "π/2")
-    t.split("HALF_PI_F64", mp.pi / 2, (33, 33, 33, 53), "π/2")
+    # All parts positive: 0 times them leaves the sign of a zero argument.
+    t.split("HALF_PI_F32", mp.pi / 2, (24, 24, 24), "π/2", down=True)
+    t.split("HALF_PI_F64", mp.pi / 2, (33, 33, 33, 53), "π/2", down=True)
     t.split("HALF_PI", mp.pi / 2, (53, 53), "π/2")
     # float32: the seven 28-bit pieces that an argument below 2^128 can need; 24 + 28 bits are exact.
     t.split("TWO_OVER_PI_PIECES", two_over_pi, (28,) * 7, "2/π")

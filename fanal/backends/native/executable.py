@@ -6,7 +6,7 @@ import math
 from array import array
 from collections.abc import Sequence
 
-from fanal.backends.native import kernels
+from fanal.backends.native import diskcache, kernels
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.lower import lower
 from fanal.backends.native.program import Access, ProgramBuilder, Temp
@@ -14,15 +14,32 @@ from fanal.backends.native.runtime import (
     FLAG_CHECK_SIGNALS,
     FLAG_RELEASE_GIL,
     PROGRAM_MAGIC,
-    compile_and_load,
+    Runtime,
+    compile_object,
+    link_object,
+    load,
 )
+from fanal.backends.native.runtime.loader import check_interpreter
 from fanal.backends.native.target import host_target
 from fanal.graph.ir import Graph
 
 # Work (elements touched) above which releasing the GIL is worth its 50 ns.
 RELEASE_ABOVE = 20_000
 
-runtime = compile_and_load()
+
+
+def _load_runtime() -> Runtime:
+    """The runtime, from the disk cache where it is there."""
+    check_interpreter()
+    name = f"runtime-{kernels.generator_digest()[:40]}"
+    data = diskcache.read(name)
+    if data is None:
+        data = compile_object()
+        diskcache.write(name, data)
+    return load(link_object(data))
+
+
+runtime = _load_runtime()
 launch = runtime.launch
 
 

@@ -19,6 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fanal.backends.native.contract.depthwise import add_depthwise, strip_for
 from fanal.backends.native.contract.dims import Dim
 from fanal.backends.native.contract.dot import broadcast
 from fanal.backends.native.contract.element import compute_type
@@ -119,13 +120,50 @@ def lower_correlation(p: ProgramBuilder, c: Correlation) -> None:
         scalar = compute_type(c.x.dtype, c.w.dtype, c.out.dtype)
     s = shape_for(p.target, scalar)
     tables = Tables(p)
+    depthwise = c.rows == 1 and c.inner == 1 and c.groups >= s.lanes
+    if _by_planes(p, s, c):
+        return
     pixel_lanes = pixels_take_lanes(c, s)
+    if depthwise and c.x.strides[1] == 1:
+        pixel_lanes = False
     x, origin = padded_image(p, s, c.x, c.axes, pixel_lanes)
-    w = _ordered_weights(p, s, c, tables)
+    w = _ordered_weights(p, s, c, tables, depthwise and not pixel_lanes)
     for combination in itertools.product(*c.axes):
         contraction = _contraction(c, x, w, combination, origin)
         contraction = replace(contraction, ahead=(True, False))
         lower(p, contraction, tables, swap=not pixel_lanes)
+
+
+def _by_planes(p: ProgramBuilder, s: Shape, c: Correlation) -> bool:
+    """Depthwise sums over planes of pixels have a kernel of their own; whether it was used."""
+    if c.inner != 1 or c.rows > 4 or c.x.strides[1] == 1 or not 1 <= len(c.axes) <= 3:
+        return False
+    combinations = list(itertools.product(*c.axes))
+    strips = [strip_for(s, axes) for axes in combinations]
+    if None in strips:
+        return False
+    extras = c.epilogue.extras if c.epilogue else ()
+    outs = [c.out, *(broadcast(e, c.out.shape) for e in extras)]
+    steps = c.w.strides
+    group = steps[0] * (c.w.shape[0] // c.groups)
+    for strip, axes in zip(strips, combinations, strict=True):
+        taps = itertools.product(*([ph.tap + q * ph.tap_step for q in range(ph.taps)] for ph in axes))
+        offsets = [sum(t * st for t, st in zip(tap, steps[2:], strict=True)) for tap in taps]
+        places = [_every(v, axes) for v in outs]
+        weights = (group, steps[c.w_rows], offsets)
+        add_depthwise(p, s, strip, c.x, c.w, places, c.rows, weights, c.epilogue)
+    return True
+
+
+def _every(v: Access, axes: Sequence[Phase]) -> Access:
+    """The elements of an output that belong to one phase of every axis."""
+    spatial = list(zip(axes, v.strides[2:], strict=True))
+    first = sum(ph.first * step for ph, step in spatial)
+    return replace(
+        moved(v, first),
+        shape=(*v.shape[:2], *(ph.count for ph in axes)),
+        strides=(*v.strides[:2], *(ph.period * step for ph, step in spatial)),
+    )
 
 
 def _contraction(
@@ -173,12 +211,17 @@ def moved(v: Access, elements: int) -> Access:
     return replace(v, offset=v.offset + elements * v.dtype.itemsize)
 
 
-def _ordered_weights(p: ProgramBuilder, s: Shape, c: Correlation, tables: Tables) -> Access:
+def _ordered_weights(
+    p: ProgramBuilder, s: Shape, c: Correlation, tables: Tables, depthwise: bool
+) -> Access:
     """Weights with their inner channel as the fastest axis, k in order, in compute type.
 
-    Weights that lie so (1×1 kernels, channels-last ones) are read as they are.
+    Weights that lie so (1×1 kernels, channels-last ones) are read as they are. Depthwise ones that
+    meet channels on the lanes have their channels as the fastest axis instead.
     """
     w = c.w
+    if depthwise:
+        return reordered(p, s, w, (*range(1, len(w.shape)), 0), tables)
     if w.strides[c.w_inner] == 1 or w.shape[c.w_inner] == 1 or 0 in w.shape:
         return w
     spatial = tuple(range(2, len(w.shape)))

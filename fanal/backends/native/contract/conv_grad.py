@@ -17,7 +17,7 @@ from fanal.backends.native.contract.conv import Padding, check_shapes, moved
 from fanal.backends.native.contract.dims import Dim
 from fanal.backends.native.contract.dot import broadcast
 from fanal.backends.native.contract.finish import Epilogue
-from fanal.backends.native.contract.images import padded_image
+from fanal.backends.native.contract.images import image_of_pixels, padded_image
 from fanal.backends.native.contract.plan import Contraction, better_swapped, contraction_type, lower
 from fanal.backends.native.contract.shape import shape_for
 from fanal.backends.native.contract.tables import Tables
@@ -54,7 +54,12 @@ def lower_conv_weight_grad(
     whole = _contraction(x, g, out, axes_of_first(axes), [0] * len(axes), groups, epilogue)
     s = shape_for(p.target, contraction_type(whole))
     swap = better_swapped(whole, s)
-    image, origin = padded_image(p, s, x, axes, pixel_lanes=swap)
+    if groups >= s.lanes and groups == out.shape[0] and out.shape[1] == 1:
+        # Depthwise: the channels take the lanes, so that all taps of eight advance together.
+        image, origin = image_of_pixels(p, s, x, axes)
+        g, _ = image_of_pixels(p, s, g, ())
+    else:
+        image, origin = padded_image(p, s, x, axes, pixel_lanes=swap)
     for combination in itertools.product(*axes):
         contraction = _contraction(image, g, out, combination, origin, groups, epilogue)
         lower(p, contraction, tables, swap)

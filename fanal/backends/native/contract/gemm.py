@@ -181,12 +181,16 @@ class _Gemm:
             b.store(b.const(self.s.vector, 0), b.at(self.totals, n, self.s.vector))
         with b.loop(low, high) as (panel,):
             first_col = panel * self.s.width
-            moved = first_col - self.right.panel(bases[1], panel)
+            real_first = self.right.panel(bases[1], panel)
+            moved = first_col - real_first
+            base = bases[0]
+            if self.how == "across":
+                base = b.at(base, real_first * self.s.itemsize)
             with b.loop(0, self.inner, KC) as (start,):
                 depth = self.inner - start
                 depth = b.select(depth.lt(KC), depth, KC)
                 self.right.block(start, depth)
-                self._block(bases[0], start, depth, first_row, rows)
+                self._block(base, start, depth, first_row, rows)
             totals = b.at(self.totals, moved * self.s.itemsize)
             finisher.rows(totals, first_row, rows, first_col, self.cols)
 
@@ -230,7 +234,9 @@ def add_block(b: Builder, sums: Sequence[V], places: Sequence[V], first: V, alig
 
 def tile_counts(b: Builder, s: Shape, rows: V) -> tuple[V, V]:
     """How many tiles of `s.rows` and of `s.few_rows` cover `rows` with the least waste."""
-    whole, rest = rows.udiv(b.i64(s.rows)), rows.urem(b.i64(s.rows))
+    if s.rows == s.few_rows:
+        return (rows + (s.rows - 1)).udiv(s.rows), b.i64(0)
+    whole, rest = rows.udiv(s.rows), rows.urem(s.rows)
     # One row too many is better shared: 7 = 4 + 3 rather than 6 + 1.
     shared = rest.gt(0) & rest.le(2 * s.few_rows - s.rows) & whole.gt(0)
     single = rest.gt(0) & ~shared & rest.le(s.few_rows)

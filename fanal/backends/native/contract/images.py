@@ -22,13 +22,7 @@ def padded_image(
 ) -> tuple[Access, list[int]]:
     """An access that holds all windows, and the place of element 0 along every spatial axis."""
     spatial = len(axes)
-    if not 1 <= spatial <= 3:
-        raise Limit(f"[conv] {spatial} spatial dims: the native backend has 1, 2 and 3.")
-    low, high = [], []
-    for extent, phases in zip(x.shape[2:], axes, strict=True):
-        bounds = [phase.bounds for phase in phases if phase.taps]
-        low.append(max([0, *(-first for first, _ in bounds)]))
-        high.append(max([0, *(last - (extent - 1) for _, last in bounds)]))
+    low, high = margins(x, axes)
     channels_last = x.strides[1] == 1 and x.shape[1] > 1
     readable = is_stored_as(x.dtype, s.scalar) if not pixel_lanes else True
     vectors = not pixel_lanes or x.strides[-1] == 1 or channels_last or x.shape[-1] == 1
@@ -39,6 +33,45 @@ def padded_image(
         if copy is not None:
             return copy, low
     return _channels_first(p, s, x, low, high), low
+
+
+def image_of_pixels(
+    p: ProgramBuilder, s: Shape, x: Access, axes: Sequence[Sequence[Phase]]
+) -> tuple[Access, list[int]]:
+    """As `padded_image`, but with the channels of a pixel as neighbours, in compute type."""
+    if x.strides[1] == 1:
+        return padded_image(p, s, x, axes, pixel_lanes=False)
+    low, high = margins(x, axes)
+    depth, height, width = _spatial_axes(x, low, high)
+    laid = _pixels_first(p, s, x, [axis.padded for axis in (depth, height, width)][3 - len(low) :])
+    planes = (x.shape[0], x.strides[0]), (1, 0)
+    add_pad(p, s, x, laid, planes, (depth, height, width), (x.shape[1], x.strides[1]))
+    return laid, low
+
+
+def margins(x: Access, axes: Sequence[Sequence[Phase]]) -> tuple[list[int], list[int]]:
+    """Padding that the windows need before and after the image, along every spatial axis.
+
+    No axes: the image by itself, without windows.
+    """
+    spatial = len(x.shape) - 2
+    if not 1 <= spatial <= 3:
+        raise Limit(f"[conv] {spatial} spatial dims: the native backend has 1, 2 and 3.")
+    if not axes:
+        return [0] * spatial, [0] * spatial
+    low, high = [], []
+    for extent, phases in zip(x.shape[2:], axes, strict=True):
+        bounds = [phase.bounds for phase in phases if phase.taps]
+        low.append(max([0, *(-first for first, _ in bounds)]))
+        high.append(max([0, *(last - (extent - 1) for _, last in bounds)]))
+    return low, high
+
+
+def _pixels_first(p: ProgramBuilder, s: Shape, x: Access, spatial: Sequence[int]) -> Access:
+    """Room for a channels-last copy, seen as (images, channels, *spatial)."""
+    laid = p.temp_like(COMPUTE_DTYPES[s.scalar], (x.shape[0], *spatial, x.shape[1]))
+    strides = (laid.strides[0], 1, *laid.strides[1:-1])
+    return Access(laid.buffer, laid.dtype, (x.shape[0], x.shape[1], *spatial), strides)
 
 
 def _spatial_axes(x: Access, low: Sequence[int], high: Sequence[int]) -> list[Axis]:
@@ -69,8 +102,7 @@ def _channels_last(
     depth, height, width = _spatial_axes(x, low, high)
     row = Axis(width.low * channels, width.extent * channels, width.high * channels, 1)
     spatial = [axis.padded for axis in (depth, height, width)][3 - len(low) :]
-    laid = p.temp_like(COMPUTE_DTYPES[s.scalar], (x.shape[0], *spatial, channels))
+    laid = _pixels_first(p, s, x, spatial)
     planes = (x.shape[0], x.strides[0]), (1, 0)
     add_pad(p, s, x, laid, planes, (depth, height, row))
-    strides = (laid.strides[0], 1, *laid.strides[1:-1])
-    return Access(laid.buffer, laid.dtype, (x.shape[0], channels, *spatial), strides)
+    return laid

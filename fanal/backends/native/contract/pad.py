@@ -1,7 +1,8 @@
 """Images copied with their padding: every window of a convolution then lies inside memory.
 
 The copy is [planes][depth][height][width] in compute type, zeros around. "Width" is the axis that
-is contiguous in the copy: a row of pixels, or of pixels and their channels.
+is contiguous in the copy: a row of pixels, or of pixels and their channels. A *turned* copy takes
+planes of channels to pixels with their channels, through transposes in registers.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fanal.backends.native.contract.element import load
+from fanal.backends.native.contract.pack import Packer
 from fanal.backends.native.contract.shape import Shape
+from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import DType
@@ -38,28 +41,37 @@ def add_pad(
     out: Access,
     planes: tuple[tuple[int, int], tuple[int, int]],
     axes: tuple[Axis, Axis, Axis],
+    channels: tuple[int, int] = (1, 0),
 ) -> None:
-    """Append the phase. `planes` are two loops (extent, step in elements of `source`)."""
+    """Append the phase. `planes` are two loops (extent, step in elements of `source`).
+
+    With `channels` (count, step), a pixel of the copy is that many elements, gathered from planes.
+    """
     size = source.dtype.itemsize
     depth, height, width = axes
     rows = planes[0][0] * planes[1][0] * depth.padded * height.padded
-    per_task = max(1, TASK_ELEMENTS // max(1, width.padded))
+    per_task = max(1, TASK_ELEMENTS // max(1, width.padded * channels[0]))
     words = [rows, per_task, planes[1][0], planes[0][1] * size, planes[1][1] * size]
     for axis in axes:
         words += [axis.low, axis.extent, axis.padded, axis.step * size]
+    words += [channels[0], channels[1] * size]
     unit = width.step == 1 or width.extent <= 1
-    key = f"contract.pad|{s.scalar}|{source.dtype.name}|{unit}"
-    kernel = Kernel(key, lambda b: _emit(b, s, source.dtype, unit))
+    turned = channels[0] > 1
+    key = f"contract.pad|{s.scalar}|{source.dtype.name}|{unit}|{turned}"
+    kernel = Kernel(key, lambda b: _emit(b, s, source.dtype, unit, turned))
     p.phase(kernel, [source, out], words, -(-rows // per_task))
 
 
-def _emit(b: Builder, s: Shape, dtype: DType, unit: bool) -> None:
+def _emit(b: Builder, s: Shape, dtype: DType, unit: bool, turned: bool) -> None:
     d = Descriptor(b, 2)
     rows, per_task, planes_inner, step_outer, step_inner = (d.word() for _ in range(5))
     axes = [tuple(d.word() for _ in range(4)) for _ in range(3)]
     source, out = d.pointer(0), d.pointer(1)
     (low_d, depth, padded_d, step_d), (low_h, height, padded_h, step_h) = axes[:2]
+    channels, channel_step = d.word(), d.word()
     row = PaddedRow(b, s, dtype, unit, axes[2])
+    if turned:
+        row = TurnedRow(b, s, dtype, unit, axes[2], channels, channel_step)
     first = b.arg("task") * per_task
     last = first + per_task
     last = b.select(last.lt(rows), last, rows)
@@ -129,3 +141,42 @@ class PaddedRow:
             move(last, s.lanes)  # overlaps the one before: no tail
         with b.if_(~wide), b.loop(0, count) as (i,):
             move(i, 1)
+
+
+class TurnedRow(PaddedRow):
+    """A row of pixels with all their channels, from as many planes."""
+
+    def __init__(
+        self,
+        b: Builder,
+        s: Shape,
+        dtype: DType,
+        unit: bool,
+        axis: tuple[V, ...],
+        channels: V,
+        channel_step: V,
+    ):
+        super().__init__(b, s, dtype, unit, axis)
+        self.channels, self.channel_step = channels, channel_step
+        self.pixel_bytes = channels * s.itemsize
+        self.length_bytes = self.padded * self.pixel_bytes
+
+    def copy(self, source: V, out: V, exists: V) -> None:
+        b, s = self.b, self.s
+        with b.if_(~exists):
+            self._run(self.padded * self.channels, out, None)
+        with b.if_(exists):
+            after = self.low + self.extent
+            self._run(self.low * self.channels, out, None)
+            tail = b.at(out, after * self.pixel_bytes)
+            self._run((self.padded - after) * self.channels, tail, None)
+            place = b.at(out, self.low * self.pixel_bytes)
+            cols = Walk(b, "s", self.dtype.itemsize, self.channel_step, None)
+            inner = Walk(b, "s", self.dtype.itemsize, self.step, None)
+            how = "inner" if self.unit else "any"
+            packer = Packer(
+                b, s, how, self.dtype, source, cols, inner, self.channels, self.pixel_bytes, True
+            )
+            panels = (self.channels + (s.width - 1)).udiv(s.width)
+            with b.loop(0, panels) as (j,):
+                packer.panel(j * s.width, b.i64(0), self.extent, b.at(place, j * s.row_bytes))

@@ -15,7 +15,7 @@ from fanal.backends.native.contract.element import compute_type, is_stored_as
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.gemm import Numbers, Side
 from fanal.backends.native.contract.prepare import add_pack
-from fanal.backends.native.contract.shape import Shape, rows_max, shape_for, thin_shape
+from fanal.backends.native.contract.shape import Shape, rows_max, shape_for, thin_panel, thin_shape
 from fanal.backends.native.contract.steps import Step, step_of
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.program import Access, ProgramBuilder
@@ -87,6 +87,10 @@ def lower(
     tables = tables or Tables(p)
     scalar = contraction_type(c)
     s = shape_for(p.target, scalar)
+    across = batch_on_lanes(c, s)
+    if across is not None:
+        _lower_gemm(p, across, thin_panel(s, extent_of(across.cols)), tables, "across")
+        return
     if better_swapped(c, s) if swap is None else swap:
         c = c.swapped()
     _lower_gemm(p, c, s, tables)
@@ -108,6 +112,24 @@ def normalised(c: Contraction) -> Contraction:
     if any(d.extent == 0 for d in inner):
         inner = (Dim(0, (0,) * len(c.operands)),)
     return replace(c, batch=merged(batch), rows=merged(rows), cols=merged(cols), inner=inner)
+
+
+def batch_on_lanes(c: Contraction, s: Shape) -> Contraction | None:
+    """The contraction with its batch along the vectors, where that is how both factors lie.
+
+    Depthwise sums: many batches of products whose rows or columns are one. The batch becomes the
+    columns (along which A moves too), the longer one of rows and columns the rows.
+    """
+    if len(c.batch) != 1 or min(extent_of(c.rows), extent_of(c.cols)) > 1:
+        return None
+    if extent_of(c.cols) > extent_of(c.rows):
+        c = c.swapped()
+    (batch,) = c.batch
+    if batch.steps[A] != 1 or batch.steps[B] != 1 or batch.extent < s.lanes:
+        return None
+    if not is_stored_as(c.operands[A].dtype, s.scalar):
+        return None
+    return replace(c, batch=(), cols=(batch,))
 
 
 # -- who takes the lanes --------------------------------------------------------------------------
@@ -163,11 +185,15 @@ def row_cycles(s: Shape, rows: int) -> int:
 # -- the phases -----------------------------------------------------------------------------------
 
 
-def _lower_gemm(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -> None:
+def _lower_gemm(
+    p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables, how: str = ""
+) -> None:
+    """A on the rows, B on the lanes; `how` is found here unless it is given."""
     c = _readable_rows(p, c, s, tables)
-    how = way_of_packing(c.cols, c.inner, B, s.lanes)
+    thin = (s, how) if how else None
+    how = how or way_of_packing(c.cols, c.inner, B, s.lanes)
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
-    thin = _thin(c, s, how)
+    thin = thin or _thin(c, s, how)
     if thin is not None:
         s, how = thin
     ready = thin is None and c.ahead[B] and inner > 0 and rows > rows_max(s)

@@ -68,6 +68,8 @@ class Packing(Right):
 class Direct(Right):
     """Read where it lies, columns being neighbours; the last panel is moved back to stay inside."""
 
+    across = False
+
     def panel(self, base: V, index: V) -> V:
         b, s = self.b, self.s
         first, last = index * s.width, self.count - s.width
@@ -87,7 +89,15 @@ class Direct(Right):
             vectors = range(s.vectors)
             return [load(b, self.dtype, b.at(row, v * size), s.lanes, s.scalar) for v in vectors]
 
-        return accumulate(b, s, rows, inner, start, depth, columns, self.base, 0)
+        return accumulate(
+            b, s, rows, inner, start, depth, columns, self.base, 0, across=self.across
+        )
+
+
+class Across(Direct):
+    """`Direct`, where A has a value of its own for every column (depthwise sums)."""
+
+    across = True
 
 
 class Turned(Right):
@@ -137,7 +147,8 @@ class Turned(Right):
 
 
 def right_side(b: Builder, s: Shape, how: str, *rest: object) -> Right:
-    """The way named `how`: ready, direct, turned, or one of `Packer`'s."""
-    if how in ("ready", "direct", "turned"):
-        return {"ready": Right, "direct": Direct, "turned": Turned}[how](b, s, *rest)
+    """The way named `how`: ready, direct, across, turned, or one of `Packer`'s."""
+    in_place = {"ready": Right, "direct": Direct, "across": Across, "turned": Turned}
+    if how in in_place:
+        return in_place[how](b, s, *rest)
     return Packing(b, s, how, *rest)

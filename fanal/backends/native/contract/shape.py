@@ -72,6 +72,11 @@ def thin_shape(s: Shape, rows: int, vectors: int) -> Shape:
     return replace(s, rows=rows, few_rows=rows, vectors=vectors)
 
 
+def thin_panel(s: Shape, columns: int) -> Shape:
+    """The tile with panels no wider than the columns that there are."""
+    return s if columns >= s.width else replace(s, vectors=max(1, columns // s.lanes))
+
+
 def rows_max(s: Shape) -> int:
     """The most rows of one block: whole tiles."""
     return s.rows if s.rows == s.few_rows else _ROWS_MAX // s.rows * s.rows

@@ -29,12 +29,13 @@ def accumulate(
     place: V,
     bump: int,
     sums: Sequence[V] = (),
+    across: bool = False,
 ) -> list[V]:
     """Block sums of `rows` by `s.vectors` vectors of columns, row after row.
 
     `rows` are addresses of A at k = 0, `inner` its walk along k; the block is `start .. start+depth`.
     `columns(place, k)` loads the vectors of B for the block's k; `place` moves by `bump` bytes a k.
-    Chains go on from `sums` where given.
+    Chains go on from `sums` where given. `across`: A has a value for every column, not one a row.
     """
     sums = sums or zeros(b, s, len(rows))
     main = depth & -UNROLL
@@ -46,16 +47,24 @@ def accumulate(
                 at = inner.at(start + k + u) if inner.mode == "t" else offset
                 right = columns(place, k + u)
                 for i, row in enumerate(rows):
-                    left = b.splat(b.load(s.scalar, b.at(row, at)), s.lanes)
+                    left = left_values(b, s, b.at(row, at), across)
                     for j, column in enumerate(right):
                         n = i * s.vectors + j
-                        acc[n] = multiply_add(b, left, column, acc[n])
+                        acc[n] = multiply_add(b, left[j], column, acc[n])
                 place = b.at(place, bump)
                 if inner.mode != "t":
                     offset = offset + inner.step
             loop.next(place, offset, *acc)
         state = loop.results
     return state[2:]
+
+
+def left_values(b: Builder, s: Shape, address: V, across: bool) -> list[V]:
+    """A's factor for every vector: one value broadcast, or vectors of its own."""
+    if across:
+        size = s.lanes * s.itemsize
+        return [b.load(s.vector, b.at(address, v * size)) for v in range(s.vectors)]
+    return [b.splat(b.load(s.scalar, address), s.lanes)] * s.vectors
 
 
 def accumulate_transposed(

@@ -60,7 +60,7 @@ def erf_near(b: Builder, x: V, short: bool) -> V:
 
 def erfcx(b: Builder, x: V, short: bool) -> V:
     """e^x²·erfc(x) for double x ≥ ½."""
-    t = (x - 3.0) / (x + 3.0)
+    t = 1.0 - 6.0 / (x + 3.0)  # (x - 3)/(x + 3), right at infinity too
     g = paired(b, t, table.ERFCX_SHORT if short else table.ERFCX_F64)
     return g / b.fma(x, const(x, 2.0), const(x, 1.0))
 

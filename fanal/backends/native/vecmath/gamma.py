@@ -39,7 +39,7 @@ from fanal.backends.native.vecmath.trigonometric import half_turns
 _LOW, _HIGH = 0.5, 16.0
 # Terms that leave 2^-30: pieces are narrow, so coefficients fall fast (less so at lgamma's roots,
 # where the anchor is the piece's end).
-_SHORT = {"lgamma": 10, "digamma": 8, "trigamma": 8}
+_SHORT = {"lgamma": 10, "digamma": 10, "trigamma": 8}
 
 
 def _middle(b: Builder, name: str, rows: Rows, v: V, short: bool) -> V:

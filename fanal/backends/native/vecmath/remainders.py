@@ -70,9 +70,13 @@ def _take_off(b: Builder, rest: V, quotient: V, scaled: V, short: bool) -> V:
         return rest - quotient * scaled
     if b.target.fma:
         return b.fma(-quotient, scaled, rest)
+    # The rounded product may be above the rest, and must not overflow there.
+    huge = rest.gt(2.0**1000)
+    down, up = (b.select(huge, const(rest, k), const(rest, 1.0)) for k in (0.5, 2.0))
+    rest, scaled = rest * down, scaled * down
     high = upper_half(scaled)
     p = two_sum(rest, -(quotient * high))
-    return (p.hi - quotient * (scaled - high)) + p.lo
+    return ((p.hi - quotient * (scaled - high)) + p.lo) * up
 
 
 def _power(b: Builder, exponent: V, short: bool) -> V:

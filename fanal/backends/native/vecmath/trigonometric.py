@@ -105,7 +105,7 @@ def half_turns(b: Builder, a: V) -> tuple[Pair, Pair, V]:
 
 
 def sinc(b: Builder, x: V) -> V:
-    """sin(πx)/(πx), 1 at 0; float32 in double."""
+    """sin(πx)/(πx), 1 at 0, NaN at infinity as PyTorch; float32 in double."""
     if format_of(x) is F32:
         return narrow(sinc(b, widen(x)))
     a = b.abs(x)
