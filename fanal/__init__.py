@@ -54,6 +54,7 @@ from fanal.tensor.creation import (
 from fanal.tensor.interop import from_dlpack
 from fanal.tensor.methods import power as pow
 from fanal.tensor.printing import set_printoptions
+from fanal.tensor.saving import load, save
 from fanal.tensor.tensor import Size, Tensor
 from fanal.tensor.threads import get_num_threads, set_num_threads
 from fanal.tensor.toplevel import (

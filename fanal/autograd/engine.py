@@ -100,7 +100,7 @@ def _pull(node: Node, grads: list[Any], create_graph: bool) -> Sequence[Any]:
         raise
     if anomaly["check_nan"]:
         for number, grad in enumerate(results):
-            if grad is not None and grad.is_floating_point() and bool(grad.isnan().any()):
+            if grad is not None and grad.is_floating_point() and bool((grad != grad).any()):
                 where = "".join(node.trace or ["(recorded before anomaly mode)"])
                 raise RuntimeError(
                     message("backward", f"{node.name} returned NaN in gradient {number}")

@@ -203,9 +203,7 @@ CASES: dict[str, Case] = {
     ),
     "tanh": Case(held(mp.tanh, -60, 60), _ALL, np.tanh),
     "sigmoid": Case(held(lambda x: 1 / (1 + mp.exp(-x)), -2000, 2000), _ALL),
-    "erf": Case(
-        held(mp.erf, -30, 30), lambda: spread(stratified(700), uniform((-6, 6), (-1, 1)))
-    ),
+    "erf": Case(held(mp.erf, -30, 30), lambda: spread(stratified(700), uniform((-6, 6), (-1, 1)))),
     "erfc": Case(
         held(mp.erfc, -30, 40), lambda: spread(stratified(500), uniform((-6, 28), (-1, 1)))
     ),

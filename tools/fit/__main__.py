@@ -9,8 +9,17 @@ from mpmath import mp
 from tools.fit.remez import DIGITS
 from tools.fit.tables import Tables
 
-TOPICS = ("exponential", "logarithm", "trigonometric", "hyperbolic", "error_function", "power", "inverse_trigonometric",
-          "gamma", "bessel")
+TOPICS = (
+    "exponential",
+    "logarithm",
+    "trigonometric",
+    "hyperbolic",
+    "error_function",
+    "power",
+    "inverse_trigonometric",
+    "gamma",
+    "bessel",
+)
 
 for topic in sys.argv[1:] or TOPICS:
     start = time.time()

@@ -35,7 +35,9 @@ def tables(t: Tables) -> None:
             return mp.besseli(order, 1 / v) * mp.exp(-1 / v) / mp.sqrt(v)
 
         what = f"√x·e^-x·I{order}(x) in 1/x"
-        t.polynomial(f"I{order}E_FAR", what, far, mpf(10) ** -5, end, range(15), "nearest", density=8)
+        t.polynomial(
+            f"I{order}E_FAR", what, far, mpf(10) ** -5, end, range(15), "nearest", density=8
+        )
     for order in (0, 1):
         zeros = [mp.besseljzero(order, k) for k in range(1, 7)]
         j = lambda x, order=order: mp.besselj(order, x)  # noqa: E731
@@ -52,16 +54,46 @@ def tables(t: Tables) -> None:
             return value / x**order
 
         square = lambda x: x**2  # noqa: E731
-        t.polynomial(f"Y{order}_NEAR", f"Y{order} less its logarithm in x²", rest, mpf(10) ** -9,
-                     mpf("0.5001"), range(7), "nearest", None, square, 8)
+        t.polynomial(
+            f"Y{order}_NEAR",
+            f"Y{order} less its logarithm in x²",
+            rest,
+            mpf(10) ** -9,
+            mpf("0.5001"),
+            range(7),
+            "nearest",
+            None,
+            square,
+            8,
+        )
         amplitude = lambda u, order=order: _polar(order, u)[0]  # noqa: E731
         phase = lambda u, order=order: _polar(order, u)[1]  # noqa: E731
         last = mpf(1) / HIGH**2
-        t.polynomial(f"AMPLITUDE_{order}", "M·√(πx/2) in 1/x²", amplitude, mpf(10) ** -7, last,
-                     range(8), "nearest", None, None, 8)
+        t.polynomial(
+            f"AMPLITUDE_{order}",
+            "M·√(πx/2) in 1/x²",
+            amplitude,
+            mpf(10) ** -7,
+            last,
+            range(8),
+            "nearest",
+            None,
+            None,
+            8,
+        )
         one = lambda u: mpf(1)  # noqa: E731
-        t.polynomial(f"PHASE_{order}", "x·(θ - x + …) in 1/x², absolute", phase, mpf(10) ** -7,
-                     last, range(8), "nearest", one, None, 8)
+        t.polynomial(
+            f"PHASE_{order}",
+            "x·(θ - x + …) in 1/x², absolute",
+            phase,
+            mpf(10) ** -7,
+            last,
+            range(8),
+            "nearest",
+            one,
+            None,
+            8,
+        )
     t.put("TWO_OVER_PI", float(2 / mp.pi), "2/π")
     t.put("ROOT_TWO_OVER_PI", float(mp.sqrt(2 / mp.pi)), "√(2/π)")
     t.split("QUARTER_PI", mp.pi / 4, (53, 53), "π/4")

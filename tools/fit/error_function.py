@@ -75,10 +75,12 @@ def tables(t: Tables) -> None:
     t.polynomial("ERFCX_SHORT", what, _scaled_erfc, low, 1, range(13), "nearest", density=12)
     reach = mpf("0.376")
     what = "Φ⁻¹(½+y)/y in y²"
-    t.polynomial("QUANTILE_F64", what, _central_quantile, 0, reach, range(22), "nearest", None,
-                 square, 12)
-    t.polynomial("QUANTILE_SHORT", what, _central_quantile, 0, reach, range(13), "nearest", None,
-                 square, 12)
+    t.polynomial(
+        "QUANTILE_F64", what, _central_quantile, 0, reach, range(22), "nearest", None, square, 12
+    )
+    t.polynomial(
+        "QUANTILE_SHORT", what, _central_quantile, 0, reach, range(13), "nearest", None, square, 12
+    )
     edges = [e for e in geometric_edges(1, 32, 8) if mpf("1.2") < e <= 28]
     t.pieces("QUANTILE_TAIL", "-Φ⁻¹(e^-w²)", _upper_quantile, edges, 11)
     t.split("SQRT_2PI", mp.sqrt(2 * mp.pi), (53, 53), "√2π")

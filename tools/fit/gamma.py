@@ -40,11 +40,35 @@ def tables(t: Tables) -> None:
 
     end = mpf(1) / HIGH**2
     one = lambda u: mpf(1)  # noqa: E731
-    t.polynomial("STIRLING", "x·(log Γ - leading terms) in 1/x², absolute", stirling, 0, end,
-                 range(6), "f64", one)
-    t.polynomial("DIGAMMA_FAR", "x²·(log x - 1/2x - ψ) in 1/x², absolute", psi_rest, 0, end,
-                 range(6), "f64", one)
-    t.polynomial("TRIGAMMA_FAR", "x³·(ψ' - 1/x - 1/2x²) in 1/x², absolute", psi1_rest, 0, end,
-                 range(7), "f64", one)
+    t.polynomial(
+        "STIRLING",
+        "x·(log Γ - leading terms) in 1/x², absolute",
+        stirling,
+        0,
+        end,
+        range(6),
+        "f64",
+        one,
+    )
+    t.polynomial(
+        "DIGAMMA_FAR",
+        "x²·(log x - 1/2x - ψ) in 1/x², absolute",
+        psi_rest,
+        0,
+        end,
+        range(6),
+        "f64",
+        one,
+    )
+    t.polynomial(
+        "TRIGAMMA_FAR",
+        "x³·(ψ' - 1/x - 1/2x²) in 1/x², absolute",
+        psi1_rest,
+        0,
+        end,
+        range(7),
+        "f64",
+        one,
+    )
     t.split("HALF_LOG_2PI_LESS", (mp.log(2 * mp.pi) - 1) / 2, (53, 53), "(log 2π - 1)/2")
     t.split("LOG_PI", mp.log(mp.pi), (53, 53), "log π")

@@ -97,9 +97,7 @@ def _exchange_one(nodes: list[int], errors: list[mpf]) -> list[int]:
     return sorted([*(i for i in nodes if i != replaced), worst])
 
 
-def _minimax(
-    basis: list[list[mpf]], target: list[mpf], weight: list[mpf]
-) -> tuple[list[mpf], mpf]:
+def _minimax(basis: list[list[mpf]], target: list[mpf], weight: list[mpf]) -> tuple[list[mpf], mpf]:
     """Remez's exchange on grid rows; returns the coefficients and the largest weighted error."""
     terms, points = len(basis[0]), len(target)
     if terms == 0:
@@ -110,9 +108,7 @@ def _minimax(
     nodes = [usable[round((len(usable) - 1) * i / terms)] for i in range(terms + 1)]
     best: tuple[list[mpf], mpf] | None = None
     for _ in range(40):
-        rows = [
-            [*(weight[i] * v for v in basis[i]), mpf((-1) ** k)] for k, i in enumerate(nodes)
-        ]
+        rows = [[*(weight[i] * v for v in basis[i]), mpf((-1) ** k)] for k, i in enumerate(nodes)]
         solution = _solve(rows, [weight[i] * target[i] for i in nodes])
         c, level = solution[:-1], abs(solution[-1])
         errors = [
@@ -149,7 +145,9 @@ def fit(
     with mp.workdps(DIGITS):
         grid = chebyshev_grid(mpf(lo), mpf(hi), density * (len(powers) + 2))
         target = [mpf(f(x)) for x in grid]
-        weights = [mpf(weight(x)) if weight else 1 / abs(t) for x, t in zip(grid, target, strict=True)]
+        weights = [
+            mpf(weight(x)) if weight else 1 / abs(t) for x, t in zip(grid, target, strict=True)
+        ]
         u = [variable(x) if variable else x for x in grid]
         basis = [[x**p for p in powers] for x in u]
         kinds = [formats] * len(powers) if isinstance(formats, str) else list(formats)
@@ -163,7 +161,9 @@ def fit(
             c = ROUND[kind](free[0])
             done.append(c)
             target = [t - c * row[k] for t, row in zip(target, basis, strict=True)]
-        error = max(
-            abs(w * t) for w, t in zip(weights, target, strict=True)
-        ) if kinds[-1] not in ("exact", "nearest") else error
+        error = (
+            max(abs(w * t) for w, t in zip(weights, target, strict=True))
+            if kinds[-1] not in ("exact", "nearest")
+            else error
+        )
         return Fit(tuple(float(c) for c in done), float(error))

@@ -24,24 +24,48 @@ def _cos_tail(x: mpf) -> mpf:
 def tables(t: Tables) -> None:
     square = lambda x: x**2  # noqa: E731
     reach = mp.pi / 4
-    for name, terms, formats, wide in (("F32", (3, 3), "f32", "1.02"), ("F64", (6, 6), "f64", "1.0001")):
+    for name, terms, formats, wide in (
+        ("F32", (3, 3), "f32", "1.02"),
+        ("F64", (6, 6), "f64", "1.0001"),
+    ):
         end = reach * mpf(wide)
         weight = lambda x: x**3 / mp.sin(x) if x else mpf(0)  # noqa: E731
         t.polynomial(
-            f"SIN_{name}", "(sin(x)/x - 1)/x² in x², error of sin", _sin_tail, 0, end,
-            range(terms[0]), formats, weight, square,
+            f"SIN_{name}",
+            "(sin(x)/x - 1)/x² in x², error of sin",
+            _sin_tail,
+            0,
+            end,
+            range(terms[0]),
+            formats,
+            weight,
+            square,
         )
         weight = lambda x: x**4 / mp.cos(x)  # noqa: E731
         t.polynomial(
-            f"COS_{name}", "((cos(x) - 1)/x² + 1/2)/x² in x², error of cos", _cos_tail, 0, end,
-            range(terms[1]), formats, weight, square,
+            f"COS_{name}",
+            "((cos(x) - 1)/x² + 1/2)/x² in x², error of cos",
+            _cos_tail,
+            0,
+            end,
+            range(terms[1]),
+            formats,
+            weight,
+            square,
         )
     # tan of float32 in double: fewer terms.
     for name, tail, power, f in (("SIN", _sin_tail, 3, mp.sin), ("COS", _cos_tail, 4, mp.cos)):
         weight = lambda x, f=f, power=power: x**power / f(x) if x else mpf(0)  # noqa: E731
         t.polynomial(
-            f"{name}_SHORT", "the same", tail, 0, reach * mpf("1.0001"),
-            range(4), "f64", weight, square,
+            f"{name}_SHORT",
+            "the same",
+            tail,
+            0,
+            reach * mpf("1.0001"),
+            range(4),
+            "f64",
+            weight,
+            square,
         )
     two_over_pi = 2 / mp.pi
     t.put("TWO_OVER_PI", float(two_over_pi), "2/π")
@@ -58,4 +82,6 @@ def tables(t: Tables) -> None:
             scaled = mp.floor(digits * mpf(2) ** (CHUNK * k))
             whole = mp.floor(digits * mpf(2) ** (CHUNK * (k - 1)))
             chunks.append(float(scaled - whole * 2**CHUNK))
-    t.put("TWO_OVER_PI_CHUNKS", chunks, f"2/π in chunks of {CHUNK} bits as integers, after two zeros")
+    t.put(
+        "TWO_OVER_PI_CHUNKS", chunks, f"2/π in chunks of {CHUNK} bits as integers, after two zeros"
+    )

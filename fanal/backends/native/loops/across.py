@@ -175,7 +175,7 @@ class _Piece:
         wanted = [
             v
             for v in s.row_values(s.values_of_pass(number))
-            if code[v][0] not in ("const", "outside", "scalar") and v not in self.row_values
+            if code[v][0] not in ("const", "literal", "outside", "scalar") and v not in self.row_values
         ]
         for v in wanted:
             instruction = code[v]

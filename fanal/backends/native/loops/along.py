@@ -94,7 +94,7 @@ class AlongKernel:
         if per_row:
             self._know_rows(b, position, [v for v, _, _, _ in per_row], known)
         for value, walk, dtype, _ in per_row:
-            plain = Position(position.pointers, position.ramps, ["0"] * len(s.classes), {}, [])
+            plain = Position(position.pointers, position.ramps, ["0"] * len(s.classes), {}, position.words)
             store(b, known[value], walk, dtype, plain, b.i64(0), 1, None)
 
     def _outer(

@@ -126,7 +126,11 @@ def _one(
     if kind == "scalar":
         return b.splat(_scalar(b, position.pointers[instruction[1]], str(instruction[2])), lanes)  # type: ignore[index]
     if kind == "const":
-        return _constant(b, str(instruction[1]), str(instruction[2]), lanes)
+        type_ = vector(compute_type(BY_NAME[str(instruction[1])]), lanes)
+        return b.const(type_, int(str(instruction[2])))
+    if kind == "literal":
+        word = position.words[instruction[2]]  # type: ignore[index]
+        return _literal(b, word, str(instruction[1]), lanes)
     if kind == "ramp":
         return _ramp(b, instruction[1], str(instruction[2]), position, index, lanes)  # type: ignore[arg-type]
     if kind == "random":
@@ -143,15 +147,14 @@ def _one(
     raise TypeError(kind)
 
 
-def _constant(b: Builder, dtype: str, text: str, lanes: int) -> V:
-    kind = BY_NAME[dtype]
-    number = float.fromhex(text) if kind.kind == "f" else int(text)
-    type_ = vector(compute_type(kind), lanes)
-    if kind.name in ("float16", "bfloat16"):
-        import numpy as np
-
-        number = float(np.array(number).astype(kind.numpy))
-    return b.const(type_, number)
+def _literal(b: Builder, bits: V, dtype: str, lanes: int) -> V:
+    """A number whose bits came with the descriptor."""
+    type_ = compute_type(BY_NAME[dtype])
+    width = bits_of(type_)
+    value = bits if width == 64 else bits.cast("trunc", f"i{width}")
+    if type_ in ("float", "double"):
+        value = value.bitcast(type_)
+    return b.splat(value, lanes)
 
 
 def _scalar(b: Builder, slot: V, dtype: str) -> V:

@@ -7,7 +7,11 @@ left of the extents and strides goes into the descriptor; the rest is the kernel
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from fanal.backends.native.loops.expression import (
     Const,
@@ -19,6 +23,7 @@ from fanal.backends.native.loops.expression import (
     Random,
 )
 from fanal.backends.native.program import Access
+from fanal.core.dtypes import DType
 
 Shape = tuple[int, ...]
 
@@ -49,6 +54,20 @@ def stride_class(stride: int) -> str:
     return {0: "0", 1: "1"}.get(stride, "n")
 
 
+def constant_bits(value: bool | int | float, dtype: DType) -> int:
+    """The bits of a number in the type that kernels compute a dtype in."""
+    if dtype.kind != "f":
+        return int(value)
+    if dtype.bits == 16:
+        value = float(np.array(value).astype(dtype.numpy))
+    form, integer = ("<d", "<q") if dtype.bits == 64 else ("<f", "<i")
+    try:
+        packed = struct.pack(form, value)
+    except OverflowError:
+        packed = struct.pack(form, math.copysign(math.inf, value))
+    return int(struct.unpack(integer, packed)[0])
+
+
 @dataclass(slots=True)
 class Walk:
     """One thing that moves with the index: an operand's strides (in elements), or a ramp's."""
@@ -62,7 +81,8 @@ class Walk:
 class Program:
     """The straight-line code at one point: instructions in order, each a tuple.
 
-    ("load", walk, dtype) ("scalar", walk, dtype) ("const", dtype, text) ("ramp", walk, dtype)
+    ("load", walk, dtype) ("scalar", walk, dtype) ("const", dtype, 0 or 1) ("literal", dtype, word)
+    ("ramp", walk, dtype)
     ("random", key operand, position) ("gather", walk, dtype, (index, extent word, step word)…)
     ("op", name, operand dtype, result dtype, arguments…)
     Arguments are positions of earlier instructions; names in front of ":" are values that come from
@@ -73,6 +93,7 @@ class Program:
     walks: list[Walk] = field(default_factory=list)
     words: list[int] = field(default_factory=list)
     _numbers: dict[object, int] = field(default_factory=dict)
+    _literals: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def _add(self, instruction: tuple[object, ...]) -> int:
         number = self._numbers.get(instruction)
@@ -104,9 +125,7 @@ class Program:
             kind = "scalar" if e.scalar else "load"
             number = self._add((kind, walk, e.dtype.name))
         elif isinstance(e, Const):
-            value = e.value
-            text = value.hex() if isinstance(value, float) else str(int(value))
-            number = self._add(("const", e.dtype.name, text))
+            number = self._constant(e)
         elif isinstance(e, Ramp):
             number = self._add(("ramp", self._walk(e.strides, None, e.start), e.dtype.name))
         elif isinstance(e, Random):
@@ -122,6 +141,19 @@ class Program:
             raise TypeError(type(e))
         memo[id(e)] = number
         return number
+
+    def _constant(self, e: Const) -> int:
+        """0 and 1 are part of the code; other numbers (a row's length, say) are words, so that
+        another number is no other kernel."""
+        negative_zero = isinstance(e.value, float) and math.copysign(1.0, e.value) < 0
+        if e.value in (0, 1) and not negative_zero:
+            return self._add(("const", e.dtype.name, str(int(e.value))))
+        bits = constant_bits(e.value, e.dtype)
+        key = (e.dtype.name, bits)
+        if key not in self._literals:
+            self._literals[key] = self._add(("literal", e.dtype.name, len(self.words)))
+            self.words.append(bits)
+        return self._literals[key]
 
     def _gather(self, e: Gather, outside: dict[int, int], memo: dict[int, int]) -> int:
         table = Access(

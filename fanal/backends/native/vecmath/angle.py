@@ -15,7 +15,6 @@ from fanal.backends.native.vecmath.core import (
     F64,
     any_lane,
     const,
-    format_of,
     integers_of,
     narrow,
     round_even,
@@ -26,7 +25,6 @@ from fanal.backends.native.vecmath.extended import (
     fast_two_sum,
     multiply,
     pair_of,
-    scale,
     two_sum,
     upper_half,
 )
@@ -37,16 +35,22 @@ SMALL_F32 = 2.0**16
 SMALL_F64 = 2.0**20
 
 
-def reduce_angle(b: Builder, x: V) -> tuple[Pair | V, V]:
-    """(r, quadrant): quadrant is an integer whose low two bits are n mod 4.
+def reduce_f32(b: Builder, x: V) -> tuple[V, V]:
+    """(r, quadrant): quadrant is an integer whose low two bits are n mod 4."""
+    large = b.abs(x).ge(SMALL_F32)
+    r, n = _short_f32(b, x) if b.target.fma else _narrowed(b, x)
 
-    r is one float for float32 and a pair for float64.
-    """
-    if format_of(x) is F32:
-        large = b.abs(x).ge(SMALL_F32)
-        r, n = _short_f32(b, x) if b.target.fma else _narrowed(b, x)
-        r, n = b.branch(any_lane(b, large), lambda: _choose_f32(b, x, large, r, n), lambda: (r, n))
-        return r, n.bits()
+    def chosen() -> tuple[V, V]:
+        far, m = _huge_f32(b, widen(x))
+        quadrant = narrow(m - F64.shifter) + F32.shifter
+        return b.select(large, narrow(far), r), b.select(large, quadrant, n)
+
+    r, n = b.branch(any_lane(b, large), chosen, lambda: (r, n))
+    return r, n.bits()
+
+
+def reduce_f64(b: Builder, x: V) -> tuple[Pair, V]:
+    """The same for float64, with r as a pair."""
     large = b.abs(x).ge(SMALL_F64)
     (hi, lo), n = _short_f64(b, x)
 
@@ -59,8 +63,8 @@ def reduce_angle(b: Builder, x: V) -> tuple[Pair | V, V]:
     return Pair(hi, lo), n.bits()
 
 
-def reduce_angle_in_double(b: Builder, x: V) -> tuple[V, V]:
-    """The same for float32 x, with r and n (after `shifter`) as doubles."""
+def reduce_f32_in_double(b: Builder, x: V) -> tuple[V, V]:
+    """The same for float32 x, with r a double and the quadrant of 64 bits."""
     wide = widen(x)
     large = b.abs(wide).ge(SMALL_F64)
     r, n = _two_parts(b, wide)
@@ -96,14 +100,6 @@ def _narrowed(b: Builder, x: V) -> tuple[V, V]:
     r, n = _two_parts(b, widen(x))
     # |x| ≥ SMALL_F32 is replaced later: keep the conversion in range.
     return narrow(r), narrow(n - F64.shifter) + F32.shifter
-
-
-def _choose_f32(b: Builder, x: V, large: V, r: V, n: V) -> tuple[V, V]:
-    far, m = _huge_f32(b, widen(x))
-    return (
-        b.select(large, narrow(far), r),
-        b.select(large, narrow(m - F64.shifter) + F32.shifter, n),
-    )
 
 
 def _short_f64(b: Builder, x: V) -> tuple[Pair, V]:
@@ -166,6 +162,3 @@ def _huge_f64(b: Builder, x: V) -> tuple[Pair, V]:
             whole, hi = whole + n, hi - n
     fraction = fast_two_sum(hi, lo)
     return multiply(b, fraction, pair_of(x, table.HALF_PI)), whole + F64.shifter
-
-
-__all__ = ["reduce_angle", "reduce_angle_in_double", "scale"]

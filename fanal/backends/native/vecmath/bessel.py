@@ -8,7 +8,7 @@ x·(θ - x + π/4 + …) are polynomials in 1/x² (DLMF 10.18) and θ is added t
 from __future__ import annotations
 
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.vecmath.angle import reduce_angle
+from fanal.backends.native.vecmath.angle import reduce_f64
 from fanal.backends.native.vecmath.coefficients import bessel as table
 from fanal.backends.native.vecmath.core import (
     F32,
@@ -35,7 +35,7 @@ _SHORT = {"i0e": 10, "i1e": 13, "j0": 10, "j1": 10, "y0": 11, "y1": 11}
 
 def _halves(b: Builder, name: str, rows: Rows, a: V, short: bool) -> V:
     """A function on [0, 16) in pieces of ½."""
-    a = b.select(a.lt(_HIGH), a, const(a, _HIGH))
+    a = b.select(a.gt(_HIGH), const(a, _HIGH), a)
     index = uniform(b, a, 2, len(rows))
     return evaluate(b, f"vecmath_{name}", rows, a, index, _SHORT[name] if short else None)
 
@@ -47,17 +47,20 @@ def _scaled_i(b: Builder, order: int, x: V, short: bool) -> V:
     """e^-|x|·I(|x|)."""
     a = b.abs(x)
     near = _halves(b, f"i{order}e", (table.I0E, table.I1E)[order], a, short)
-    safe = b.select(a.gt(_HIGH), a, const(a, _HIGH))
+    safe = b.select(a.lt(_HIGH), const(a, _HIGH), a)
     polynomial = paired(b, const(x, 1.0) / safe, (table.I0E_FAR, table.I1E_FAR)[order])
     far = polynomial / b.sqrt(safe)
     return b.select(a.lt(_HIGH), near, far)
 
 
-def _grown(b: Builder, a: V, y: V) -> V:
-    """y·e^a, where e^a alone may overflow."""
-    a = b.select(a.gt(720.0), const(a, 720.0), a)
-    r, shifted = reduce_exp(b, a, 2 * format_of(a).bias)
-    return scale(b.fma(exp_reduced(b, r), y, y), shifted)
+def _i(b: Builder, order: int, x: V, short: bool) -> V:
+    """I(|x|) = (e^-|x|·I)·e^|x|, where e^|x| alone may overflow."""
+    y = _scaled_i(b, order, x, short)
+    a = b.abs(x)
+    capped = b.select(a.gt(720.0), const(x, 720.0), a)
+    r, shifted = reduce_exp(b, capped, 2 * format_of(x).bias)
+    grown = scale(b.fma(exp_reduced(b, r), y, y), shifted)
+    return b.select(a.lt(INF), grown, a)
 
 
 def i0e(b: Builder, x: V) -> V:
@@ -70,28 +73,19 @@ def i0e(b: Builder, x: V) -> V:
 def i1e(b: Builder, x: V) -> V:
     """e^-|x|·I1(x)."""
     if format_of(x) is F32:
-        wide = widen(x)
-        return narrow(with_sign_of(b, _scaled_i(b, 1, wide, True), wide))
+        return with_sign_of(b, narrow(_scaled_i(b, 1, widen(x), True)), x)
     return with_sign_of(b, _scaled_i(b, 1, x, False), x)
 
 
 def i0(b: Builder, x: V) -> V:
     """The modified Bessel function I0."""
-    if format_of(x) is F32:
-        wide = widen(x)
-        return narrow(_grown(b, b.abs(wide), _scaled_i(b, 0, wide, True)))
-    y = _grown(b, b.abs(x), _scaled_i(b, 0, x, False))
-    return b.select(b.abs(x).lt(INF), y, b.abs(x))
+    return narrow(_i(b, 0, widen(x), True)) if format_of(x) is F32 else _i(b, 0, x, False)
 
 
 def i1(b: Builder, x: V) -> V:
     """The modified Bessel function I1."""
-    if format_of(x) is F32:
-        wide = widen(x)
-        y = narrow(_grown(b, b.abs(wide), _scaled_i(b, 1, wide, True)))
-    else:
-        y = _grown(b, b.abs(x), _scaled_i(b, 1, x, False))
-    return with_sign_of(b, b.select(b.abs(x).lt(INF), y, b.abs(x)), x)
+    y = narrow(_i(b, 1, widen(x), True)) if format_of(x) is F32 else _i(b, 1, x, False)
+    return with_sign_of(b, y, x)
 
 
 # -- J0, J1, Y0, Y1 -----------------------------------------------------------------------------------
@@ -103,7 +97,7 @@ def _far(b: Builder, order: int, a: V) -> tuple[V, V]:
     u = inverse * inverse
     amplitude = paired(b, u, (table.AMPLITUDE_0, table.AMPLITUDE_1)[order])
     phase = inverse * paired(b, u, (table.PHASE_0, table.PHASE_1)[order])
-    r, n = reduce_angle(b, a)
+    r, n = reduce_f64(b, a)
     # Keep |r| below π/4: add π/4 and step one quadrant back, or subtract it.
     below = r.hi.lt(0.0)
     quarter, low = table.QUARTER_PI
@@ -151,7 +145,9 @@ def _y(b: Builder, order: int, x: V, short: bool) -> V:
     inside = b.select(x.gt(0.5), x, const(x, 0.5))
     inside = b.select(inside.lt(_HIGH), inside, const(x, _HIGH - 2.0**-49))
     index = geometric(b, inside, 0.5, 3, len(rows))
-    middle = evaluate(b, f"vecmath_y{order}", rows, inside, index, _SHORT[f"y{order}"] if short else None)
+    middle = evaluate(
+        b, f"vecmath_y{order}", rows, inside, index, _SHORT[f"y{order}"] if short else None
+    )
     cos, sin = _far(b, order, b.select(x.gt(_HIGH), x, const(x, _HIGH)))
     far = sin if order == 0 else -cos
     y = b.select(x.lt(0.5), small_y, b.select(x.lt(_HIGH), middle, far))

@@ -38,8 +38,8 @@ def hypot(b: Builder, x: V, y: V) -> V:
     total = two_sum(first.hi, second.hi)
     positive = total.hi.gt(0.0)
     safe = Pair(b.select(positive, total.hi, const(x, 1.0)), total.lo + (first.lo + second.lo))
-    root = square_root(b, safe)
-    result = b.select(positive, root.hi + root.lo, total.hi) * down
+    h = square_root(b, safe)
+    result = b.select(positive, h.hi + h.lo, total.hi) * down
     return b.select(infinite, const(x, INF), result)
 
 

@@ -64,7 +64,6 @@ def scale(y: V, shifted: V) -> V:
     return (y * first.as_float()) * second.as_float()
 
 
-
 def exp(b: Builder, x: V) -> V:
     """e^x."""
     f = format_of(x)

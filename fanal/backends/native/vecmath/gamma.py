@@ -25,6 +25,7 @@ from fanal.backends.native.vecmath.core import (
     narrow,
     widen,
 )
+from fanal.backends.native.vecmath.exponential import clamp
 from fanal.backends.native.vecmath.extended import (
     Pair,
     add,
@@ -44,8 +45,7 @@ _SHORT = {"lgamma": 10, "digamma": 10, "trigamma": 8}
 
 def _middle(b: Builder, name: str, rows: Rows, v: V, short: bool) -> V:
     """The function on [½, 16); v beyond gives the end's value."""
-    v = b.select(v.gt(_LOW), v, const(v, _LOW))
-    v = b.select(v.lt(_HIGH), v, const(v, _HIGH - 2.0**-49))
+    v = clamp(b, v, _LOW, _HIGH - 2.0**-49)
     index = geometric(b, v, _LOW, 3, len(rows))
     return evaluate(b, f"vecmath_{name}", rows, v, index, _SHORT[name] if short else None)
 
@@ -160,4 +160,3 @@ def _trigamma(b: Builder, x: V, short: bool) -> V:
 
     (y,) = b.branch(any_lane(b, negative), reflected, lambda: (value,))
     return b.select(x.eq(-INF), const(x, INF), y)
-

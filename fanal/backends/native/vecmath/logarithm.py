@@ -101,7 +101,7 @@ def _series(b: Builder, f: V, base: _Base) -> V:
 def _assemble(b: Builder, f: V, e: V, base: _Base) -> V:
     """log(2^e·(1 + f)) to the given base."""
     rest = _series(b, f, base)
-    high, low = base.factor
+    high = base.factor[0]
     if base.unit[1]:
         rest = b.fma(e, const(e, base.unit[1]), rest)
     main = f + rest if high == 1.0 else b.fma(f, const(f, high), rest)

@@ -53,4 +53,3 @@ def evaluate(b: Builder, name: str, rows: Rows, x: V, index: V, terms: int | Non
     for c in reversed(coefficients[:-1]):
         total = b.fma(total, t, c)
     return total
-

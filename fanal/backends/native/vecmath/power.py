@@ -53,7 +53,6 @@ def pow_(b: Builder, x: V, y: V) -> V:
         magnitude = _magnitude_f32(b, a, y)
     else:
         magnitude = _magnitude_f64(b, a, y)
-    f = format_of(x)
     # Also right for a = 1 with infinite y, where the product of logarithms is NaN.
     magnitude = b.select(a.eq(1.0), const(x, 1.0), magnitude)
     whole, odd = _parity(b, y)

@@ -8,32 +8,23 @@ rounds at the size of the result.
 from __future__ import annotations
 
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.vecmath.angle import reduce_angle, reduce_angle_in_double
+from fanal.backends.native.vecmath.angle import (
+    reduce_f32,
+    reduce_f32_in_double,
+    reduce_f64,
+)
 from fanal.backends.native.vecmath.coefficients import trigonometric as table
 from fanal.backends.native.vecmath.coefficients.inverse_trigonometric import PI_F64 as PI
 from fanal.backends.native.vecmath.core import F32, INF, const, format_of, horner, narrow, widen
 from fanal.backends.native.vecmath.extended import Pair, divide, fast_two_sum, two_product
 
 
-def _sin_reduced(b: Builder, r: V, square: V) -> V:
-    """sin r. The sum with +0 keeps the sign of a zero r: S is negative."""
-    coefficients = table.SIN_F32 if format_of(r) is F32 else table.SIN_F64
-    return b.fma(b.fma(square, horner(b, square, coefficients), const(r, 0.0)), r, r)
-
-
-def _cos_reduced(b: Builder, r: V, square: V) -> V:
-    coefficients = table.COS_F32 if format_of(r) is F32 else table.COS_F64
-    inner = b.fma(square, horner(b, square, coefficients), const(r, -0.5))
-    return b.fma(square, inner, const(r, 1.0))
-
-
-def _both(b: Builder, r: Pair | V) -> tuple[V, V]:
-    """(sin r, cos r)."""
-    if isinstance(r, V):
-        square = r * r
-        return _sin_reduced(b, r, square), _cos_reduced(b, r, square)
-    sin, cos = sin_cos_pairs(b, r)
-    return sin.hi, cos.hi
+def _sin_cos(b: Builder, r: V) -> tuple[V, V]:
+    """(sin r, cos r) for float32. The sum with +0 keeps the sign of a zero r: S is negative."""
+    square = r * r
+    w = b.fma(square, horner(b, square, table.SIN_F32), const(r, 0.0))
+    inner = b.fma(square, horner(b, square, table.COS_F32), const(r, -0.5))
+    return b.fma(w, r, r), b.fma(square, inner, const(r, 1.0))
 
 
 def sin_cos_pairs(b: Builder, r: Pair) -> tuple[Pair, Pair]:
@@ -48,42 +39,46 @@ def sin_cos_pairs(b: Builder, r: Pair) -> tuple[Pair, Pair]:
     return sin, cos
 
 
-def _turned(b: Builder, r: Pair | V, quadrant: V) -> V:
-    """sin(r + quadrant·π/2)."""
-    sin, cos = _both(b, r)
-    bits = format_of(sin).bits
+def _sin_of_turn(b: Builder, x: V, turn: int) -> V:
+    """sin(x + turn·π/2)."""
+    if format_of(x) is F32:
+        r, quadrant = reduce_f32(b, x)
+        sin, cos = _sin_cos(b, r)
+    else:
+        pair, quadrant = reduce_f64(b, x)
+        sin, cos = (p.hi for p in sin_cos_pairs(b, pair))
+    if turn:
+        quadrant = quadrant + turn
     odd = (quadrant & 1).ne(0)
-    flip = (quadrant & 2) << (bits - 2)
+    flip = (quadrant & 2) << (format_of(x).bits - 2)
     return (b.select(odd, cos, sin).bits() ^ flip).as_float()
 
 
 def sin(b: Builder, x: V) -> V:
     """sin x for every finite x; NaN at infinity."""
-    r, quadrant = reduce_angle(b, x)
-    return _turned(b, r, quadrant)
+    return _sin_of_turn(b, x, 0)
 
 
 def cos(b: Builder, x: V) -> V:
     """cos x for every finite x; NaN at infinity."""
-    r, quadrant = reduce_angle(b, x)
-    return _turned(b, r, quadrant + 1)
+    return _sin_of_turn(b, x, 1)
 
 
 def tan(b: Builder, x: V) -> V:
     """tan x for every finite x: the quotient of both polynomials, float32 in double."""
     if format_of(x) is F32:
-        r, quadrant = reduce_angle_in_double(b, x)
+        r, quadrant = reduce_f32_in_double(b, x)
         square = r * r
         w = b.fma(square, horner(b, square, table.SIN_SHORT), const(r, 0.0))
         inner = b.fma(square, horner(b, square, table.COS_SHORT), const(r, -0.5))
         sin, cos = b.fma(w, r, r), b.fma(square, inner, const(r, 1.0))
         odd = (quadrant & 1).ne(0)
         return narrow(b.select(odd, -cos, sin) / b.select(odd, sin, cos))
-    r, quadrant = reduce_angle(b, x)
-    sin_pair, cos_pair = sin_cos_pairs(b, r)
+    pair, quadrant = reduce_f64(b, x)
+    s, c = sin_cos_pairs(b, pair)
     odd = (quadrant & 1).ne(0)
-    above = Pair(*(b.select(odd, -c, s) for s, c in zip(sin_pair, cos_pair, strict=True)))
-    below = Pair(*(b.select(odd, s, c) for s, c in zip(sin_pair, cos_pair, strict=True)))
+    above = Pair(b.select(odd, -c.hi, s.hi), b.select(odd, -c.lo, s.lo))
+    below = Pair(b.select(odd, s.hi, c.hi), b.select(odd, s.lo, c.lo))
     quotient = divide(b, above, below)
     return b.select(x.eq(0.0), x, quotient.hi + quotient.lo)
 
@@ -109,12 +104,12 @@ def sinc(b: Builder, x: V) -> V:
     if format_of(x) is F32:
         return narrow(sinc(b, widen(x)))
     a = b.abs(x)
-    sin, cos, n = half_turns(b, a)
+    s, c, n = half_turns(b, a)
     odd = (n & 1).ne(0)
-    above = Pair(b.select(odd, cos.hi, sin.hi), b.select(odd, cos.lo, sin.lo))
+    above = Pair(b.select(odd, c.hi, s.hi), b.select(odd, c.lo, s.lo))
     below = two_product(b, a, const(x, PI[0]))
     below = fast_two_sum(below.hi, b.fma(a, const(x, PI[1]), below.lo))
-    y = divide(b, above, below)
-    y = ((y.hi + y.lo).bits() ^ ((n & 2) << 62)).as_float()
+    quotient = divide(b, above, below)
+    y = ((quotient.hi + quotient.lo).bits() ^ ((n & 2) << 62)).as_float()
     y = b.select(a.lt(2.0**-30), const(x, 1.0), y)
     return b.select(a.lt(2.0**1000), y, b.select(a.lt(INF), const(x, 0.0), a - a))

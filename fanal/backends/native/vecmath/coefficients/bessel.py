@@ -3,6 +3,7 @@
 Each table states what it approximates, where, and the largest error of the rounded
 coefficients (relative unless it says otherwise). Lowest power first.
 """
+# fmt: off
 
 # e^-x·I0(x) on [0.0, 16.0] in 32 pieces: 2^-60.6
 # before the coefficients are rounded to the nearest doubles.

@@ -3,6 +3,7 @@
 Each table states what it approximates, where, and the largest error of the rounded
 coefficients (relative unless it says otherwise). Lowest power first.
 """
+# fmt: off
 
 # where the polynomial ends
 ERF_REACH = 0.9

@@ -3,6 +3,7 @@
 Each table states what it approximates, where, and the largest error of the rounded
 coefficients (relative unless it says otherwise). Lowest power first.
 """
+# fmt: off
 
 # (e^r - 1 - r)/r², error of e^r on [-0.34692, 0.34692]: 2^-28.2
 EXP_F32 = (

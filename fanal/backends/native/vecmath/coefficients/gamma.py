@@ -3,6 +3,7 @@
 Each table states what it approximates, where, and the largest error of the rounded
 coefficients (relative unless it says otherwise). Lowest power first.
 """
+# fmt: off
 
 # log Γ(x) on [0.5, 16.0] in 40 pieces: 2^-57.6
 # before the coefficients are rounded to the nearest doubles.

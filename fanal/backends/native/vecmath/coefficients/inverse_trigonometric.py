@@ -3,6 +3,7 @@
 Each table states what it approximates, where, and the largest error of the rounded
 coefficients (relative unless it says otherwise). Lowest power first.
 """
+# fmt: off
 
 # (asin(x)/x - 1)/x² in x², error of asin on [0.0, 0.50001]: 2^-27.6
 ASIN_F32 = (

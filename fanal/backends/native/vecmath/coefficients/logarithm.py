@@ -3,6 +3,7 @@
 Each table states what it approximates, where, and the largest error of the rounded
 coefficients (relative unless it says otherwise). Lowest power first.
 """
+# fmt: off
 
 # (log(1+f) - f)/f², error of log(1+f) on [-0.292923, 0.414255]: 2^-26.1
 LOG_F32 = (

@@ -3,6 +3,7 @@
 Each table states what it approximates, where, and the largest error of the rounded
 coefficients (relative unless it says otherwise). Lowest power first.
 """
+# fmt: off
 
 # log2((1+s)/(1-s))/s in s², error of the logarithm on [0.0, 0.17159]: 2^-37.8
 LOG2_SHORT = (

@@ -3,6 +3,7 @@
 Each table states what it approximates, where, and the largest error of the rounded
 coefficients (relative unless it says otherwise). Lowest power first.
 """
+# fmt: off
 
 # (sin(x)/x - 1)/x² in x², error of sin on [0.0, 0.801106]: 2^-27.7
 SIN_F32 = (

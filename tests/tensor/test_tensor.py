@@ -1,0 +1,179 @@
+"""Tensors as PyTorch's users know them: views that alias, indexing, in-place writes, dtypes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fanal
+
+
+def test_views_share_memory_and_writes_show_through():
+    base = fanal.zeros(3, 4)
+    base[0] = 1
+    row, column, block = base[1], base[:, 2], base.reshape(2, 6)
+    row += 5
+    column.fill_(7)
+    block[0, 0] = -1
+    expected = np.array([[-1, 1, 7, 1], [5, 5, 7, 5], [0, 0, 7, 0]], np.float32)
+    np.testing.assert_array_equal(base.numpy(), expected)
+    assert base.T._storage is base._storage
+    assert base.t().contiguous()._storage is not base._storage
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        0, -1, slice(1, 3), (slice(None), 1), (Ellipsis, 2), None, (0, None, slice(None, None, 2)),
+        [0, 2], ([0, 1], [1, 3]), (slice(None), [3, 0]), (slice(None), None, [1, 1]),
+        ([0, 1], slice(None), [0, 1]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_indexing_is_numpys(index):
+    array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    got = fanal.tensor(array)[index]
+    np.testing.assert_array_equal(got.numpy(), array[index])
+    target, expected = fanal.tensor(array), array.copy()
+    target[index] = -1.0
+    expected[index] = -1.0
+    np.testing.assert_array_equal(target.numpy(), expected)
+
+
+def test_an_integer_between_index_tensors_is_taken_first():
+    # PyTorch's rule; NumPy counts the integer as an index array.
+    x = fanal.zeros(3, 4, 5)
+    assert x[0, :, [1, 0]].shape == (4, 2)
+    assert x[[0, 1], :, [0, 1]].shape == (2, 4)
+    assert x[[0, 1], 0, [0, 1]].shape == (2,)
+
+
+def test_masks_read_and_write():
+    array = np.arange(12, dtype=np.float32).reshape(3, 4)
+    x = fanal.tensor(array)
+    np.testing.assert_array_equal(x[x > 5].numpy(), array[array > 5])
+    rows = fanal.tensor([True, False, True])
+    np.testing.assert_array_equal(x[rows].numpy(), array[[0, 2]])
+    x[x > 5] = 0
+    assert float(x.sum()) == 15
+    x[rows] = fanal.ones(2, 4)
+    assert float(x[0].sum()) == 4
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (fanal.float32, fanal.int64, fanal.float32), (fanal.int32, fanal.int64, fanal.int64),
+        (fanal.uint8, fanal.int8, fanal.int16), (fanal.float16, fanal.bfloat16, fanal.float32),
+        (fanal.bool, fanal.uint8, fanal.uint8),
+    ],
+)  # fmt: skip
+def test_promotion(a, b, expected):
+    x, y = fanal.ones(2, dtype=a), fanal.ones(2, dtype=b)
+    assert (x * y).dtype is expected
+    assert fanal.promote_types(a, b) is expected
+
+
+def test_numbers_do_not_promote_within_their_category():
+    assert (fanal.ones(2, dtype=fanal.float16) * 2.5).dtype is fanal.float16
+    assert (fanal.ones(2, dtype=fanal.int8) + 1).dtype is fanal.int8
+    assert (fanal.ones(2, dtype=fanal.int8) + 1.5).dtype is fanal.float32
+    assert (fanal.ones(2) * fanal.tensor(2.0, dtype=fanal.float64)).dtype is fanal.float32
+
+
+@given(st.lists(st.integers(0, 4), min_size=0, max_size=4), st.integers(0, 10**6))
+def test_broadcasting_is_numpys(shape, seed):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal(shape).astype(np.float32)
+    other = [n if rng.random() < 0.6 else 1 for n in shape][rng.integers(0, len(shape) + 1) :]
+    b = rng.standard_normal(other).astype(np.float32)
+    np.testing.assert_array_equal((fanal.tensor(a) + fanal.tensor(b)).numpy(), a + b)
+    np.testing.assert_array_equal((fanal.tensor(b) < fanal.tensor(a)).numpy(), b < a)
+
+
+def test_memory_is_shared_with_numpy_both_ways():
+    array = np.arange(6, dtype=np.float64)[::-1]
+    t = fanal.from_numpy(array)
+    t[0] = 100
+    assert array[0] == 100
+    back = t.numpy()
+    back[1] = -5
+    assert float(t[1]) == -5
+    t.mul_(2)
+    assert array[0] == 200
+    np.testing.assert_array_equal(np.asarray(t), array)
+    np.testing.assert_array_equal(np.from_dlpack(t), array)
+    assert fanal.from_dlpack(np.ones(3))[0] == 1
+
+
+def test_copies_and_pickles():
+    x = fanal.randn(2, 3, requires_grad=True)
+    for y in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert y.requires_grad
+        assert fanal.equal(x, y)
+    with pytest.raises(RuntimeError, match="only leaf tensors"):
+        copy.deepcopy(x * 2)
+
+
+def test_zero_size_and_zero_d():
+    empty = fanal.zeros(0, 3)
+    assert (empty + 1).shape == (0, 3)
+    assert empty.sum() == 0
+    np.testing.assert_array_equal(empty.sum(0).numpy(), np.zeros(3))
+    assert (empty @ fanal.ones(3, 2)).shape == (0, 2)
+    assert (fanal.ones(2, 0) @ fanal.ones(0, 3)).sum() == 0
+    assert fanal.tensor(3.0).sum() == 3
+    assert fanal.cat([fanal.zeros(0), fanal.ones(2)]).shape == (2,)
+    with pytest.raises(IndexError, match="without elements"):
+        empty.max()
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: fanal.tensor([[1.0, 2.5], [-3.0, 1000.0]]),
+         "tensor([[   1.0000,    2.5000],\n        [  -3.0000, 1000.0000]])"),
+        (lambda: fanal.tensor([1, 20, -3]), "tensor([ 1, 20, -3])"),
+        (lambda: fanal.tensor(2.0), "tensor(2.)"),
+        (lambda: fanal.tensor([True, False]), "tensor([ True, False])"),
+        (lambda: fanal.zeros(2, dtype=fanal.float64), "tensor([0., 0.], dtype=fanal.float64)"),
+        (lambda: fanal.ones(1, requires_grad=True), "tensor([1.], requires_grad=True)"),
+        (lambda: fanal.tensor([float("nan"), float("inf")]), "tensor([nan, inf])"),
+    ],
+)  # fmt: skip
+def test_printing_is_pytorchs(make, text):
+    assert repr(make()) == text
+
+
+MESSAGES = [
+    (lambda: fanal.zeros(3) + fanal.zeros(4), RuntimeError, r"\[add\] shapes do not broadcast.*\(3,\) and \(4,\)"),
+    (lambda: fanal.zeros(2, 3) @ fanal.zeros(4, 5), RuntimeError, r"\[matmul\] inner dimensions differ"),
+    (lambda: fanal.zeros(3)[5], IndexError, r"index out of range in dimension 0: got 5"),
+    (lambda: fanal.zeros(3)[fanal.tensor([7])], IndexError, "index out of range"),
+    (lambda: fanal.tensor([1]) // fanal.tensor([0]), RuntimeError, "integer division by zero"),
+    (lambda: fanal.zeros(2, device="cuda"), RuntimeError, r"no such device here: got 'cuda'"),
+    (lambda: fanal.zeros(2, 3).view(4, 2), RuntimeError, "shape does not fit"),
+    (lambda: fanal.zeros(2, 3).t().view(6), RuntimeError, r"strides don't allow.*reshape\(\)"),
+    (lambda: fanal.zeros(2).item(), RuntimeError, "not exactly one element"),
+    (lambda: bool(fanal.zeros(2)), RuntimeError, "no single value"),
+    (lambda: fanal.zeros(2, dtype=fanal.int64).add_(1.5), RuntimeError, "can't be stored"),
+    (lambda: fanal.zeros(2).add_(fanal.zeros(3, 2)), RuntimeError, "shape differs"),
+    (lambda: fanal.zeros(1).expand(3).add_(1), RuntimeError, "expanded tensor"),
+    (lambda: fanal.tensor(["a"]), TypeError, "not numbers"),
+    (lambda: fanal.empty(2**60), MemoryError, "not enough memory"),
+    (lambda: fanal.zeros(2).sum(3), IndexError, "dimension out of range: got 3"),
+    (lambda: fanal.cat([]), RuntimeError, "no tensors"),
+    (lambda: fanal.zeros(2, 3).to("mars"), RuntimeError, "unknown device"),
+    (lambda: fanal.sofmax, AttributeError, "Nearest: softmax"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "text"), MESSAGES)
+def test_messages(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
