@@ -69,12 +69,13 @@ def run_backward(
         while queue:
             node = heapq.heappop(queue)[2]
             grads = pending.pop(node)
-            _hooks_before(node, grads, targets, found)
+            if targets or node.extras is not None:
+                _hooks_before(node, grads, targets, found)
             if needed is not None and node not in needed:
                 continue
             results = _pull(node, grads, create_graph)
-            if node.hooks:
-                for hook in list(node.hooks):
+            if node.extras is not None and node.extras.hooks:
+                for hook in list(node.extras.hooks):
                     replaced = hook(tuple(results), tuple(grads))
                     results = results if replaced is None else replaced
             passed = {id(g._storage) for g in grads if g is not None}
@@ -95,13 +96,13 @@ def _pull(node: Node, grads: list[Any], create_graph: bool) -> Sequence[Any]:
     try:
         results = node.pull(grads, create_graph)
     except Exception as error:
-        if node.trace:
-            error.add_note("The forward call was:\n" + "".join(node.trace))
+        if node.extra().trace:
+            error.add_note("The forward call was:\n" + "".join(node.extra().trace or []))
         raise
     if anomaly["check_nan"]:
         for number, grad in enumerate(results):
             if grad is not None and grad.is_floating_point() and bool((grad != grad).any()):
-                where = "".join(node.trace or ["(recorded before anomaly mode)"])
+                where = "".join(node.extra().trace or ["(recorded before anomaly mode)"])
                 raise RuntimeError(
                     message("backward", f"{node.name} returned NaN in gradient {number}")
                     + f"\nThe forward call was:\n{where}"
@@ -156,14 +157,15 @@ def _hooks_before(
     node: Node, grads: list[Any], targets: dict[Any, list[int]], found: dict[int, Any]
 ) -> None:
     """Tensor hooks, retained gradients and wanted gradients of a node's outputs."""
-    if node.pre_hooks:
-        for number, hooks in node.pre_hooks.items():
+    extras = node.extras
+    if extras is not None and extras.pre_hooks:
+        for number, hooks in extras.pre_hooks.items():
             for hook in list(hooks):
                 if grads[number] is not None:
                     replaced = hook(grads[number])
                     grads[number] = grads[number] if replaced is None else replaced
-    if node.retained:
-        for number, reference in node.retained.items():
+    if extras is not None and extras.retained:
+        for number, reference in extras.retained.items():
             tensor = reference()
             if tensor is not None and grads[number] is not None:
                 before = tensor.grad

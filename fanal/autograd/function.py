@@ -54,10 +54,11 @@ class FunctionCtx:
 class CustomNode(Node):
     """The tape's node of a custom function."""
 
-    __slots__ = ("ctx", "function", "saved", "shapes")
+    __slots__ = ("ctx", "function", "name", "saved", "shapes")
 
     def __init__(self, function: type[Function], ctx: FunctionCtx, edges: list[Any], outputs: list[Any]):
-        super().__init__(function.__name__, edges, len(outputs))
+        super().__init__(edges, len(outputs))
+        self.name = function.__name__
         self.function, self.ctx = function, ctx
         self.shapes = [(o._layout.shape, o.dtype) if o is not None else None for o in outputs]
         self.saved: list[Any] | None = None

@@ -16,38 +16,55 @@ from fanal.core.errors import message
 if TYPE_CHECKING:
     pass
 
-_sequence = itertools.count()
+sequence = itertools.count()
 anomaly = {"enabled": False, "check_nan": True}
 # Where a gradient goes: (node, number of its output), a leaf tensor, or nowhere.
 Edge = "tuple[Node, int] | Tensor | None"
 
 
-class Node:
-    """One recorded operation. Subclasses give `pull`: gradients of outputs to those of inputs."""
+class NodeExtras:
+    """The seldom needed part of a node."""
 
-    __slots__ = (
-        "__weakref__",
-        "edges",
-        "hooks",
-        "metadata",
-        "name",
-        "outputs",
-        "pre_hooks",
-        "retained",
-        "sequence",
-        "trace",
-    )  # fmt: skip
+    __slots__ = ("hooks", "metadata", "pre_hooks", "retained", "trace")
 
-    def __init__(self, name: str, edges: Sequence[Any], outputs: int):
-        self.name = name
-        self.edges = edges
-        self.outputs = outputs
-        self.sequence = next(_sequence)
+    def __init__(self) -> None:
         self.pre_hooks: dict[int, list[Callable[..., Any]]] | None = None
         self.hooks: list[Callable[..., Any]] | None = None
         self.retained: dict[int, Any] | None = None
-        self.metadata: dict[Any, Any] | None = None
-        self.trace = traceback.format_stack(limit=20)[:-4] if anomaly["enabled"] else None
+        self.metadata: dict[Any, Any] = {}
+        self.trace: list[str] | None = None
+
+
+class Node:
+    """One recorded operation. Subclasses give `name` and `pull`: gradients of outputs to those of
+    inputs."""
+
+    __slots__ = ("__weakref__", "edges", "extras", "outputs", "sequence")
+
+    name: str
+
+    def __init__(self, edges: Sequence[Any], outputs: int):
+        self.edges = edges
+        self.outputs = outputs
+        self.sequence = next(sequence)
+        self.extras: NodeExtras | None = None
+        if anomaly["enabled"]:
+            self.remember_trace()
+
+    def extra(self) -> NodeExtras:
+        """The seldom needed part, made on first use."""
+        if self.extras is None:
+            self.extras = NodeExtras()
+        return self.extras
+
+    def remember_trace(self) -> None:
+        """Keep where the forward call was, for anomaly mode."""
+        self.extra().trace = traceback.format_stack(limit=20)[:-4]
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A place for the user's own notes."""
+        return self.extra().metadata
 
     def pull(self, grads: list[Any], create_graph: bool) -> Sequence[Any]:
         """Gradients of the inputs (None: none) from those of the outputs (None: zero)."""
@@ -71,10 +88,10 @@ class Node:
 
     def register_hook(self, hook: Callable[..., Any]) -> Any:
         """Call `hook(grad_inputs, grad_outputs)` after this node's backward."""
-        if self.hooks is None:
-            self.hooks = []
-        self.hooks.append(hook)
-        return RemovableHandle(self.hooks, hook)
+        extra = self.extra()
+        extra.hooks = hooks = extra.hooks or []
+        hooks.append(hook)
+        return RemovableHandle(hooks, hook)
 
     def __repr__(self) -> str:
         return f"<{self.name}Backward0 object at {id(self):#x}>"
@@ -156,12 +173,13 @@ def released(name: str) -> RuntimeError:
 class PythonNode(Node):
     """A node whose backward is a Python function of the output gradients (views, copies, …)."""
 
-    __slots__ = ("function",)
+    __slots__ = ("function", "name")
 
     def __init__(
         self, name: str, edges: Sequence[Any], function: Callable[..., Any], outputs: int = 1
     ):
-        super().__init__(name, edges, outputs)
+        super().__init__(edges, outputs)
+        self.name = name
         self.function = function
 
     def pull(self, grads: list[Any], create_graph: bool) -> Sequence[Any]:

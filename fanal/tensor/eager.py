@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fanal.autograd.mode import mode
-from fanal.autograd.tape import Node, Saved, released
+from fanal.autograd.tape import Node, Saved, anomaly, released, sequence
 from fanal.backends.native.executable import Executable, compile_graph, launch, runtime
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.lower.lowering import VIEWS
@@ -32,6 +32,7 @@ from fanal.tensor.tensor import Tensor, allocate, view_of
 # Views that share memory for the user as well (a flip, as in PyTorch, is a copy).
 STRIDED_VIEWS = {k: v for k, v in VIEWS.items() if k != "flip"}
 NUMBERS = (bool, int, float)
+_new_node = object.__new__
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -124,8 +125,12 @@ class OpNode(Node):
 
     __slots__ = ("plan", "saved_inputs", "saved_outputs")
 
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.plan.name
+
     def __init__(self, plan: GradPlan, edges: list[Any]):
-        super().__init__(plan.name, edges, len(plan.outputs))
+        super().__init__(edges, len(plan.outputs))
         self.plan = plan
         self.saved_inputs: dict[int, Any] | None = {}
         self.saved_outputs: dict[int, Any] = {}
@@ -323,16 +328,32 @@ def views_of(graph: Graph, inputs: list[Any]) -> list[tuple[Layout, int]] | None
 
 def record(grad: GradPlan, tensors: Sequence[Any], outputs: list[Any]) -> None:
     """Put a node on the tape for outputs just computed."""
-    edges = [
-        edge_for(t) if wanted else None for t, wanted in zip(tensors, grad.needs, strict=True)
-    ]
-    node = OpNode(grad, edges)
+    # Written out for speed: this runs once for each operation of a training step.
+    node = _new_node(OpNode)
+    node.plan = grad
+    node.outputs = len(outputs)
+    node.sequence = next(sequence)
+    node.extras = None
+    edges: list[Any] = []
+    for t, wanted in zip(tensors, grad.needs):
+        if not wanted:
+            edges.append(None)
+            continue
+        before = t._node if t._rare is None else t._current_node()
+        edges.append(t if before is None else (before, t._index))
+    node.edges = edges
+    kept: dict[int, Any] = {}
     for i in grad.saved_inputs:
         t = tensors[i]
-        node.saved_inputs[i] = Saved(t) if isinstance(t, Tensor) else t  # type: ignore[index]
-    for i in grad.saved_outputs:
-        node.saved_outputs[i] = Saved(outputs[i]._alias(None, 0), i)
-    for i, (output, tracked) in enumerate(zip(outputs, grad.differentiable, strict=True)):
+        kept[i] = Saved(t) if isinstance(t, Tensor) else t
+    node.saved_inputs = kept
+    if grad.saved_outputs:
+        node.saved_outputs = {i: Saved(outputs[i]._alias(None, 0), i) for i in grad.saved_outputs}
+    else:
+        node.saved_outputs = {}
+    if anomaly["enabled"]:
+        node.remember_trace()
+    for i, (output, tracked) in enumerate(zip(outputs, grad.differentiable)):
         if tracked:
             output._node = node
             output._index = i

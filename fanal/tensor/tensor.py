@@ -235,8 +235,9 @@ class Tensor:
             extra = self._extra()
             extra.hooks = hooks = extra.hooks or []
         else:
-            node.pre_hooks = node.pre_hooks or {}
-            hooks = node.pre_hooks.setdefault(self._index, [])
+            more = node.extra()
+            more.pre_hooks = more.pre_hooks or {}
+            hooks = more.pre_hooks.setdefault(self._index, [])
         hooks.append(hook)
         return RemovableHandle(hooks, hook)
 
@@ -249,8 +250,9 @@ class Tensor:
         node = self._current_node()
         if node is not None:
             self._extra().retains = True
-            node.retained = node.retained or {}
-            node.retained[self._index] = weakref.ref(self)
+            more = node.extra()
+            more.retained = more.retained or {}
+            more.retained[self._index] = weakref.ref(self)
 
     @property
     def retains_grad(self) -> bool:
