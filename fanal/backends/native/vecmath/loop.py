@@ -14,10 +14,18 @@ import numpy as np
 
 from fanal.backends.native import jit
 from fanal.backends.native.emit import Builder, V, vector
+from fanal.backends.native.emit.value import bits_of
 from fanal.backends.native.target import Target, host_target
 
 _numbers = itertools.count()
-NUMPY = {"float": np.float32, "double": np.float64, "i32": np.int32, "i64": np.int64}
+NUMPY = {
+    "float": np.float32,
+    "double": np.float64,
+    "i8": np.int8,
+    "i16": np.int16,
+    "i32": np.int32,
+    "i64": np.int64,
+}
 
 
 def loop_ir(
@@ -52,23 +60,25 @@ def compile_loop(
 ) -> Callable[..., np.ndarray]:
     """The loop as a Python function of NumPy arrays; returns `out` (a new array by default)."""
     target = target or host_target()
-    lanes = lanes or target.lanes(32 if type_ == "float" else 64)
+    lanes = lanes or target.lanes(bits_of(type_))
     name = f"vecmath_loop{next(_numbers)}"
     data = jit.compile_ir(loop_ir(function, type_, inputs, lanes, target, name, unroll), target)
     address = jit.load_object(data, (name,))[name]
     call = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (inputs + 1))(address)
-    dtype, step = NUMPY[type_], lanes * unroll
+    dtype, step = np.dtype(NUMPY[type_]), lanes * unroll
 
     def run(*arrays: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         n = arrays[0].size
-        if len(arrays) != inputs or any(a.dtype != dtype or a.size != n for a in arrays):
+        if len(arrays) != inputs or any(
+            a.dtype.itemsize != dtype.itemsize or a.size != n for a in arrays
+        ):
             raise ValueError(f"expected {inputs} arrays of {dtype} of one size")
         padded = -n % step
         if padded:
-            arrays = tuple(np.concatenate([a, np.ones(padded, dtype)]) for a in arrays)
+            arrays = tuple(np.concatenate([a, np.ones(padded, a.dtype)]) for a in arrays)
             out = None
         if out is None:
-            out = np.empty(n + padded, dtype)
+            out = np.empty(n + padded, arrays[0].dtype)
         call(n + padded, *(a.ctypes.data for a in arrays), out.ctypes.data)
         return out[:n]
 

@@ -1,0 +1,254 @@
+"""From the formula for one parameter to one native program for a group of them.
+
+An optimiser's mathematics is a `Rule`: `numbers` computes what all elements of a parameter share (a
+corrected step size) from the state's counters and the options, in float64; `one` computes a
+parameter's and its moments' new values, in float32 at least. `Stepper` collects the parameters that
+have a gradient and hands everything to `update`, which writes the results in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from fanal.autograd.mode import mode
+from fanal.core import dtypes
+from fanal.core.dtypes import DType
+from fanal.core.errors import message
+from fanal.graph.ir import Value
+from fanal.ops.layout import slice_dim
+from fanal.ops.promotion import cast
+from fanal.ops.shape import reshaped
+from fanal.optim.optimizer import Group, Optimizer, with_closure
+from fanal.tensor import creation
+from fanal.tensor.layout import layout
+from fanal.tensor.tensor import Tensor, allocate, new_tensor
+from fanal.tensor.update import update
+
+State = dict[str, Any]
+
+
+class Rule:
+    """What a step computes: a function for `update`, made of two.
+
+    numbers(columns, options, flags) → (new columns, coefficients): columns are the 0-d states of n
+    parameters side by side, (n,) in float32; options are 0-d in float64; a coefficient is 0-d or
+    (n,), and reaches `one` as a 0-d value in the parameter's computing dtype.
+
+    one(p, g, moments, coefficients, flags) → (new p, new moments).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        numbers: Callable[..., tuple[list[Value], dict[str, Value]]],
+        one: Callable[..., tuple[Value, list[Value]]],
+    ):
+        self.__name__, self.numbers, self.one = name, numbers, one
+
+    def __call__(self, params: list[Value], *rest: Any, options: tuple[str, ...], flags: Any) -> Any:
+        end = len(rest) - len(options)
+        *moments, columns, grads = rest[:end]
+        given = SimpleNamespace(**dict(zip(options, rest[end:], strict=True)))
+        new_columns, coefficients = self.numbers(columns, given, flags)
+        new_params: list[Value] = []
+        new_moments: list[list[Value]] = [[] for _ in moments]
+        for i, (p, g) in enumerate(zip(params, grads, strict=True)):
+            wide = computing_dtype(p.dtype)
+            k = SimpleNamespace(
+                **{name: element(cast(v, wide), i) for name, v in coefficients.items()}
+            )
+            g = cast(-g if flags.maximize else g, wide)
+            mine = [cast(m[i], wide) for m in moments]
+            p, found = self.one(cast(p, wide), g, mine, k, flags)
+            new_params.append(p)
+            for some, value in zip(new_moments, found, strict=True):
+                some.append(value)
+        return new_params, *new_moments, new_columns
+
+
+class Flags:
+    """Static options of a rule, hashable: `Flags(amsgrad=True).amsgrad`."""
+
+    def __init__(self, **flags: Any):
+        self.__dict__.update(flags)
+        self._key = tuple(sorted(flags.items()))
+        self._hash = hash(self._key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Flags) and self._key == other._key
+
+
+def computing_dtype(dtype: DType) -> DType:
+    """Narrow floats are updated in float32 and rounded once, when they are stored."""
+    return dtype if dtype.itemsize >= 4 else dtypes.float32
+
+
+def element(v: Value, i: int) -> Value:
+    """Element i of a vector, or a 0-d value itself, as a 0-d value."""
+    return reshaped(slice_dim(v, 0, i, i + 1), ()) if v.ndim else v
+
+
+def wide(v: Value) -> Value:
+    """A value in float64."""
+    return cast(v, dtypes.float64)
+
+
+class Stepper(Optimizer):
+    """An optimiser whose step is a rule. Subclasses say what it needs:
+
+    rule, `_moments(group)` (names of states in a parameter's shape), `_columns` (names of 0-d
+    states), `_options(group)` (numbers for the rule), `_flags(group)`.
+    """
+
+    rule: Rule
+    _columns: tuple[str, ...] = ("step",)
+
+    def _moments(self, group: Group) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def _options(self, group: Group) -> dict[str, float]:
+        raise NotImplementedError
+
+    def _flags(self, group: Group) -> Flags:
+        raise NotImplementedError
+
+    def _first(self, group: Group, name: str, p: Tensor) -> Any:
+        """The value of a state before the first step."""
+        if name in self._columns:
+            return creation.tensor(0.0, dtype=counter_dtype())
+        return creation.zeros_like(p.detach())
+
+    def _new_state(self, group: Group, p: Tensor) -> State:
+        names = (*self._columns, *self._moments(group))
+        return {name: self._first(group, name, p) for name in names}
+
+    def prepare(self) -> None:
+        """Make the state of all parameters now, not at the first step (for capturing a step)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if not self.state.get(p) and id(p) not in self._prepared:
+                    self._prepared[id(p)] = self._new_state(group, p)
+
+    @property
+    def _prepared(self) -> dict[int, State]:
+        found: dict[int, State] = self.__dict__.setdefault("_prepared_state", {})
+        return found
+
+    def _state(self, group: Group, p: Tensor) -> State:
+        state: State = self.state[p]
+        if not state:
+            prepared = self.__dict__.get("_prepared_state")
+            found = prepared.pop(id(p), None) if prepared else None
+            state.update(found or self._new_state(group, p))
+        return state
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; `closure` computes the loss anew, and its result is returned."""
+        loss = with_closure(closure)
+        before = mode.enabled
+        mode.enabled = bool(self.defaults["differentiable"])
+        try:
+            for group in self.param_groups:
+                self._step_group(group)
+        finally:
+            mode.enabled = before
+        return loss
+
+    def _step_group(self, group: Group) -> None:
+        params: list[Tensor] = []
+        grads: list[Tensor] = []
+        states: list[State] = []
+        for p in group["params"]:
+            rare = p._rare
+            if rare is None or rare.grad is None:
+                continue
+            params.append(p)
+            grads.append(rare.grad)
+            states.append(self._state(group, p))
+        if not params:
+            return
+        if len(params) > 1 and len(set(map(id, params))) < len(params):
+            for i in range(len(params)):  # a parameter that stands there twice is stepped twice
+                self._apply(group, params[i : i + 1], grads[i : i + 1], states[i : i + 1])
+        else:
+            self._apply(group, params, grads, states)
+
+    def _apply(
+        self, group: Group, params: list[Tensor], grads: list[Tensor], states: list[State]
+    ) -> None:
+        """Step parameters that all have a gradient and a state: one program."""
+        options = self._options(group)
+        targets = [params]
+        targets += [[s[name] for s in states] for name in self._moments(group)]
+        targets.append([packed(states, name) for name in self._columns])
+        update(
+            self.rule, targets, [grads], tuple(options.values()),
+            options=tuple(options), flags=self._flags(group),
+        )  # fmt: skip
+
+
+def counter_dtype() -> DType:
+    """The dtype of 0-d states."""
+    default = dtypes.get_default_dtype()
+    return default if default is dtypes.float64 else dtypes.float32
+
+
+def packed(states: list[State], name: str) -> Tensor:
+    """The 0-d states of several parameters as one vector, (n,), of the same memory.
+
+    They are moved next to one another when they are not; each stays the tensor that it was.
+    """
+    first = states[0][name]
+    if type(first) is Tensor:
+        pointer, size = first._ptr, first._layout.dtype.itemsize
+        for state in states:
+            t = state[name]
+            if type(t) is not Tensor or t._ptr != pointer:
+                break
+            pointer += size
+        else:
+            vector = layout(first._layout.dtype, (len(states),))
+            return new_tensor(first._storage, vector, first._ptr)
+    return _moved_together(states, name)
+
+
+def _moved_together(states: list[State], name: str) -> Tensor:
+    values = [float(s[name]) for s in states]
+    dtype = counter_dtype()
+    whole = allocate(layout(dtype, (len(states),)))
+    whole.copy_(creation.tensor(values, dtype=dtype))
+    single = layout(dtype, ())
+    for i, state in enumerate(states):
+        pointer = whole._ptr + i * dtype.itemsize
+        if type(state[name]) is Tensor:
+            t = state[name]
+            t._storage, t._layout, t._ptr = whole._storage, single, pointer
+        else:
+            state[name] = new_tensor(whole._storage, single, pointer)
+    return whole
+
+
+def number(x: Any) -> float:
+    """An option as a number; a tensor of one element counts as one."""
+    return x if type(x) is float else float(x)
+
+
+def check(name: str, **conditions: Any) -> None:
+    """Raise ValueError for the first option that is out of its range.
+
+    Each condition is (text, value, holds, expected).
+    """
+    for text, value, holds, expected in conditions.values():
+        if not holds:
+            raise ValueError(message(name, text, value, expected))
+
+
+def check_tensor_lr(name: str, lr: Any) -> None:
+    """Raise where a learning rate is a tensor of several elements."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError(message(name, "Tensor lr must be 1-element", tuple(lr.shape)))

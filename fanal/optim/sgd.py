@@ -1,0 +1,131 @@
+"""Stochastic gradient descent, with momentum (Polyak, 1964) or Nesterov's (Sutskever et al., 2013)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fanal.core.errors import message
+from fanal.optim.optimizer import Group
+from fanal.optim.rule import Flags, Rule, State, Stepper, check_tensor_lr, number
+from fanal.tensor import creation
+from fanal.tensor.tensor import Tensor
+
+
+def _numbers(columns: Any, o: Any, flags: Any) -> Any:
+    return [], {
+        "lr": -o.lr, "decay": o.weight_decay, "keep": o.keep, "add": o.add, "momentum": o.momentum
+    }
+
+
+def _one(p: Any, g: Any, moments: Any, k: Any, flags: Any) -> Any:
+    if flags.decay:
+        g = g + k.decay * p
+    if not moments:
+        return p + k.lr * g, []
+    buffer = moments[0] * k.keep + k.add * g
+    g = g + k.momentum * buffer if flags.nesterov else buffer
+    return p + k.lr * g, [buffer]
+
+
+class SGD(Stepper):
+    """Gradient descent, as `torch.optim.SGD`.
+
+    g ← ∇f(θ) + λθ;  b ← μb + (1 - τ)g (at first b ← g);  g ← g + μb (Nesterov) or b;  θ ← θ - γg
+
+    lr γ, momentum μ, dampening τ, weight_decay λ.
+
+    >>> optimizer = fanal.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> optimizer.zero_grad(); loss(model(x), y).backward(); optimizer.step()
+    """
+
+    rule = Rule("sgd", _numbers, _one)
+    _columns = ()
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ):
+        check_tensor_lr("SGD", lr)
+        if lr < 0.0:
+            raise ValueError(message("SGD", "Invalid learning rate", lr, "0 or more"))
+        if momentum < 0.0:
+            raise ValueError(message("SGD", "Invalid momentum value", momentum, "0 or more"))
+        if weight_decay < 0.0:
+            raise ValueError(message("SGD", "Invalid weight_decay value", weight_decay, "0 or more"))
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError(
+                message("SGD", "Nesterov momentum requires a momentum and zero dampening")
+            )
+        defaults = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+            "nesterov": nesterov, "maximize": maximize, "foreach": foreach,
+            "differentiable": differentiable, "fused": fused,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name in ("nesterov", "maximize", "differentiable", "fused"):
+                group.setdefault(name, False)
+            group.setdefault("foreach", None)
+
+    def _moments(self, group: Group) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] != 0 else ()
+
+    def _options(self, group: Group) -> dict[str, float]:
+        momentum = number(group["momentum"])
+        return {
+            "lr": number(group["lr"]), "weight_decay": number(group["weight_decay"]),
+            "momentum": momentum, "keep": momentum, "add": 1 - number(group["dampening"]),
+        }  # fmt: skip
+
+    def _flags(self, group: Group) -> Flags:
+        return Flags(
+            decay=group["weight_decay"] != 0, nesterov=group["nesterov"],
+            maximize=group["maximize"],
+        )
+
+    def _state(self, group: Group, p: Tensor) -> State:
+        return self.state[p] if group["momentum"] != 0 else {}
+
+    def _apply(
+        self, group: Group, params: list[Tensor], grads: list[Tensor], states: list[State]
+    ) -> None:
+        fresh = []
+        if group["momentum"] != 0:
+            fresh = [s.get("momentum_buffer") is None for s in states]
+        if not any(fresh):
+            super()._apply(group, params, grads, states)
+            return
+        # A new buffer starts as the gradient itself: the same program with other numbers.
+        for wanted in (True, False):
+            chosen = [i for i, new in enumerate(fresh) if new is wanted]
+            if chosen:
+                some = [[x[i] for i in chosen] for x in (params, grads, states)]
+                self._apply_some(group, wanted, *some)
+
+    def _apply_some(self, group: Group, fresh: bool, params: Any, grads: Any, states: Any) -> None:
+        if not fresh:
+            super()._apply(group, params, grads, states)
+            return
+        for p, state in zip(params, states, strict=True):
+            prepared = self._prepared.pop(id(p), {})
+            state["momentum_buffer"] = prepared.get("momentum_buffer")
+            if state["momentum_buffer"] is None:
+                state["momentum_buffer"] = creation.zeros_like(p.detach())
+        self._start = True
+        try:
+            super()._apply(group, params, grads, states)
+        finally:
+            self._start = False
