@@ -179,10 +179,11 @@ class Stepper(Optimizer):
             self._apply(group, params, grads, states)
 
     def _apply(
-        self, group: Group, params: list[Tensor], grads: list[Tensor], states: list[State]
-    ) -> None:
+        self, group: Group, params: list[Tensor], grads: list[Tensor], states: list[State],
+        **changed: float,
+    ) -> None:  # fmt: skip
         """Step parameters that all have a gradient and a state: one program."""
-        options = self._options(group)
+        options = {**self._options(group), **changed}
         targets = [params]
         targets += [[s[name] for s in states] for name in self._moments(group)]
         targets.append([packed(states, name) for name in self._columns])
@@ -236,16 +237,6 @@ def _moved_together(states: list[State], name: str) -> Tensor:
 def number(x: Any) -> float:
     """An option as a number; a tensor of one element counts as one."""
     return x if type(x) is float else float(x)
-
-
-def check(name: str, **conditions: Any) -> None:
-    """Raise ValueError for the first option that is out of its range.
-
-    Each condition is (text, value, holds, expected).
-    """
-    for text, value, holds, expected in conditions.values():
-        if not holds:
-            raise ValueError(message(name, text, value, expected))
 
 
 def check_tensor_lr(name: str, lr: Any) -> None:

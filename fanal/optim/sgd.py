@@ -100,32 +100,24 @@ class SGD(Stepper):
         return self.state[p] if group["momentum"] != 0 else {}
 
     def _apply(
-        self, group: Group, params: list[Tensor], grads: list[Tensor], states: list[State]
-    ) -> None:
-        fresh = []
-        if group["momentum"] != 0:
-            fresh = [s.get("momentum_buffer") is None for s in states]
+        self, group: Group, params: list[Tensor], grads: list[Tensor], states: list[State],
+        **changed: float,
+    ) -> None:  # fmt: skip
+        fresh = [group["momentum"] != 0 and s.get("momentum_buffer") is None for s in states]
         if not any(fresh):
-            super()._apply(group, params, grads, states)
+            super()._apply(group, params, grads, states, **changed)
             return
         # A new buffer starts as the gradient itself: the same program with other numbers.
-        for wanted in (True, False):
-            chosen = [i for i, new in enumerate(fresh) if new is wanted]
-            if chosen:
-                some = [[x[i] for i in chosen] for x in (params, grads, states)]
-                self._apply_some(group, wanted, *some)
+        for new, numbers in ((True, {"keep": 0.0, "add": 1.0}), (False, {})):
+            some = [i for i, x in enumerate(fresh) if x is new]
+            if some:
+                chosen = [[x[i] for i in some] for x in (params, grads, states)]
+                if new:
+                    self._make_buffers(chosen[0], chosen[2])
+                super()._apply(group, *chosen, **numbers)
 
-    def _apply_some(self, group: Group, fresh: bool, params: Any, grads: Any, states: Any) -> None:
-        if not fresh:
-            super()._apply(group, params, grads, states)
-            return
+    def _make_buffers(self, params: list[Tensor], states: list[State]) -> None:
         for p, state in zip(params, states, strict=True):
-            prepared = self._prepared.pop(id(p), {})
-            state["momentum_buffer"] = prepared.get("momentum_buffer")
-            if state["momentum_buffer"] is None:
-                state["momentum_buffer"] = creation.zeros_like(p.detach())
-        self._start = True
-        try:
-            super()._apply(group, params, grads, states)
-        finally:
-            self._start = False
+            state["momentum_buffer"] = self._prepared.pop(id(p), {}).get(
+                "momentum_buffer", None
+            ) or creation.zeros_like(p.detach())

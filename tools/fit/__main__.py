@@ -19,6 +19,7 @@ TOPICS = (
     "inverse_trigonometric",
     "gamma",
     "bessel",
+    "incomplete_gamma",
 )
 
 for topic in sys.argv[1:] or TOPICS:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fanal.core.dispatch import bind
 from fanal.core.errors import message
-from fanal.ops.layout import pad_p
+from fanal.ops.layout import pad_p, slice_dim
 from fanal.ops.shape import reshaped
 from fanal.ops.windows import windows_p
 
@@ -131,3 +131,10 @@ def windows_of(x: Any, window: Window, out: Ints, value: Any) -> Any:
     for k in window.kernel:
         size *= k
     return reshaped(view, (*view.shape[: first + n], size))
+
+
+def slices_along(x: Any, d: int, k: int, s: int, dilation: int, out: int) -> list[Any]:
+    """For each of the k places in a window along dimension d: the elements that stand there."""
+    return [
+        slice_dim(x, d, i * dilation, i * dilation + (out - 1) * s + 1, s) for i in range(k)
+    ]

@@ -324,4 +324,5 @@ class _Depthwise:
             b, s, pointers, inner, start, depth, columns, self.weights, 0, across=True
         )
         out = b.at(self.totals, at * s.row_bytes)
-        add_block(b, sums, [b.at(out, n * size) for n in range(len(sums))], start.eq(0), size)
+        places = [b.at(out, n * size) for n in range(len(sums))]
+        add_block(b, sums, places, places, start.eq(0), size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fanal.backends.native.contract.element import load, narrow, stored_type, widen
+from fanal.backends.native.contract.element import is_stored_as, load, narrow, stored_type, widen
 from fanal.backends.native.contract.lanes import LaneRun
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
@@ -62,6 +62,23 @@ class Finisher:
             col = first_col + v * s.lanes
             with b.if_(col.lt(col_count)):
                 self._vector(b.at(sums, v * self.vector_bytes), first_row, row_count, col, col_count)
+
+    def in_place(self, first_col: V, col_count: V) -> tuple[V, list[V]]:
+        """Whether tiles may store straight into the panel's columns, and where its vectors start.
+
+        So it is where nothing remains to be done to a sum and the columns are neighbours.
+        """
+        b, s, out = self.b, self.s, self.out
+        if self.epilogue is not None or not is_stored_as(out.dtype, s.scalar) or out.cols.mode in "0s":
+            return b.const("i1", 0), []
+        runs = [
+            LaneRun(b, out.cols, first_col + v * s.lanes, col_count, s.lanes, s.itemsize)
+            for v in range(s.vectors)
+        ]
+        dense = runs[0].dense
+        for run in runs[1:]:
+            dense = dense & run.dense
+        return dense, [run.start for run in runs]
 
     def _vector(self, sums: V, first_row: V, row_count: V, col: V, col_count: V) -> None:
         b, s = self.b, self.s

@@ -176,6 +176,7 @@ class _Gemm:
                 self.dtypes[2:], self.scalars[2:], bases[2:], self.sides[2:], strict=True
             )
         ]
+        self.out = places[0]
         finisher = Finisher(b, self.s, places[0], places[1:], self.epilogue)
         with b.if_(self.inner.eq(0)), b.loop(0, rows * self.s.vectors) as (n,):
             b.store(b.const(self.s.vector, 0), b.at(self.totals, n, self.s.vector))
@@ -186,13 +187,15 @@ class _Gemm:
             base = bases[0]
             if self.how == "across":
                 base = b.at(base, real_first * self.s.itemsize)
+            self.in_place, self.starts = finisher.in_place(first_col, self.cols)
             with b.loop(0, self.inner, KC) as (start,):
                 depth = self.inner - start
                 depth = b.select(depth.lt(KC), depth, KC)
                 self.right.block(start, depth)
                 self._block(base, start, depth, first_row, rows)
-            totals = b.at(self.totals, moved * self.s.itemsize)
-            finisher.rows(totals, first_row, rows, first_col, self.cols)
+            with b.if_(~self.in_place | self.inner.eq(0)):
+                totals = b.at(self.totals, moved * self.s.itemsize)
+                finisher.rows(totals, first_row, rows, first_col, self.cols)
 
     def _block(self, base: V, start: V, depth: V, first_row: V, rows: V) -> None:
         """All tiles of rows over one block of k of the current panel."""
@@ -211,25 +214,40 @@ class _Gemm:
     ) -> None:
         """One register tile; rows beyond the last repeat it, their sums are never stored."""
         b, s, left = self.b, self.s, self.sides[0]
-        pointers = []
+        indices = []
         for i in range(height):
             row = at + i
-            row = b.select(row.lt(rows), row, rows - 1)
-            pointers.append(b.at(base, left.first.at(first_row + row)))
+            indices.append(first_row + b.select(row.lt(rows), row, rows - 1))
+        pointers = [b.at(base, left.first.at(row)) for row in indices]
         size = s.lanes * s.itemsize
         sums = self.right.sums(pointers, left.second, start, depth)
-        out = b.at(self.totals, at * s.row_bytes)
-        add_block(b, sums, [b.at(out, n * size) for n in range(len(sums))], start.eq(0), size)
+        totals = b.at(self.totals, at * s.row_bytes)
+        places = [b.at(totals, n * size) for n in range(len(sums))]
+        if not self.starts:
+            add_block(b, sums, places, places, start.eq(0), size)
+            return
+        # The last block's totals go straight to `out` where nothing remains to be done to them.
+        done = self.in_place & (start + depth).eq(self.inner)
+        columns = [b.select(done, x, v * size) for v, x in enumerate(self.starts)]
+        lines = [
+            b.select(done, b.at(self.out.base, self.out.rows.at(row)), b.at(totals, i * s.row_bytes))
+            for i, row in enumerate(indices)
+        ]
+        targets = [b.at(line, column) for line in lines for column in columns]
+        add_block(b, sums, places, targets, start.eq(0), s.itemsize)
 
 
-def add_block(b: Builder, sums: Sequence[V], places: Sequence[V], first: V, align: int) -> None:
-    """Totals after one more block: the first block's sum is the total, later ones are added."""
-    with b.if_(first):
-        for value, place in zip(sums, places, strict=True):
-            b.store(value, place, align)
-    with b.if_(~first):
-        for value, place in zip(sums, places, strict=True):
-            b.store(b.load(value.type, place, align) + value, place, align)
+def add_block(
+    b: Builder, sums: Sequence[V], totals: Sequence[V], places: Sequence[V], first: V, align: int
+) -> None:
+    """Totals after one more block, stored at `places`: the first block's sum, then one addition."""
+    values = b.branch(
+        first,
+        lambda: sums,
+        lambda: [b.load(x.type, place) + x for x, place in zip(sums, totals, strict=True)],
+    )
+    for value, place in zip(values, places, strict=True):
+        b.store(value, place, align)
 
 
 def tile_counts(b: Builder, s: Shape, rows: V) -> tuple[V, V]:

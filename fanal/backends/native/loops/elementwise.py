@@ -37,6 +37,8 @@ class Store:
 
 def lower_elementwise(p: ProgramBuilder, stores: list[Store]) -> None:
     """Append one phase that computes all stores; they have the same shape."""
+    from fanal.backends.native.loops.tiled import TiledKernel, across_dimension
+
     shape = stores[0].to.shape
     if math.prod(shape) == 0:
         return
@@ -54,6 +56,16 @@ def lower_elementwise(p: ProgramBuilder, stores: list[Store]) -> None:
         extents, rows = [1], [[0] for _ in rows]
     for walk, row in zip(program.walks, rows, strict=True):
         walk.strides = row
+    turn = across_dimension(program, extents)
+    if turn is not None and not program.may_report:
+        order = [d for d in range(len(extents)) if d != turn]
+        order.insert(len(order) - 1, turn)
+        for walk in program.walks:
+            walk.strides = [walk.strides[d] for d in order]
+        extents = [extents[d] for d in order]
+        tiled = TiledKernel(program, tuple(targets), len(extents))
+        tiled.add_phase(p, extents, tiled.lanes(Builder(p.target, "")))
+        return
     kernel = ElementwiseKernel(program, tuple(targets), len(extents))
     kernel.add_phase(p, extents)
 

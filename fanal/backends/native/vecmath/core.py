@@ -101,6 +101,15 @@ def any_lane(b: Builder, mask: V) -> V:
     return mask.bitcast(f"i{mask.lanes}").ne(0)
 
 
+def largest(b: Builder, x: V) -> V:
+    """The largest lane, as a scalar."""
+    best = x[0]
+    for lane in range(1, x.lanes):
+        other = x[lane]
+        best = b.select(best.gt(other), best, other)
+    return best
+
+
 def round_even(b: Builder, x: V) -> V:
     """The nearest integer, ties to even, for |x| below 2^(mantissa-1); loses the sign of zero."""
     shifter = format_of(x).shifter

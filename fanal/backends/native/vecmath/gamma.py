@@ -50,6 +50,15 @@ def _middle(b: Builder, name: str, rows: Rows, v: V, short: bool) -> V:
     return evaluate(b, f"vecmath_{name}", rows, v, index, _SHORT[name] if short else None)
 
 
+def lgamma_of_one_plus(b: Builder, a: V) -> V:
+    """log Γ(1 + a) for double 0 ≤ a ≤ 1, right relative to itself."""
+    near = a.lt(0.125)  # the piece that begins at its root 1
+    v = clamp(b, a + 1.0, 1.0, 2.0)
+    index = geometric(b, v, _LOW, 3, len(table.LGAMMA))
+    index = b.select(near, (index & 0) + 8, index)
+    return evaluate(b, "vecmath_lgamma", table.LGAMMA, v, index, None, (near, a))
+
+
 def lgamma(b: Builder, x: V) -> V:
     """log|Γ(x)|; infinite at 0, the negative integers and both infinities."""
     if format_of(x) is F32:

@@ -40,15 +40,26 @@ def _bounded(b: Builder, index: V, count: int) -> V:
     return b.select(index.lt(count - 1), index, count - 1)
 
 
-def evaluate(b: Builder, name: str, rows: Rows, x: V, index: V, terms: int | None = None) -> V:
+def evaluate(
+    b: Builder,
+    name: str,
+    rows: Rows,
+    x: V,
+    index: V,
+    terms: int | None = None,
+    exact: tuple[V, V] | None = None,
+) -> V:
     """The polynomial of each lane's interval at x; only its first `terms` coefficients if given.
 
     Coefficients fall geometrically, so leaving out the last ones is how float32 goes faster.
+    `exact` is (condition, x - anchor) for lanes that know the difference better than x does.
     """
     width = len(rows[0])
     flat = [value for row in rows for value in row]
     anchor, *coefficients = gather(b, name, flat, index * width, (terms or width - 1) + 1)
     t = x - anchor
+    if exact:
+        t = b.select(exact[0], exact[1], t)
     total = coefficients[-1]
     for c in reversed(coefficients[:-1]):
         total = b.fma(total, t, c)

@@ -52,7 +52,7 @@ def pow_(b: Builder, x: V, y: V) -> V:
     if format_of(x) is F32:
         magnitude = _magnitude_f32(b, a, y)
     else:
-        magnitude = _magnitude_f64(b, a, y)
+        magnitude = power_of_positive(b, a, y)
     # Also right for a = 1 with infinite y, where the product of logarithms is NaN.
     magnitude = b.select(a.eq(1.0), const(x, 1.0), magnitude)
     whole, odd = _parity(b, y)
@@ -81,7 +81,11 @@ def _logarithm_edges(b: Builder, a: V, y: V) -> V:
 
 def _magnitude_f32(b: Builder, a: V, y: V) -> V:
     """2^(y·log2 a) through double, for a ≥ 0."""
-    a, y = widen(a), widen(y)
+    return narrow(power_short(b, widen(a), widen(y)))
+
+
+def power_short(b: Builder, a: V, y: V) -> V:
+    """a^y for normal double a ≥ 0 with the accuracy of float32, held within 2^±300."""
     f, e = split(b, a)
     s = f / (f + 2.0)
     log = b.fma(s, horner(b, s * s, table.LOG2_SHORT), e)
@@ -89,7 +93,7 @@ def _magnitude_f32(b: Builder, a: V, y: V) -> V:
     magic = format_of(a).shifter
     shifted = exponent + magic
     p = paired(b, exponent - (shifted - magic), table.EXP2_SHORT)
-    return narrow((p.bits() + (shifted.bits() << 52)).as_float())
+    return (p.bits() + (shifted.bits() << 52)).as_float()
 
 
 def log2_pair(b: Builder, a: V) -> Pair:
@@ -112,7 +116,8 @@ def log2_pair(b: Builder, a: V) -> Pair:
     return add(Pair(e + shift, const(f, 0.0)), log)
 
 
-def _magnitude_f64(b: Builder, a: V, y: V) -> V:
+def power_of_positive(b: Builder, a: V, y: V) -> V:
+    """a^y for double a ≥ 0 (NaN for 1^∞ and ∞^0, which the caller knows better)."""
     log = log2_pair(b, a)
     product = two_product(b, log.hi, y)
     low = b.fma(log.lo, y, product.lo)

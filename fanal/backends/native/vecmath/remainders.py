@@ -14,6 +14,7 @@ from fanal.backends.native.vecmath.core import (
     NAN,
     const,
     format_of,
+    largest,
     narrow,
     round_even,
     widen,
@@ -45,7 +46,7 @@ def _long_division(b: Builder, x: V, y: V, from_float32: bool) -> V:
     d = b.select(valid, d, const(x, 1.0))
     # A subnormal d may be 2^52 below what its exponent says.
     exponent = b.select(d.lt(2.0**-1022), (d.bits() & 0) - 52, d.bits().lshr(52))
-    difference = _largest(b, rest.bits().lshr(52) - exponent)
+    difference = largest(b, rest.bits().lshr(52) - exponent)
     steps = b.select(difference.gt(0), difference, 0) * 2731  # /24 by a multiplication (< 2^12)
     loop = b.loop(0, steps.lshr(16) + 1, 1, [rest])
     with loop as (i, rest):
@@ -85,12 +86,3 @@ def _power(b: Builder, exponent: V, short: bool) -> V:
         exponent = b.select(exponent.lt(1000), exponent, 1000)
         exponent = b.select(exponent.gt(0), exponent, 0)
     return ((exponent + 1023) << 52).as_float()
-
-
-def _largest(b: Builder, x: V) -> V:
-    """The largest lane."""
-    best = x[0]
-    for lane in range(1, x.lanes):
-        other = x[lane]
-        best = b.select(best.gt(other), best, other)
-    return best

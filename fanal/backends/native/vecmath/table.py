@@ -13,6 +13,7 @@ from fanal.backends.native.vecmath import (
     exponential,
     gamma,
     hyperbolic,
+    incomplete_gamma,
     inverse_hyperbolic,
     inverse_trigonometric,
     logarithm,
@@ -21,6 +22,7 @@ from fanal.backends.native.vecmath import (
     remainders,
     rounding,
     trigonometric,
+    zeta,
 )
 
 FUNCTIONS: dict[str, Callable[..., V]] = {
@@ -57,6 +59,9 @@ FUNCTIONS: dict[str, Callable[..., V]] = {
     "lgamma": gamma.lgamma,
     "digamma": gamma.digamma,
     "trigamma": gamma.trigamma,
+    "zeta": zeta.zeta,
+    "gammainc": incomplete_gamma.gammainc,
+    "gammaincc": incomplete_gamma.gammaincc,
     "sinc": trigonometric.sinc,
     "i0": bessel.i0,
     "i0e": bessel.i0e,
