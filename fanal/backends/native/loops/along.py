@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from fanal.backends.native.emit import Builder, V, vector
 from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
-from fanal.backends.native.loops.evaluate import Position, evaluate, maskable
+from fanal.backends.native.loops.convert import compute_type
+from fanal.backends.native.loops.evaluate import Position, arguments, evaluate, maskable
+from fanal.backends.native.loops.operations import OPERATIONS
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction, fold_lanes
 from fanal.backends.native.loops.rows import TASK_WORK, StageKernel
 from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
+from fanal.core.dtypes import BY_NAME
+from fanal.ops.primitive import TABLE
 
+CACHED_ROW = 8192  # elements of a row up to which heavy values are kept for later passes
 LIGHT = 12  # instructions up to which the loop over a block is unrolled
+# Floating operations that take tens of instructions: those of vecmath.
+COSTLY = {
+    p.native for p in TABLE.values() if p.kind == "elementwise" and p.native not in OPERATIONS
+} - {"sqrt", "cast"}
 CHAIN = 256  # rows of the last reduced dimension that are added before the total is
 
 
@@ -25,6 +34,34 @@ class AlongKernel:
         self.stage = stage
         self.order = stage.order
         self.lanes = self.order.width // UNROLL
+        self.kept = self._worth_keeping()
+        self.scratch: dict[int, V] = {}
+
+    def _worth_keeping(self) -> list[int]:
+        """Costly values of a pass that a later pass uses again (softmax's exponentials)."""
+        s = self.stage
+        if len(s.r_extents) > 1 or s.r_extents[-1] > CACHED_ROW:
+            return []
+        code = s.program.instructions
+        found: set[int] = set()
+        for number in range(s.passes):
+            stack = list(s.values_of_pass(number))
+            seen = set(stack)
+            while stack:
+                v = stack.pop()
+                instruction = code[v]
+                costly = instruction[0] == "op" and instruction[1] in COSTLY
+                if costly and s.first[v] < number and v in s.full:
+                    found.add(v)
+                    continue
+                for a in arguments(instruction):
+                    if a not in seen:
+                        seen.add(a)
+                        stack.append(a)
+        return sorted(found)
+
+    def _kept_type(self, v: int) -> str:
+        return compute_type(BY_NAME[str(self.stage.program.instructions[v][3])])
 
     def add_phases(self, p: ProgramBuilder) -> None:
         s = self.stage
@@ -40,17 +77,25 @@ class AlongKernel:
                 words.append(walk.start)
         words += s.program.words
         operands = [w.access for w in s.program.walks if w.access is not None]
-        kernel = Kernel(f"along {s.key}", self.emit)
-        p.phase(kernel, operands, words, -(-s.rows // per_task))
+        tasks = -(-s.rows // per_task)
+        for v in self.kept:
+            dtype = BY_NAME["float64" if self._kept_type(v) == "double" else "float32"]
+            operands.append(p.temp_like(dtype, (tasks, inner)))
+        kernel = Kernel(f"along {self.kept} {s.key}", self.emit)
+        p.phase(kernel, operands, words, tasks)
 
     def emit(self, b: Builder) -> None:
         s = self.stage
-        d = Descriptor(b, len(s.program.operands))
+        count = len(s.program.operands)
+        d = Descriptor(b, count + len(self.kept))
         rows, per_task, n, outer = (d.word() for _ in range(4))
         r_extents = [d.word() for _ in s.r_extents[1:-1]]
         p_extents = [d.word() for _ in s.p_extents[1:]]
         walks = read_walks(d, s.program, s.classes, len(s.p_extents) + len(s.r_extents) - 1)
         accumulators = [Accumulators(b, r, self.order.width) for r in s.reductions]
+        for i, v in enumerate(self.kept):
+            start = b.arg("task") * n
+            self.scratch[v] = b.at(d.pointer(count + i), start, self._kept_type(v))
         low = b.arg("task") * per_task
         with b.loop(low, minimum(b, low + per_task, rows)) as (row,):
             p_index = decode(b, row, p_extents)
@@ -206,12 +251,28 @@ class AlongKernel:
     ) -> list[list[V]]:  # fmt: skip
         """Evaluate one vector of the row: store what is to be stored, return the new elements."""
         s = self.stage
-        wanted = s.values_of_pass(number)
-        values = evaluate(b, s.program.instructions, wanted, position, known, i, lanes, mask)
+        wanted = list(s.values_of_pass(number))
+        made = [v for v in self.kept if s.first[v] == number]
+        for v in self.kept:
+            if s.first[v] < number:
+                known = {**known, v: self._recall(b, v, i, lanes, mask)}
+        values = evaluate(b, s.program.instructions, wanted + made, position, known, i, lanes, mask)
+        for v in made:
+            at = b.at(self.scratch[v], i, self._kept_type(v))
+            if mask is None:
+                b.store(values[v], at)
+            else:
+                b.masked_store(values[v], at, mask)
         for value, walk, dtype, _ in s.stores_of_pass(number):
             store(b, values[value], walk, dtype, position, i, lanes, mask)
         index = b.splat(i, lanes) + b.iota("i64", lanes) if lanes > 1 else i
         return [r.element(b, values[r.value], index) for r in reductions]
+
+    def _recall(self, b: Builder, v: int, i: V, lanes: int, mask: V | None) -> V:
+        """A value that an earlier pass kept."""
+        type_ = vector(self._kept_type(v), lanes)
+        at = b.at(self.scratch[v], i, self._kept_type(v))
+        return b.load(type_, at) if mask is None else b.masked_load(type_, at, mask)
 
     def _stores_only(
         self, b: Builder, number: int, position: Position, n: V, known: dict[int, V]
@@ -258,5 +319,3 @@ def _joined(b: Builder, reductions: list[Reduction], x: list[V], y: list[V]) -> 
     pairs = zip(reductions, _nested(reductions, x), _nested(reductions, y), strict=True)
     return _flat([r.combine(b, p, q) for r, p, q in pairs])
 
-
-__all__ = ["AlongKernel", "vector"]

@@ -49,12 +49,14 @@ def sigmoid(b: Builder, x: V) -> V:
     second = ((bits << f.mantissa) - first).as_float()
     factor = first.as_float()
     q = exp_reduced(b, -r)
-    whole = factor * second + 1.0
+    ratio = factor * second
+    whole = ratio + 1.0
     total = whole + q
     y = const(x, 1.0) / total
     if b.target.fma:
-        # What the sum and the division lost: a residual of the exact denominator.
-        rest = b.fma(y, -total, const(x, 1.0)) - y * (q - (total - whole))
+        # What the sums and the division lost: a residual of the exact denominator.
+        lost = (q - (total - whole)) + (ratio - (whole - 1.0))
+        rest = b.fma(y, -total, const(x, 1.0)) - y * lost
         y = b.fma(y, rest, y)
     return (y * factor) * second
 

@@ -1,0 +1,1 @@
+"""Where PyTorch's users look for `utils.data`."""
