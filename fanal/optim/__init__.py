@@ -5,14 +5,19 @@ A step of any of them is one native program for all parameters of a group: see `
 
 from fanal.optim import lr_scheduler
 from fanal.optim.adam import Adam, AdamW
+from fanal.optim.adam_family import Adamax, NAdam, RAdam, SparseAdam
+from fanal.optim.adaptive import Adadelta, Adagrad, RMSprop
 from fanal.optim.hooks import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from fanal.optim.matrices import Adafactor, Muon
 from fanal.optim.optimizer import Optimizer
 from fanal.optim.sgd import SGD
+from fanal.optim.sign_and_average import ASGD, Rprop
 
 __all__ = [
-    "Adam", "AdamW", "Optimizer", "SGD", "lr_scheduler", "register_optimizer_step_post_hook",
-    "register_optimizer_step_pre_hook",
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam",
+    "Optimizer", "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam", "lr_scheduler",
+    "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook",
 ]  # fmt: skip

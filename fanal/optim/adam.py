@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fanal.core.errors import message
 from fanal.ops.pointwise import maximum, sqrt
 from fanal.optim.optimizer import Group
-from fanal.optim.rule import Flags, Rule, Stepper, check_tensor_lr, number, wide
+from fanal.optim.options import at_least_zero, check_betas, check_lr, check_switches, number
+from fanal.optim.rule import Flags, Rule, Stepper, wide
 from fanal.tensor.tensor import Tensor
 
 
@@ -68,7 +68,12 @@ class Adam(Stepper):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ):
-        check_adam(type(self).__name__, lr, betas, eps, weight_decay)
+        name = type(self).__name__
+        check_lr(name, lr)
+        at_least_zero(name, "epsilon value", eps)
+        check_betas(name, betas)
+        at_least_zero(name, "weight_decay value", weight_decay)
+        check_switches(name, foreach, fused, differentiable)
         defaults = {
             "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
             "amsgrad": amsgrad, "maximize": maximize, "foreach": foreach,
@@ -76,16 +81,6 @@ class Adam(Stepper):
             "decoupled_weight_decay": decoupled_weight_decay,
         }  # fmt: skip
         super().__init__(params, defaults)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        for group in self.param_groups:
-            for name in (
-                "amsgrad", "maximize", "capturable", "differentiable", "decoupled_weight_decay"
-            ):  # fmt: skip
-                group.setdefault(name, False)
-            group.setdefault("foreach", None)
-            group.setdefault("fused", None)
 
     def _moments(self, group: Group) -> tuple[str, ...]:
         names = ("exp_avg", "exp_avg_sq")
@@ -103,21 +98,6 @@ class Adam(Stepper):
             decay=group["weight_decay"] != 0, maximize=group["maximize"],
             decoupled=group["decoupled_weight_decay"],
         )
-
-
-def check_adam(name: str, lr: Any, betas: Any, eps: Any, weight_decay: Any) -> None:
-    """Raise ValueError where an option of Adam's family is out of its range."""
-    check_tensor_lr(name, lr)
-    if not 0.0 <= lr:
-        raise ValueError(message(name, "Invalid learning rate", lr, "0 or more"))
-    if not 0.0 <= eps:
-        raise ValueError(message(name, "Invalid epsilon value", eps, "0 or more"))
-    for i, beta in enumerate(betas):
-        if not 0.0 <= beta < 1.0:
-            what = f"Invalid beta parameter at index {i}"
-            raise ValueError(message(name, what, beta, "0 or more and below 1"))
-    if not 0.0 <= weight_decay:
-        raise ValueError(message(name, "Invalid weight_decay value", weight_decay, "0 or more"))
 
 
 class AdamW(Adam):

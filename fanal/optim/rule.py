@@ -15,12 +15,12 @@ from typing import Any
 from fanal.autograd.mode import mode
 from fanal.core import dtypes
 from fanal.core.dtypes import DType
-from fanal.core.errors import message
 from fanal.graph.ir import Value
 from fanal.ops.layout import slice_dim
 from fanal.ops.promotion import cast
 from fanal.ops.shape import reshaped
 from fanal.optim.optimizer import Group, Optimizer, with_closure
+from fanal.optim.options import with_defaults
 from fanal.tensor import creation
 from fanal.tensor.layout import layout
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
@@ -127,6 +127,11 @@ class Stepper(Optimizer):
         names = (*self._columns, *self._moments(group))
         return {name: self._first(group, name, p) for name in names}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        with_defaults(self.param_groups, self.defaults)
+        self.__dict__.pop("_prepared_state", None)
+
     def prepare(self) -> None:
         """Make the state of all parameters now, not at the first step (for capturing a step)."""
         for group in self.param_groups:
@@ -151,7 +156,7 @@ class Stepper(Optimizer):
         """One step; `closure` computes the loss anew, and its result is returned."""
         loss = with_closure(closure)
         before = mode.enabled
-        mode.enabled = bool(self.defaults["differentiable"])
+        mode.enabled = bool(self.defaults.get("differentiable"))
         try:
             for group in self.param_groups:
                 self._step_group(group)
@@ -233,13 +238,3 @@ def _moved_together(states: list[State], name: str) -> Tensor:
             state[name] = new_tensor(whole._storage, single, pointer)
     return whole
 
-
-def number(x: Any) -> float:
-    """An option as a number; a tensor of one element counts as one."""
-    return x if type(x) is float else float(x)
-
-
-def check_tensor_lr(name: str, lr: Any) -> None:
-    """Raise where a learning rate is a tensor of several elements."""
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError(message(name, "Tensor lr must be 1-element", tuple(lr.shape)))

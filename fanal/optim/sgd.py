@@ -6,7 +6,8 @@ from typing import Any
 
 from fanal.core.errors import message
 from fanal.optim.optimizer import Group
-from fanal.optim.rule import Flags, Rule, State, Stepper, check_tensor_lr, number
+from fanal.optim.options import at_least_zero, check_lr, check_switches, number
+from fanal.optim.rule import Flags, Rule, State, Stepper
 from fanal.tensor import creation
 from fanal.tensor.tensor import Tensor
 
@@ -55,13 +56,10 @@ class SGD(Stepper):
         differentiable: bool = False,
         fused: bool | None = None,
     ):
-        check_tensor_lr("SGD", lr)
-        if lr < 0.0:
-            raise ValueError(message("SGD", "Invalid learning rate", lr, "0 or more"))
-        if momentum < 0.0:
-            raise ValueError(message("SGD", "Invalid momentum value", momentum, "0 or more"))
-        if weight_decay < 0.0:
-            raise ValueError(message("SGD", "Invalid weight_decay value", weight_decay, "0 or more"))
+        check_lr("SGD", lr)
+        at_least_zero("SGD", "momentum value", momentum)
+        at_least_zero("SGD", "weight_decay value", weight_decay)
+        check_switches("SGD", foreach, fused, differentiable)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError(
                 message("SGD", "Nesterov momentum requires a momentum and zero dampening")
@@ -72,13 +70,6 @@ class SGD(Stepper):
             "differentiable": differentiable, "fused": fused,
         }  # fmt: skip
         super().__init__(params, defaults)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        for group in self.param_groups:
-            for name in ("nesterov", "maximize", "differentiable", "fused"):
-                group.setdefault(name, False)
-            group.setdefault("foreach", None)
 
     def _moments(self, group: Group) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] != 0 else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 from fanal.core.errors import nearest
 
@@ -20,9 +21,7 @@ def find(name: str) -> object:
         except ModuleNotFoundError as error:
             if error.name != f"fanal.{name}":
                 raise
-    import fanal
-
-    public = [n for n in dir(fanal) if not n.startswith("_")]
+    public = [n for n in dir(sys.modules["fanal"]) if not n.startswith("_")]
     near = nearest(name, public)
     text = f"module 'fanal' has no attribute {name!r}"
     if near:

@@ -227,6 +227,23 @@ def test_products_with_logarithms_at_zero(type_: str) -> None:
     assert same(compiled("xlog1py", type_)(x, y), expected).all()
 
 
+@pytest.mark.parametrize("type_", ["float", "double"])
+def test_special_values_of_incomplete_gamma_and_zeta(type_: str) -> None:
+    a = np.array([0, 1, 1, np.inf, np.inf, 0, -1, 1, np.nan, 1], NUMPY[type_])
+    x = np.array([1, 0, np.inf, 1, np.inf, 0, 1, -1, 1, np.nan], NUMPY[type_])
+    lower = np.array([1, 0, 1, 0, *[np.nan] * 6], NUMPY[type_])
+    upper = np.array([0, 1, 0, 1, *[np.nan] * 6], NUMPY[type_])
+    assert same(compiled("gammainc", type_)(a, x), lower).all()
+    assert same(compiled("gammaincc", type_)(a, x), upper).all()
+    s = np.array([1, 0.5, 2, 2, 2.5, 3, np.nan, 2, np.inf, 2], NUMPY[type_])
+    q = np.array([2, 2, 0, -3, -0.5, np.inf, 1, np.nan, 2, 1], NUMPY[type_])
+    expected = np.array([np.inf, np.nan, np.inf, np.inf, np.nan, 0, np.nan, np.nan, 0, 0])
+    expected[-1] = np.pi**2 / 6
+    got = compiled("zeta", type_)(s, q)
+    assert same(got[:-1], expected[:-1].astype(NUMPY[type_])).all()
+    assert abs(got[-1] - expected[-1]) < 1e-6
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("type_", ["float", "double"])
 def test_powers_of_two_and_parts(type_: str, level: str) -> None:

@@ -118,6 +118,42 @@ def log_normal(x: mpf) -> mpf:
     return mp.log(normal(x)) if x < 10 else mp.log1p(-normal(-min(x, mpf(60))))
 
 
+def hurwitz(s: mpf, q: mpf) -> mpf:
+    """ζ(s, q) by sixty terms and the Euler-Maclaurin formula (mpmath's own loses digits)."""
+    if q <= 0 and q == mp.floor(q):
+        return mp.inf
+    total, n = mpf(0), 0
+    while n < 60 or q + n < 60:
+        base = q + n
+        total += mp.power(abs(base), -s) * (-1 if base < 0 and s % 2 == 1 else 1)
+        n += 1
+    w = q + n
+    total += w ** (1 - s) / (s - 1) + w**-s / 2
+    factor = s * w ** (-s - 1)
+    for j in range(1, 40):
+        total += mp.bernoulli(2 * j) / mp.factorial(2 * j) * factor
+        factor *= (s + 2 * j - 1) * (s + 2 * j) / w**2
+    return total
+
+
+def lower_gamma(a: mpf, x: mpf) -> mpf:
+    return mp.gammainc(a, 0, x, regularized=True)
+
+
+def upper_gamma(a: mpf, x: mpf) -> mpf:
+    return mp.gammainc(a, x, mp.inf, regularized=True)
+
+
+def with_exponent(f: Callable[[mpf, mpf], mpf]) -> Callable[[mpf, mpf], mpf]:
+    """A floor that grows as the result is a higher power of e^-1: its exponent's error counts."""
+
+    def floor(a: mpf, x: mpf) -> mpf:
+        y = f(a, x)
+        return y * (1 - mp.log(y) / 8) if y > 0 else mpf(0)
+
+    return floor
+
+
 def python_remainder(x: mpf, y: mpf) -> mpf:
     return mp.nan if y == 0 else x - y * mp.floor(x / y)
 
@@ -169,6 +205,37 @@ def _powers() -> Samples:
             ]
         ),
     )
+
+
+def _gamma_pairs(count: int = 130) -> Samples:
+    """(a, x) in every region: moderate, small, near the line x = a, large."""
+    a = [
+        rng(1).uniform(0.05, 30, count),
+        10 ** rng(2).uniform(-6, 1, count),
+        rng(3).uniform(1, 300, count),
+        10 ** rng(4).uniform(1.4, 5, count),
+    ]
+    x = [
+        a[0] * rng(5).uniform(0.1, 2.5, count),
+        10 ** rng(6).uniform(-6, 1.5, count),
+        np.abs(a[2] + rng(7).normal(size=count) * 3 * np.sqrt(a[2])),
+        a[3] + rng(8).normal(size=count) * 5 * np.sqrt(a[3]),
+    ]
+    return np.concatenate(a), np.abs(np.concatenate(x)) + 1e-30
+
+
+def _zeta_pairs(count: int = 80) -> Samples:
+    s = [
+        rng(1).uniform(1.01, 10, count),
+        rng(2).integers(2, 12, count).astype(np.float64),
+        1 + 10 ** rng(3).uniform(-3, 2, count),
+    ]
+    q = [
+        rng(4).uniform(0.1, 30, count),
+        -rng(5).uniform(0, 20, count),
+        10 ** rng(6).uniform(-2, 4, count),
+    ]
+    return np.concatenate(s), np.concatenate(q)
 
 
 _ALL = lambda: spread(stratified(900), uniform((-1, 1), (-20, 20), (-745, 710)))
@@ -261,6 +328,13 @@ CASES: dict[str, Case] = {
         pole(lambda x: mp.psi(1, x), mp.inf, mp.inf),
         lambda: (_GAMMA()[0][np.abs(_GAMMA()[0]) > 1e-150],),
     ),
+    "zeta": Case(
+        hurwitz,
+        _zeta_pairs,
+        floor=lambda s, q: abs(q - mp.nint(q)) ** -s if q < 0 else mpf(0),
+    ),
+    "gammainc": Case(lower_gamma, _gamma_pairs, floor=with_exponent(lower_gamma)),
+    "gammaincc": Case(upper_gamma, _gamma_pairs, floor=with_exponent(upper_gamma)),
     "i0": Case(held(lambda x: mp.besseli(0, x), -1500, 1500), _BESSEL),
     "i1": Case(held(lambda x: mp.besseli(1, x), -1500, 1500), _BESSEL),
     "i0e": Case(lambda x: mp.besseli(0, x) * mp.exp(-abs(x)), _BESSEL),

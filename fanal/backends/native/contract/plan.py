@@ -15,14 +15,17 @@ from fanal.backends.native.contract.element import compute_type, is_stored_as
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.gemm import Numbers, Side
 from fanal.backends.native.contract.prepare import add_pack
-from fanal.backends.native.contract.shape import Shape, rows_max, shape_for, thin_panel, thin_shape
+from fanal.backends.native.contract.shape import KC, Shape, rows_max, shape_for, thin_panel, thin_shape
 from fanal.backends.native.contract.steps import Step, step_of
+from fanal.backends.native.contract.strips import add_strips
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType, float32, float64, int32, int64
 
 A, B, OUT = 0, 1, 2
 THIN_ROWS = 2
+# Rows at most, and elements of B at least, for which B is streamed (a megabyte of floats).
+STREAM_ROWS, STREAM_ELEMENTS = 4, 1 << 18
 COMPUTE_DTYPES: dict[str, DType] = {"float": float32, "double": float64, "i32": int32, "i64": int64}
 
 # Multiply-adds of one task: enough to hide its claim, few enough to share the work evenly.
@@ -193,6 +196,9 @@ def _lower_gemm(
     thin = (s, how) if how else None
     how = how or way_of_packing(c.cols, c.inner, B, s.lanes)
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
+    if thin is None and _streams(c, s, how):
+        _lower_strips(p, c, s, tables)
+        return
     thin = thin or _thin(c, s, how)
     if thin is not None:
         s, how = thin
@@ -208,6 +214,27 @@ def _lower_gemm(
     tables.emit()
     numbers = cut(s, c.batch, rows, cols, inner, ready)
     gemm.add_phase(p, s, how, sides, numbers, c.epilogue)
+
+
+def _streams(c: Contraction, s: Shape, how: str) -> bool:
+    """Whether B is large, lies by columns and meets few rows: then reading it is all that counts."""
+    rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
+    if c.batch or rows > STREAM_ROWS or how != "lanes" or cols < 512:
+        return False
+    loops = [walk_of(c.inner, n) for n in (A, B)]
+    loops += [walk_of(dims, n) for n in range(OUT, len(c.operands)) for dims in (c.rows, c.cols)]
+    loops += [walk_of(c.rows, A), walk_of(c.cols, B)]
+    return max(map(len, loops)) <= 1 and cols * inner >= STREAM_ELEMENTS
+
+
+def _lower_strips(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -> None:
+    modes = _modes(c, unit_inner=False)
+    sides = [_side(c, A, "rows", "inner", modes, tables), _side(c, B, "inner", "cols", modes, tables)]
+    outs = [_side(c, n, "rows", "cols", modes, tables) for n in range(OUT, len(c.operands))]
+    rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
+    pitch = -(-cols // (2 * s.lanes)) * 2 * s.lanes
+    sums = p.temp_like(COMPUTE_DTYPES[s.scalar], (-(-inner // KC), rows, pitch))
+    add_strips(p, s, sides[0], sides[1], outs, (rows, cols, inner), sums, c.epilogue)
 
 
 def _thin(c: Contraction, s: Shape, how: str) -> tuple[Shape, str] | None:

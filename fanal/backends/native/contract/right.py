@@ -13,7 +13,7 @@ from fanal.backends.native.contract.element import load
 from fanal.backends.native.contract.pack import Packer
 from fanal.backends.native.contract.shape import KC, Shape
 from fanal.backends.native.contract.steps import Walk
-from fanal.backends.native.contract.tile import STRIP, accumulate, accumulate_transposed
+from fanal.backends.native.contract.tile import STRIP, accumulate, accumulate_turned
 from fanal.backends.native.emit import Builder, V
 from fanal.core.dtypes import DType
 
@@ -128,12 +128,11 @@ class Turned(Right):
         strips = depth.udiv(STRIP * s.lanes)
         whole = strips * (STRIP * s.lanes)
 
-        def piece(v: int, lane: int, k: V, column: int) -> V:
+        def column(v: int, lane: int, k: V) -> V:
             address = b.at(self.lanes[v * s.lanes + lane], self.inner.at(start + k))
-            address = b.at(address, column * self.dtype.itemsize)
-            return load(b, self.dtype, address, s.piece, s.scalar)
+            return load(b, self.dtype, address, s.lanes, s.scalar)
 
-        sums = accumulate_transposed(b, s, rows, inner, start, strips, piece)
+        sums = accumulate_turned(b, s, rows, inner, start, strips, column)
         left = depth - whole
         with b.if_(left.gt(0)):
             self.packer.panel(self.first, start + whole, left, self.rest)

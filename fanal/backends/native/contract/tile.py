@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
-from fanal.backends.native.contract.transpose import transposed
+from fanal.backends.native.contract.transpose import transposed_rows
 from fanal.backends.native.emit import Builder, V, element
 
 UNROLL = 4
-STRIP = 2
+STRIP, LAG = 2, 2
 
 
 def accumulate(
@@ -67,31 +67,31 @@ def left_values(b: Builder, s: Shape, address: V, across: bool) -> list[V]:
     return [b.splat(b.load(s.scalar, address), s.lanes)] * s.vectors
 
 
-def accumulate_transposed(
+def accumulate_turned(
     b: Builder,
     s: Shape,
     rows: Sequence[V],
     inner: Walk,
     start: V,
     strips: V,
-    piece: Callable[[int, int, V, int], V],
+    column: Callable[[int, int, V], V],
 ) -> list[V]:
     """Block sums where k are neighbours in B, and B is read only once: transposed in registers.
 
     k advances in strips of `STRIP` blocks of lanes×lanes (a cache line of every column of B), and
-    vector v lags v strips behind: columns a power of two apart share a set of the first cache, which
-    then holds the lines of one vector at a time. `piece(v, lane, k, column)` loads 128 bits of the
-    column of B on `lane` of vector v, from k + column on.
+    each vector lags `LAG` strips behind the one before: columns a power of two apart share a set of
+    the first cache, which so holds the lines of one vector, read or fetched ahead, at a time.
+    `column(v, lane, k)` loads lanes k's of the column of B on `lane` of vector v.
     """
     count = len(rows)
-    loop = b.loop(0, strips + (s.vectors - 1), 1, zeros(b, s, count))
+    loop = b.loop(0, strips + LAG * (s.vectors - 1), 1, zeros(b, s, count))
     with loop as (t, *acc):
         for v in range(s.vectors):
-            strip = t - v if v else t
+            strip = t - LAG * v if v else t
             mine = [acc[i * s.vectors + v] for i in range(count)]
 
             def go(v: int = v, strip: V = strip, mine: list[V] = mine) -> list[V]:
-                return _strip(b, s, rows, inner, start, strip * (STRIP * s.lanes), v, mine, piece)
+                return _strip(b, s, rows, inner, start, strip * (STRIP * s.lanes), v, mine, column)
 
             idle = s.vectors > 1
             mine = b.branch(strip.ult(strips), go, lambda mine=mine: mine) if idle else go()
@@ -110,15 +110,15 @@ def _strip(
     first: V,
     v: int,
     acc: list[V],
-    piece: Callable[[int, int, V, int], V],
+    column: Callable[[int, int, V], V],
 ) -> list[V]:
     for block in range(STRIP):
         k = first + block * s.lanes if block else first
-        columns = transposed(b, s.lanes, 8 * s.itemsize, lambda lane, c, k=k: piece(v, lane, k, c))
-        for u, column in enumerate(columns):
+        lines = [column(v, lane, k) for lane in range(s.lanes)]
+        for u, right in enumerate(transposed_rows(b, lines, 8 * s.itemsize)):
             at = inner.at(start + k + u)
             left = [b.splat(b.load(s.scalar, b.at(row, at)), s.lanes) for row in rows]
-            acc = [multiply_add(b, x, column, y) for x, y in zip(left, acc, strict=True)]
+            acc = [multiply_add(b, x, right, y) for x, y in zip(left, acc, strict=True)]
     return acc
 
 

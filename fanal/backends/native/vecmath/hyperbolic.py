@@ -50,14 +50,10 @@ def sigmoid(b: Builder, x: V) -> V:
     factor = first.as_float()
     q = exp_reduced(b, -r)
     ratio = factor * second
-    whole = ratio + 1.0
-    total = whole + q
-    y = const(x, 1.0) / total
+    y = const(x, 1.0) / ((ratio + 1.0) + q)
     if b.target.fma:
-        # What the sums and the division lost: a residual of the exact denominator.
-        lost = (q - (total - whole)) + (ratio - (whole - 1.0))
-        rest = b.fma(y, -total, const(x, 1.0)) - y * lost
-        y = b.fma(y, rest, y)
+        # One step of Newton with the exact denominator: what the sums and the division lost.
+        y = b.fma(y, b.fma(-y, q, b.fma(-y, ratio, 1.0 - y)), y)
     return (y * factor) * second
 
 

@@ -103,4 +103,3 @@ INTEGER_FUNCTIONS: dict[str, Callable[..., V]] = {
     "floor_divide": floor_divide,
     "remainder": remainder,
 }
-

@@ -2,7 +2,8 @@
 
 Ten terms (more for negative q: as many as bring it above 10), then the Euler-Maclaurin formula
 (DLMF 25.11.28) with twelve derivatives. Where q + n is rounded its error is corrected to first
-order, or it would be magnified by s.
+order, or it would be magnified by s. For negative q and odd s terms of both signs cancel: the error
+is then relative to the largest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fanal.backends.native.vecmath.core import (
     narrow,
     widen,
 )
+from fanal.backends.native.vecmath.exponential import clamp
 from fanal.backends.native.vecmath.extended import two_sum
 from fanal.backends.native.vecmath.power import power_of_positive, power_short
 from fanal.backends.native.vecmath.rounding import floor
@@ -35,12 +37,14 @@ def zeta(b: Builder, s: V, q: V) -> V:
     return _zeta(b, s, q, False)
 
 
-def _power(b: Builder, base: V, s: V, odd: V, short: bool) -> V:
-    """base^-s, for negative base and integral s as well."""
-    a = b.abs(base)
+def _term(b: Builder, q: V, n: V, s: V, odd: V, short: bool) -> tuple[V, V]:
+    """((q + n)^-s, q + n), for negative q + n and integral s as well."""
+    base = two_sum(q, n)
+    a = b.abs(base.hi)
     p = (power_short if short else power_of_positive)(b, a, -s)
     p = b.select(a.eq(1.0), const(s, 1.0), p)
-    return b.select(base.lt(0.0) & odd, -p, p)
+    p = b.select(base.hi.lt(0.0) & odd, -p, p)
+    return p * (1.0 - clamp(b, s * (base.lo / base.hi), -0.5, 0.5)), base.hi
 
 
 def _zeta(b: Builder, s: V, q: V, short: bool) -> V:
@@ -56,19 +60,14 @@ def _zeta(b: Builder, s: V, q: V, short: bool) -> V:
     steps = (largest(b, count) + F64.shifter).bits() & 0xFFFFF
     loop = b.loop(0, steps, 1, [const(s, 0.0), const(s, 0.0)])
     with loop as (_, total, n):
-        base = two_sum(q_in, n)
-        term = _power(b, base.hi, s_in, odd, short)
-        term = term - term * (s_in * (base.lo / base.hi))
+        term, _ = _term(b, q_in, n, s_in, odd, short)
         loop.next(b.select(n.lt(count), total + term, total), n + 1.0)
     total = loop.results[0]
-    w = two_sum(q_in, count)
-    power = _power(b, w.hi, s_in, odd, short)
-    power = power - power * (s_in * (w.lo / w.hi))
-    inverse = const(s, 1.0) / w.hi
-    tail = _derivatives(b, s_in, inverse) + (0.5 + w.hi / (s_in - 1.0))
+    power, w = _term(b, q_in, count, s_in, odd, short)
+    tail = _derivatives(b, s_in, const(s, 1.0) / w) + (0.5 + w / (s_in - 1.0))
     value = b.fma(power, tail, total)
-    # A first term beyond the format's range: the rest is nothing beside it.
-    value = b.select(power.eq(0.0), total, value)
+    # Where the tail's factor vanishes its derivatives may overflow; it is nothing beside the sum.
+    value = b.select(b.abs(power).le(2.0**-280 if short else 0.0), total, value)
     outside = b.select(pole | s.eq(1.0), const(s, INF), const(s, NAN))
     outside = b.select(s.gt(1.0) & q.eq(INF), const(s, 0.0), outside)
     outside = b.select(s.lt(1.0) | s.isnan() | q.isnan(), const(s, NAN), outside)
@@ -89,4 +88,3 @@ def _derivatives(b: Builder, s: V, inverse: V) -> V:
         total = b.fma(factor, const(s, c), total)
         factor = factor * ((s + float(2 * j + 1)) * inverse) * ((s + float(2 * j + 2)) * inverse)
     return total
-
