@@ -15,10 +15,12 @@ from fanal.backends.native.vecmath.core import (
     F64,
     INF,
     NAN,
+    any_lane,
     const,
     format_of,
     largest,
     narrow,
+    round_even,
     widen,
 )
 from fanal.backends.native.vecmath.exponential import clamp
@@ -68,11 +70,26 @@ def _zeta(b: Builder, s: V, q: V, short: bool) -> V:
     value = b.fma(power, tail, total)
     # Where the tail's factor vanishes its derivatives may overflow; it is nothing beside the sum.
     value = b.select(b.abs(power).le(2.0**-280 if short else 0.0), total, value)
+    value = _overflowed(b, s_in, q_in, odd, short, value)
     outside = b.select(pole | s.eq(1.0), const(s, INF), const(s, NAN))
     outside = b.select(s.gt(1.0) & q.eq(INF), const(s, 0.0), outside)
     outside = b.select(s.lt(1.0) | s.isnan() | q.isnan(), const(s, NAN), outside)
     outside = b.select(s.eq(INF) & q.gt(0.0), _at_infinite_s(b, q), outside)
     return b.select(valid, value, outside)
+
+
+def _overflowed(b: Builder, s: V, q: V, odd: V, short: bool, value: V) -> V:
+    """For negative q whose largest term is infinite: that term (its neighbours may be so too)."""
+    negative = q.lt(0.0)
+
+    def chosen() -> tuple[V]:
+        nearest = round_even(b, q)
+        term, _ = _term(b, q, -nearest, s, odd, short)
+        infinite = negative & b.abs(term).ge(2.0**290 if short else INF)
+        return (b.select(infinite, term * INF, value),)
+
+    (value,) = b.branch(any_lane(b, negative), chosen, lambda: (value,))
+    return value
 
 
 def _at_infinite_s(b: Builder, q: V) -> V:

@@ -1,0 +1,61 @@
+"""Batched graphs: every value may carry one more axis, each primitive says what becomes of it.
+
+Elementwise operations bring their operands' batch axes to the front; all others have a rule in their
+record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fanal.core.dispatch import bind
+from fanal.core.errors import Limit, message
+from fanal.graph.ir import Graph, Node, Value
+from fanal.ops.layout import expand_to, move_axis, reshape_p
+
+Axis = int | None
+
+
+def batched(
+    graph: Graph, inputs: Sequence[Value], axes: Sequence[Axis], size: int
+) -> tuple[list[Value], list[Axis]]:
+    """The graph applied to inputs with batch axes (None: none); outputs and their axes.
+
+    Must be called while tracing. `size` is the extent of the batch.
+    """
+    values: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
+    where: dict[Value, Axis] = dict(zip(graph.inputs, axes, strict=True))
+    for node in graph.nodes:
+        arguments = [values[v] for v in node.inputs]
+        given = [where[v] for v in node.inputs]
+        results, result_axes = _apply(node, arguments, given, size)
+        values.update(zip(node.outputs, results, strict=True))
+        where.update(zip(node.outputs, result_axes, strict=True))
+    return [values[v] for v in graph.outputs], [where[v] for v in graph.outputs]
+
+
+def _apply(
+    node: Node, inputs: list[Value], axes: list[Axis], size: int
+) -> tuple[Sequence[Value], Sequence[Axis]]:
+    primitive: Any = node.primitive
+    if all(a is None for a in axes):
+        result = bind(primitive, *inputs, **node.attributes)
+        results = result if isinstance(result, tuple) else (result,)
+        return results, [None] * len(results)
+    if primitive.batch is not None:
+        result, axis = primitive.batch(inputs, axes, size, **node.attributes)
+        if isinstance(result, tuple):
+            return result, axis
+        return [result], [axis]
+    if primitive.kind == "elementwise":
+        moved = [in_front(x, a, size) for x, a in zip(inputs, axes, strict=True)]
+        return [bind(primitive, *moved, **node.attributes)], [0]
+    raise Limit(message(primitive.name, "has no batching rule", hint="a loop over the batch"))
+
+
+def in_front(x: Value, axis: Axis, size: int) -> Value:
+    """The batch axis as the first one; a value without one is repeated."""
+    if axis is None:
+        return expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
+    return move_axis(x, axis, 0)
