@@ -39,20 +39,20 @@ def run_backward(
     targets = _targets(wanted)
     found: dict[int, Any] = {}
     pending: dict[Node, list[Any]] = {}
-    queue: list[tuple[int, int, Node]] = []
+    queue: list[tuple[int, Node]] = []  # sequence numbers are unique, so nodes never compare
     leaves: dict[int, tuple[Any, Any]] = {}
     # Storages that several gradients may share: a leaf must not take one of them as its own.
     shared: set[int] = set()
 
     def send(edge: Any, grad: Any) -> None:
-        if edge is None or grad is None:
+        if edge is None:
             return
-        if isinstance(edge, tuple):
+        if type(edge) is tuple:
             node, number = edge
             grads = pending.get(node)
             if grads is None:
                 grads = pending[node] = [None] * node.outputs
-                heapq.heappush(queue, (-node.sequence, id(node), node))
+                heapq.heappush(queue, (-node.sequence, node))
             before = grads[number]
             grads[number] = grad if before is None else before + grad
         else:
@@ -65,9 +65,9 @@ def run_backward(
         for tensor, grad in roots:
             shared.add(id(grad._storage))
             send(edge_of(tensor), grad)
-        needed = _needed_nodes([n for _, _, n in queue], targets) if wanted is not None else None
+        needed = _needed_nodes([n for _, n in queue], targets) if wanted is not None else None
         while queue:
-            node = heapq.heappop(queue)[2]
+            node = heapq.heappop(queue)[1]
             grads = pending.pop(node)
             if targets or node.extras is not None:
                 _hooks_before(node, grads, targets, found)
@@ -78,11 +78,14 @@ def run_backward(
                 for hook in list(node.extras.hooks):
                     replaced = hook(tuple(results), tuple(grads))
                     results = results if replaced is None else replaced
-            passed = {id(g._storage) for g in grads if g is not None}
-            shared |= passed.intersection(id(r._storage) for r in results if r is not None)
             if not retain_graph:
                 node.release()
             for edge, grad in zip(node.edges, results, strict=True):
+                if edge is None or grad is None:
+                    continue
+                for g in grads:
+                    if g is not None and g._storage is grad._storage:
+                        shared.add(id(grad._storage))
                 send(edge, grad)
         for leaf, grad in leaves.values():
             own = id(grad._storage) not in shared

@@ -12,7 +12,7 @@ from fanal.core.errors import message
 def _roots(
     name: str, outputs: Sequence[Any], gradients: Sequence[Any] | None
 ) -> list[tuple[Any, Any]]:
-    from fanal.tensor.creation import ones_like
+    from fanal.tensor.creation import ones
 
     given = list(gradients) if gradients is not None else [None] * len(outputs)
     if len(given) != len(outputs):
@@ -35,7 +35,7 @@ def _roots(
                         tuple(tensor.shape), "one element, or `gradient`", "loss.sum() or .mean()",
                     )
                 )
-            gradient = ones_like(tensor.detach())
+            gradient = ones(tuple(tensor.shape), dtype=tensor.dtype)
         elif tuple(gradient.shape) != tuple(tensor.shape):
             raise RuntimeError(
                 message(

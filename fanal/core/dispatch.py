@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
+
+from fanal.core.dtypes import default_listeners
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,6 +81,18 @@ def call_eager(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return _eager(function, args, kwargs)
 
 
+_all: weakref.WeakSet[Fused] = weakref.WeakSet()
+
+
+def _forget() -> None:
+    """Drop what was compiled for another default dtype."""
+    for function in list(_all):
+        function.cache.clear()
+
+
+default_listeners.append(_forget)
+
+
 class Fused:
     """A function over primitives, with the eager interpreter's cache of its compiled forms.
 
@@ -86,7 +101,7 @@ class Fused:
     `view`: where the body only moves elements and strides can express it, the result shares memory.
     """
 
-    __slots__ = ("body", "cache", "name", "scalars", "signature", "view")
+    __slots__ = ("__weakref__", "body", "cache", "name", "scalars", "signature", "view")
 
     def __init__(
         self,
@@ -101,6 +116,7 @@ class Fused:
         self.scalars = frozenset(scalars)
         self.cache: dict[Any, Any] = {}
         self.signature: Any = None
+        _all.add(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.tracer is not None:

@@ -7,6 +7,7 @@ types would be further records with their own `kind`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -141,6 +142,8 @@ def promote_types(type1: DType, type2: DType) -> DType:
 
 
 _default = float32
+# Called when the default changes: whoever keeps results that depend on it.
+default_listeners: list[Callable[[], None]] = []
 
 
 def get_default_dtype() -> DType:
@@ -156,7 +159,10 @@ def set_default_dtype(d: DType) -> None:
             f"[set_default_dtype] not a floating type: got {d!r}; expected fanal.float32 or another "
             "floating dtype."
         )
-    _default = d
+    if d is not _default:
+        _default = d
+        for listener in default_listeners:
+            listener()
 
 
 def scalar_dtype(value: bool | int | float) -> DType:

@@ -97,9 +97,9 @@ class GradPlan:
         pairs = zip(self.layouts, self.differentiable, strict=True)
         self.outputs = [l.wanting(d) for l, d in pairs]
         self.single = plan.single and not self.extras
-        self.backward: dict[tuple[bool, ...], tuple[Fused, Derivative]] = {}
+        self.backward: dict[tuple[bool, ...], Backward] = {}
         if not self.extras:
-            self.backward[tuple(given)] = (graph_function(self.name, first.backward), first)
+            self.backward[tuple(given)] = backward_of(self.name, first)
 
     def compile(self) -> Executable:
         """The forward program that also writes what is saved."""
@@ -111,12 +111,12 @@ class GradPlan:
             self.address = self.executable.address
         return self.executable
 
-    def backward_for(self, mask: tuple[bool, ...]) -> tuple[Fused, Derivative]:
+    def backward_for(self, mask: tuple[bool, ...]) -> Backward:
         """The backward function for the outputs that have a gradient."""
         found = self.backward.get(mask)
         if found is None:
             derived = derivative(self.base, self.wrt, mask)
-            found = self.backward[mask] = (graph_function(self.name, derived.backward), derived)
+            found = self.backward[mask] = backward_of(self.name, derived)
         return found
 
 
@@ -138,16 +138,16 @@ class OpNode(Node):
     def pull(self, grads: list[Any], create_graph: bool) -> Sequence[Any]:
         if self.saved_inputs is None:
             raise released(self.name)
-        mask = tuple(g is not None for g in grads)
-        function, derived = self.plan.backward_for(mask)
+        mask = tuple([g is not None for g in grads])
+        found = self.plan.backward.get(mask)
+        function, derived, passed = self.plan.backward_for(mask) if found is None else found
         args = []
         for kind, i in derived.sources:
             kept = self.saved_inputs[i] if kind == "input" else self.saved_outputs[i]
             args.append(kept.unpack(self, create_graph) if isinstance(kept, Saved) else kept)
         args += [g for g in grads if g is not None]
-        graph = derived.backward
-        if all(v in graph.inputs for v in graph.outputs):  # the gradients pass through unchanged
-            results: Sequence[Any] = [args[graph.inputs.index(v)] for v in graph.outputs]
+        if passed is not None:
+            results: Sequence[Any] = [args[i] for i in passed]
         else:
             results = call(function, tuple(args), {})
         return [None if n is None else results[n] for n in derived.gradients]
@@ -155,6 +155,19 @@ class OpNode(Node):
     def release(self) -> None:
         self.saved_inputs = None
         self.saved_outputs = {}
+
+
+# A backward function, where its inputs come from, and, if it only hands gradients through, which.
+Backward = tuple[Fused, Derivative, "tuple[int, ...] | None"]
+
+
+def backward_of(name: str, derived: Derivative) -> Backward:
+    """What a node calls for one combination of output gradients."""
+    graph = derived.backward
+    passed = None
+    if all(v in graph.inputs for v in graph.outputs):
+        passed = tuple(graph.inputs.index(v) for v in graph.outputs)
+    return graph_function(name, graph), derived, passed
 
 
 def graph_function(name: str, graph: Graph) -> Fused:
@@ -206,13 +219,16 @@ def output_layouts(graph: Graph, inputs: list[Any]) -> list[Layout]:
 def call(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a function on tensors: look its program up, or trace and compile it."""
     tensors: list[Any] = []
-    key = [_key_part(a, tensors, function, i) for i, a in enumerate(args)]
-    if kwargs:
-        for name, value in kwargs.items():
-            key.append(name)
-            key.append(_key_part(value, tensors, function, name))
-    if dtypes.get_default_dtype() is not dtypes.float32:
-        key.append(dtypes.get_default_dtype())
+    key: list[Any] = []
+    for i, a in enumerate(args):
+        if isinstance(a, Tensor):
+            tensors.append(a)
+            key.append(a._layout)
+        else:
+            key.append(_key_part(a, tensors, function, i))
+    for name, value in kwargs.items():
+        key.append(name)
+        key.append(_key_part(value, tensors, function, name))
     whole = tuple(key)
     plan = function.cache.get(whole)
     if plan is None:
@@ -257,18 +273,22 @@ def is_scalar(function: Fused, where: int | str) -> bool:
 
 def run(plan: Plan, tensors: Sequence[Any]) -> Any:
     """Allocate, launch, wrap; record a node where a gradient is wanted."""
-    grad = plan.grad
     if plan.views is not None:
         return _run_view(plan, tensors)
+    grad = plan.grad
     if grad is not None and mode.enabled:
         return _run_recorded(plan, grad, tensors)
     pointers = [t._ptr if isinstance(t, Tensor) else number_bits(t) for t in tensors]
+    if plan.single:
+        out = allocate(plan.outputs[0])
+        code = launch(plan.address or plan.compile().address, *pointers, out._ptr)
+        if code:
+            raise_status(plan.name, code)
+        return out
     outputs = [allocate(l) for l in plan.outputs]
     code = launch(plan.address or plan.compile().address, *pointers, *[o._ptr for o in outputs])
     if code:
         raise_status(plan.name, code)
-    if plan.single:
-        return outputs[0]
     return plan.structure(outputs)
 
 

@@ -30,8 +30,13 @@ def operator(function: Any) -> Method:
     def method(self: Any, other: Any) -> Any:
         try:
             plan = cache[self._layout, other._layout]
-        except (KeyError, AttributeError):
+        except KeyError:
             return _slow(record, self, other)
+        except AttributeError:
+            plan = cache.get((self._layout, type(other)))
+            if plan is None:
+                return _slow(record, self, other)
+            return eager.run(plan, (self, other))
         if plan.grad is not None or not plan.single:
             return eager.run(plan, (self, other))
         out = allocate(plan.outputs[0])

@@ -177,3 +177,16 @@ MESSAGES = [
 def test_messages(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_the_default_dtype_changes_what_numbers_become():
+    x = fanal.tensor([1, 2])
+    assert (x / x).dtype is fanal.float32
+    fanal.set_default_dtype(fanal.float64)
+    try:
+        assert (x / x).dtype is fanal.float64
+        assert (x * 1.5).dtype is fanal.float64
+        assert fanal.zeros(1).dtype is fanal.float64
+    finally:
+        fanal.set_default_dtype(fanal.float32)
+    assert (x / x).dtype is fanal.float32

@@ -1,0 +1,143 @@
+"""Layers that add elements around the spatial dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fanal.nn import functional as F
+from fanal.nn.module import Module
+from fanal.nn.modules.tuples import ntuple
+
+
+class _Pad(Module):
+    """Padding (left, right, top, bottom, …) of `_spatial` dimensions, by the rule `_mode`."""
+
+    _spatial: int
+    _mode: str
+
+    def __init__(self, padding: Any) -> None:
+        super().__init__()
+        self.padding = ntuple(padding, 2 * self._spatial)
+
+    def forward(self, input: Any) -> Any:
+        return F.pad(input, self.padding, self._mode)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class _ConstantPadNd(_Pad):
+    _mode = "constant"
+    value: float
+
+    def __init__(self, padding: Any, value: float) -> None:
+        super().__init__(padding)
+        self.value = value
+
+    def forward(self, input: Any) -> Any:
+        return F.pad(input, self.padding, "constant", self.value)
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ConstantPad1d(_ConstantPadNd):
+    """One value around (N, C, L)."""
+
+    _spatial = 1
+
+
+class ConstantPad2d(_ConstantPadNd):
+    """One value around (N, C, H, W)."""
+
+    _spatial = 2
+
+
+class ConstantPad3d(_ConstantPadNd):
+    """One value around (N, C, D, H, W)."""
+
+    _spatial = 3
+
+
+class ZeroPad1d(ConstantPad1d):
+    """Zeros around (N, C, L)."""
+
+    def __init__(self, padding: Any) -> None:
+        super().__init__(padding, 0.0)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class ZeroPad2d(ConstantPad2d):
+    """Zeros around (N, C, H, W)."""
+
+    def __init__(self, padding: Any) -> None:
+        super().__init__(padding, 0.0)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class ZeroPad3d(ConstantPad3d):
+    """Zeros around (N, C, D, H, W)."""
+
+    def __init__(self, padding: Any) -> None:
+        super().__init__(padding, 0.0)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class ReflectionPad1d(_Pad):
+    """The input mirrored at its edges, (N, C, L)."""
+
+    _spatial, _mode = 1, "reflect"
+
+
+class ReflectionPad2d(_Pad):
+    """The input mirrored at its edges, (N, C, H, W)."""
+
+    _spatial, _mode = 2, "reflect"
+
+
+class ReflectionPad3d(_Pad):
+    """The input mirrored at its edges, (N, C, D, H, W)."""
+
+    _spatial, _mode = 3, "reflect"
+
+
+class ReplicationPad1d(_Pad):
+    """The edge repeated, (N, C, L)."""
+
+    _spatial, _mode = 1, "replicate"
+
+
+class ReplicationPad2d(_Pad):
+    """The edge repeated, (N, C, H, W)."""
+
+    _spatial, _mode = 2, "replicate"
+
+
+class ReplicationPad3d(_Pad):
+    """The edge repeated, (N, C, D, H, W)."""
+
+    _spatial, _mode = 3, "replicate"
+
+
+class CircularPad1d(_Pad):
+    """The input continued from its other end, (N, C, L)."""
+
+    _spatial, _mode = 1, "circular"
+
+
+class CircularPad2d(_Pad):
+    """The input continued from its other end, (N, C, H, W)."""
+
+    _spatial, _mode = 2, "circular"
+
+
+class CircularPad3d(_Pad):
+    """The input continued from its other end, (N, C, D, H, W)."""
+
+    _spatial, _mode = 3, "circular"
