@@ -32,7 +32,6 @@ from fanal.backends.native.emit import Builder, vector
 from fanal.backends.native.program import ProgramBuilder
 from fanal.backends.native.target import host_target
 
-
 SETTLE = 0.01
 
 

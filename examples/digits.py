@@ -21,7 +21,7 @@ STARTED = time.perf_counter()
 
 import fanal  # noqa: E402 - the time of the import is part of what the demo shows
 import fanal.nn as nn  # noqa: E402
-import fanal.nn.functional as F  # noqa: E402, N812
+import fanal.nn.functional as F  # noqa: E402
 from fanal.data import DataLoader, TensorDataset  # noqa: E402
 
 HERE = Path(__file__).parent

@@ -7,8 +7,19 @@ import pytest
 
 from fanal.core import dtypes
 from fanal.core.dispatch import bind
-from fanal.ops import arithmetic, conv, create, cumulative, dot, index, layout, reduce  # noqa: F401
-from fanal.ops import sort, transcendental, windows  # noqa: F401
+from fanal.ops import (  # noqa: F401  # noqa: F401
+    arithmetic,
+    conv,
+    create,
+    cumulative,
+    dot,
+    index,
+    layout,
+    reduce,
+    sort,
+    transcendental,
+    windows,
+)
 from fanal.ops.primitive import TABLE
 from tests.ops.runner import native, reference, trace
 from tests.ops.samples import draw, samples_of

@@ -22,7 +22,6 @@ from fanal.random.generator import default_generator
 from fanal.random.sampling import unit_interval
 
 
-
 def positive_part_removed(x: Any) -> Any:
     """x where x ≤ 0, else 0: a harmless point for the branch of negative numbers."""
     return where(x > 0, 0.0, x)
@@ -120,7 +119,7 @@ def prelu(input: Any, weight: Any) -> Any:
                     "prelu", "the number of weights is not the number of channels",
                     f"weight {tuple(weight.shape)}, input {tuple(input.shape)}",
                     f"1 or {channels} weights",
-                )  # fmt: skip
+                )
             )
         slope = reshaped(weight, (1, count, *(1,) * (input.ndim - 2)))
     return where(input > 0, input, input * slope)

@@ -263,7 +263,7 @@ def fractional_max_pool(n: int) -> tuple[Any, Any]:
                 message(
                     name, "kernel and output are too large for the input",
                     f"kernel {kernel}, output {out}, input {spatial}",
-                )  # fmt: skip
+                )
             )
         single = input.ndim == n + 1
         x = input[None] if single else input

@@ -122,14 +122,14 @@ def _check_attention(name: str, query: Any, key: Any, value: Any, grouped: bool)
             message(
                 name, "shapes don't fit", shapes,
                 "the same last extent of query and key, the same length of key and value",
-            )  # fmt: skip
+            )
         )
     if not query.dtype is key.dtype is value.dtype:
         raise RuntimeError(
             message(
                 name, "Expected query, key, and value to have the same dtype",
                 f"{query.dtype!r}, {key.dtype!r} and {value.dtype!r}",
-            )  # fmt: skip
+            )
         )
     if grouped:
         heads = [x.shape[-3] if x.ndim > 2 else 0 for x in (query, key, value)]

@@ -44,7 +44,7 @@ def binary_cross_entropy(
             message(
                 "binary_cross_entropy", "the target's shape differs from the input's",
                 tuple(target.shape), str(tuple(input.shape)),
-            )  # fmt: skip
+            )
         )
     how = chosen("binary_cross_entropy", size_average, reduce, reduction)
     return _bce(input, target, weight, how)
@@ -68,7 +68,7 @@ def binary_cross_entropy_with_logits(
             message(
                 "binary_cross_entropy_with_logits", "the target's shape differs from the input's",
                 tuple(target.shape), str(tuple(input.shape)),
-            )  # fmt: skip
+            )
         )
     how = chosen("binary_cross_entropy_with_logits", size_average, reduce, reduction)
     return _bce_logits(input, target, weight, pos_weight, how)

@@ -35,14 +35,14 @@ def _check_shapes(name: str, input: Any, target: Any) -> None:
             message(
                 name, what, f"input {tuple(input.shape)}, target {tuple(target.shape)}",
                 f"a target of shape {expected}",
-            )  # fmt: skip
+            )
         )
     if target.dtype.kind not in "iu":
         raise RuntimeError(
             message(
                 name, "class indices must be integers", repr(target.dtype),
                 "int64, or class probabilities of the input's shape", "target.long()",
-            )  # fmt: skip
+            )
         )
 
 
@@ -98,7 +98,7 @@ def _check_weight(name: str, input: Any, weight: Any) -> None:
             message(
                 name, "weight tensor should be defined either for all classes or no classes",
                 tuple(weight.shape), f"({classes},)",
-            )  # fmt: skip
+            )
         )
 
 
@@ -170,7 +170,7 @@ def cross_entropy(
                 message(
                     "cross_entropy", "class probabilities must be floating", repr(target.dtype),
                     "floating probabilities, or integer classes of a shape without class dimension",
-                )  # fmt: skip
+                )
             )
         if ignore_index >= 0:
             raise RuntimeError(

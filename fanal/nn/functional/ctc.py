@@ -130,7 +130,7 @@ def _padded(targets: Any, lengths: list[int]) -> Tensor:
             message(
                 "ctc_loss", "target_lengths add up to more than the targets", sum(lengths),
                 f"at most {targets.shape[0]}",
-            )  # fmt: skip
+            )
         )
     starts = np.cumsum([0, *lengths[:-1]])
     index = np.minimum(

@@ -214,7 +214,7 @@ def embedding_bag(
                 message(
                     "embedding_bag", "per_sample_weights has another shape than the input",
                     tuple(per_sample_weights.shape), str(tuple(input.shape)),
-                )  # fmt: skip
+                )
             )
     if mode == "max" and scale_grad_by_freq:
         raise ValueError("max mode does not support scaling the gradient by the frequency")

@@ -34,7 +34,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
                 "bilinear", "shapes don't fit",
                 f"{tuple(input1.shape)}, {tuple(input2.shape)}, weight {tuple(weight.shape)}",
                 f"(…, {i}) and (…, {j})",
-            )  # fmt: skip
+            )
         )
     # x₁ W_k for all k at once, then the product with x₂.
     flat = reshaped(permuted(weight, (1, 0, 2)), (i, k * j))

@@ -47,7 +47,7 @@ def margin_ranking_loss(
             message(
                 "margin_ranking_loss", "All input tensors should have same dimension",
                 f"{tuple(input1.shape)}, {tuple(input2.shape)}, {tuple(target.shape)}",
-            )  # fmt: skip
+            )
         )
     how = chosen("margin_ranking_loss", size_average, reduce, reduction)
     return _margin_ranking(input1, input2, target, margin, how)
@@ -90,7 +90,7 @@ def cosine_embedding_loss(
                 "cosine_embedding_loss", "numbers of dimensions don't fit",
                 f"{tuple(input1.shape)}, {tuple(input2.shape)}, target {tuple(target.shape)}",
                 "(N, D), (N, D), (N,) or (D,), (D,), ()",
-            )  # fmt: skip
+            )
         )
     how = chosen("cosine_embedding_loss", size_average, reduce, reduction)
     return _cosine_embedding(input1, input2, target, margin, how)
@@ -142,7 +142,7 @@ def triplet_margin_with_distance_loss(
             message(
                 "triplet_margin_with_distance_loss", "numbers of dimensions differ",
                 f"anchor {anchor.ndim}, positive {positive.ndim}, negative {negative.ndim}",
-            )  # fmt: skip
+            )
         )
     distance = pairwise_distance if distance_function is None else distance_function
     near, far = distance(anchor, positive), distance(anchor, negative)
@@ -157,7 +157,7 @@ def _rows(name: str, input: Any, target: Any, classes_in_target: bool) -> None:
                 name, "inconsistent shapes",
                 f"input {tuple(input.shape)}, target {tuple(target.shape)}",
                 "(N, C) and (N, C)" if classes_in_target else "(N, C) and (N,)",
-            )  # fmt: skip
+            )
         )
 
 

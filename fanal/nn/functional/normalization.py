@@ -46,7 +46,7 @@ def _check_normalized(name: str, input: Any, shape: tuple[int, ...], **others: A
             message(
                 name, f"Given normalized_shape={list(shape)}, the input's last dimensions differ",
                 tuple(input.shape), f"(…, {', '.join(map(str, shape))})",
-            )  # fmt: skip
+            )
         )
     for what, value in others.items():
         if value is not None and tuple(value.shape) != shape:
@@ -112,7 +112,7 @@ def group_norm(
             message(
                 "group_norm", "Expected number of channels to be divisible by num_groups",
                 f"{input.shape[1]} channels, {num_groups} groups",
-            )  # fmt: skip
+            )
         )
     _more_than_one(input.shape, math.prod(input.shape[2:]) * input.shape[1] // num_groups)
     return _group_norm(input, num_groups, weight, bias, eps)
@@ -220,7 +220,7 @@ def _check_channels(name: str, input: Any, channels: int, *given: Any) -> None:
                 message(
                     name, "statistics, weight and bias must have one element a channel",
                     f"{tuple(value.shape)} for an input {tuple(input.shape)}", f"({channels},)",
-                )  # fmt: skip
+                )
             )
 
 
@@ -254,7 +254,7 @@ def instance_norm(
                     "instance_norm",
                     "Expected running_mean and running_var to be defined when use_input_stats is "
                     "false",
-                )  # fmt: skip
+                )
             )
         return _batch_norm_eval(input, running_mean, running_var, weight, bias, eps)
     if math.prod(input.shape[2:]) == 1:

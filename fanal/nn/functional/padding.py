@@ -87,7 +87,7 @@ def _check_dims(input: Any, widths: tuple[int, ...], mode: str) -> None:
             message(
                 "pad", f"mode {mode!r} pads the last 1, 2 or 3 dimensions of a tensor with one or "
                 "two more", f"{widths} for an input {tuple(input.shape)}",
-            )  # fmt: skip
+            )
         )
     for i in range(spatial):
         low, high, n = widths[2 * i], widths[2 * i + 1], input.shape[-1 - i]
@@ -98,5 +98,5 @@ def _check_dims(input: Any, widths: tuple[int, ...], mode: str) -> None:
                     "pad", f"Padding size should be less than {'or equal to ' * (mode != 'reflect')}"
                     f"the corresponding input dimension in mode {mode!r}",
                     f"{(low, high)} for extent {n}", f"at most {most}",
-                )  # fmt: skip
+                )
             )

@@ -299,7 +299,7 @@ def max_unpool(n: int) -> Any:
                 message(
                     name, "Expected shape of indices to be same as that of the input tensor",
                     f"{tuple(indices.shape)} and {tuple(input.shape)}",
-                )  # fmt: skip
+                )
             )
         return _unpool(input, indices, _unpool_extents(name, input, window, output_size))
 

@@ -29,7 +29,7 @@ def _counts(name: str, spatial: tuple[int, ...], window: Window) -> tuple[int, .
             message(
                 name, "no block fits", f"spatial size {spatial}, kernel {window.kernel}, "
                 f"dilation {window.dilation}, padding {window.padding}",
-            )  # fmt: skip
+            )
         )
     return counts
 
@@ -72,7 +72,7 @@ def _fold(input: Any, out: tuple[int, ...], window: Window) -> Any:
                 "fold", "Expected size of input's dimensions 1 and 2 to match the blocks",
                 tuple(input.shape),
                 f"a multiple of {math.prod(window.kernel)}, and {math.prod(counts)} blocks",
-            )  # fmt: skip
+            )
         )
     x = reshaped(x, (n, channels, *window.kernel, *counts))
     padded = tuple(m + 2 * p for m, p in zip(out, window.padding, strict=True))
@@ -110,7 +110,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
             message(
                 "pixel_shuffle", "channels must be divisible by the square of upscale_factor",
                 channels, f"a multiple of {r * r}",
-            )  # fmt: skip
+            )
         )
     n = len(lead)
     x = reshaped(input, (*lead, channels // (r * r), r, r, h, w))
@@ -129,7 +129,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
             message(
                 "pixel_unshuffle", "height and width must be divisible by downscale_factor",
                 (h, w), f"multiples of {r}",
-            )  # fmt: skip
+            )
         )
     n = len(lead)
     x = reshaped(input, (*lead, channels, h // r, r, w // r, r))
@@ -158,7 +158,7 @@ def channel_shuffle(input: Any, groups: int) -> Any:
             message(
                 "channel_shuffle", "Number of channels must be divisible by groups",
                 f"{input.shape[1]} channels, {groups} groups",
-            )  # fmt: skip
+            )
         )
     n, channels, *rest = input.shape
     x = reshaped(input, (n, groups, channels // groups, *rest))

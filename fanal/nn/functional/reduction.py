@@ -37,7 +37,7 @@ def chosen(name: str, size_average: bool | None, reduce: bool | None, reduction:
             message(
                 name, f"{reduction} is not a valid value for reduction", repr(reduction),
                 "'none', 'mean' or 'sum'", " or ".join(nearest(str(reduction), CHOICES)),
-            )  # fmt: skip
+            )
         )
     return reduction
 

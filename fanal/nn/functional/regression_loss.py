@@ -30,7 +30,7 @@ def _check_weight(name: str, input: Any, weight: Any) -> None:
             message(
                 name, "Weights and input must have the same size", tuple(weight.shape),
                 str(tuple(input.shape)),
-            )  # fmt: skip
+            )
         )
 
 

@@ -63,7 +63,7 @@ def check_padding(name: str, window: Window) -> None:
                 message(
                     name, "pad should be at most half of effective kernel size",
                     f"pad={p}, kernel_size={k} and dilation={d}",
-                )  # fmt: skip
+                )
             )
 
 
@@ -74,7 +74,7 @@ def check_input(name: str, x: Any, n: int) -> None:
             message(
                 name, f"Expected {n + 1}D or {n + 2}D input with non-zero dimensions",
                 tuple(x.shape),
-            )  # fmt: skip
+            )
         )
 
 
@@ -97,7 +97,7 @@ def out_extents(name: str, spatial: Ints, window: Window, ceil_mode: bool) -> In
             message(
                 name, "Output size is too small",
                 f"input {spatial}, kernel {window.kernel}, result {out}",
-            )  # fmt: skip
+            )
         )
     return out
 

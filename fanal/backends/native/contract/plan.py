@@ -15,7 +15,14 @@ from fanal.backends.native.contract.element import compute_type, is_stored_as
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.gemm import Numbers, Side
 from fanal.backends.native.contract.prepare import add_pack
-from fanal.backends.native.contract.shape import KC, Shape, rows_max, shape_for, thin_panel, thin_shape
+from fanal.backends.native.contract.shape import (
+    KC,
+    Shape,
+    rows_max,
+    shape_for,
+    thin_panel,
+    thin_shape,
+)
 from fanal.backends.native.contract.steps import Step, step_of
 from fanal.backends.native.contract.strips import add_strips
 from fanal.backends.native.contract.tables import Tables

@@ -69,6 +69,6 @@ def phases(
             Phase(
                 first, period, count, tap, tap_step, number,
                 (origin + tap * dilation) // u, period * stride // u, tap_step * dilation // u,
-            )  # fmt: skip
+            )
         )
     return found

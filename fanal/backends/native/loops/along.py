@@ -8,8 +8,8 @@ of few are split by superblocks into tasks, and a second phase adds the parts in
 from __future__ import annotations
 
 from fanal.backends.native.emit import Builder, V, vector
-from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
 from fanal.backends.native.loops.convert import compute_type
+from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
 from fanal.backends.native.loops.evaluate import Position, arguments, evaluate, maskable
 from fanal.backends.native.loops.operations import OPERATIONS
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction, fold_lanes

@@ -19,7 +19,13 @@ from fanal.backends.native.loops.elementwise import (
     read_walks,
     store,
 )
-from fanal.backends.native.loops.evaluate import Position, element_bytes, evaluate, moving, vector_lanes
+from fanal.backends.native.loops.evaluate import (
+    Position,
+    element_bytes,
+    evaluate,
+    moving,
+    vector_lanes,
+)
 from fanal.backends.native.loops.structure import Program, stride_class
 from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import BY_NAME
