@@ -14,11 +14,14 @@ from fanal.core.errors import message
 from fanal.ops.shape import stack
 from fanal.tensor.creation import as_tensor, tensor
 from fanal.tensor.interop import as_array
-from fanal.tensor.layout import layout
+from fanal.tensor.layout import Layout, layout
 from fanal.tensor.tensor import Tensor, allocate
 
 Collate = Callable[..., Any]
 _TEXT = "SUOM"
+
+# Where the memory of batches comes from; a worker process puts its shared memory here.
+allocate_batch: Callable[[Layout], Tensor] = allocate
 
 
 def default_convert(data: Any) -> Any:
@@ -128,7 +131,7 @@ def collate_tensor_fn(batch: Sequence[Tensor], *, collate_fn_map: Any = None) ->
             )
     if any(t._layout.grad or t._layout.dtype is not dtype for t in batch):
         return stack(list(batch))
-    out = allocate(layout(dtype, (len(batch), *shape)))
+    out = allocate_batch(layout(dtype, (len(batch), *shape)))
     if out._layout.numel:
         np.stack([as_array(t) for t in batch], out=as_array(out))
     return out

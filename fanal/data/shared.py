@@ -24,14 +24,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fanal.backends.native.executable import runtime
-from fanal.core.dtypes import DType
+from fanal.core.dtypes import BY_NAME, uint8
 from fanal.core.errors import message
 from fanal.tensor.interop import as_array
 from fanal.tensor.layout import Layout, layout
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
 
 ALIGNMENT = 64
-INLINE = 4096  # bytes of a batch that travel in the message itself
+# Bytes of batches that travel in messages themselves: few enough for the socket to hold all that
+# can be on its way, so that nobody waits in `send` while the other end does too.
+INLINE, INLINE_TOGETHER = 4096, 1 << 16
 _ROUND = 1 << 16
 
 
@@ -99,26 +101,15 @@ class _Pickler(pickle.Pickler):
         t = obj.detach()
         if not t._layout.dense:
             t = t.contiguous()
-        flat = new_tensor(t._storage, layout(_BYTE, (t._layout.nbytes,)), t._ptr)
+        flat = new_tensor(t._storage, layout(uint8, (t._layout.nbytes,)), t._ptr)
         buffer = pickle.PickleBuffer(as_array(flat))
         l = t._layout
         return _tensor, (buffer, l.dtype.name, l.shape, l.strides, obj.requires_grad, type(obj))
 
 
-def _byte() -> DType:
-    from fanal.core.dtypes import uint8
-
-    return uint8
-
-
-_BYTE = _byte()
-
-
 def _tensor(
     buffer: Any, dtype: str, shape: tuple[int, ...], strides: tuple[int, ...], grad: bool, cls: type
 ) -> Tensor:
-    from fanal.core.dtypes import BY_NAME
-
     kind = layout(BY_NAME[dtype], shape, strides)
     memory = np.frombuffer(buffer, np.uint8)
     if not memory.size:
@@ -144,7 +135,8 @@ def dump(obj: Any) -> tuple[bytes, list[Any]]:
 class Outbox:
     """The segments of one worker: `put` a batch into one, `give_back` those that were read."""
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: int = 2) -> None:
+        self.inline = min(INLINE, max(256, INLINE_TOGETHER // ahead))
         self.free: list[Segment] = []
         self.away: dict[int, Segment] = {}
         self.filling: Segment | None = None
@@ -179,7 +171,7 @@ class Outbox:
         """A batch as a message, and the descriptor that must follow it (closed by the caller)."""
         data, buffers = dump(obj)
         sizes = [b.nbytes for b in buffers] + [len(data)]
-        if sum(sizes) <= INLINE:
+        if sum(sizes) <= self.inline:
             self._abandon()
             inline = b"".join([b.tobytes() for b in buffers] + [data])
             starts = np.cumsum([0, *sizes]).tolist()

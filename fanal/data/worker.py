@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import multiprocessing
 import os
 import pickle
 import random
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import reduction
+from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,6 @@ from fanal.data.dataset import IterableDataset
 from fanal.data.fetch import make_fetcher
 from fanal.data.shared import Batch, Outbox
 from fanal.random.generator import manual_seed
-
-WATCH_SECONDS = 5.0  # how often a waiting worker looks whether its parent is still there
-
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
@@ -55,7 +54,7 @@ class Order:
     num_workers: int
     base_seed: int
     init: Callable[[int], None] | None
-    keep: int  # free segments to hold on to
+    ahead: int  # batches that may be on their way
 
 
 @dataclass(slots=True)
@@ -131,18 +130,20 @@ def _seed(base: int, worker_id: int) -> None:
 class _Worker:
     def __init__(self, connection: Any, order: Order):
         self.connection, self.order = connection, order
-        self.outbox = Outbox()
+        self.outbox = Outbox(order.ahead)
         collate.allocate_batch = self.outbox.allocate
         self.requests: collections.deque[Any] = collections.deque()
         self.fetcher: Any = None
         self.ended = False
         self.broken: Failure | None = None
+        parent = multiprocessing.parent_process()
+        self.parent = [] if parent is None else [parent.sentinel]
 
     def run(self) -> None:
         self.broken = self._attempt(self._start)
         while (request := self._next()) is not None:
             released, epoch, task, index = request
-            dropped = self.outbox.give_back(released, self.order.keep)
+            dropped = self.outbox.give_back(released, self.order.ahead + 2)
             if task is None:
                 self.ended = False
                 self.broken = self._attempt(self._refetch)
@@ -153,16 +154,15 @@ class _Worker:
     def _next(self) -> Any:
         """The next request; requests of an epoch that is over are not served."""
         while not self.requests or self.connection.poll(0):
-            if self.connection.poll(WATCH_SECONDS):
-                request = self.connection.recv()
-                if request is not None and request[2] is None:
-                    self._forget_earlier(request)
-                self.requests.append(request)
-            elif os.getppid() != self.parent:
+            if self.connection not in wait([self.connection, *self.parent]):
+                return None  # the parent has died
+            request = self.connection.recv()
+            if request is None:
                 return None
+            if request[2] is None:
+                self._forget_earlier(request)
+            self.requests.append(request)
         return self.requests.popleft()
-
-    parent = property(lambda self: _PARENT)
 
     def _forget_earlier(self, request: Any) -> None:
         for released, *_ in self.requests:
@@ -220,6 +220,3 @@ class _Worker:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
-
-
-_PARENT = os.getppid()

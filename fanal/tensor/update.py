@@ -174,9 +174,9 @@ class UpdateLowering(Lowering):
         # What is computed small and used large is computed once, not at each place of use.
         name, value = node.primitive.name, node.inputs[0] if node.inputs else None
         single = name == "reshape" and value is not None and math.prod(value.shape) == 1
-        if value is not None and (single or name in ("expand", "slice")):
-            if isinstance(self.values[value], Op):
-                self.values[value] = self.in_memory(self.values[value])
+        seen = single or name in ("expand", "slice")
+        if value is not None and seen and isinstance(self.values[value], Op):
+            self.values[value] = self.in_memory(self.values[value])
         super()._node(node)
 
     def run(self) -> ProgramBuilder:

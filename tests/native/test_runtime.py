@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import itertools
 import os
 import pickle
 import random
@@ -315,7 +316,7 @@ def test_blocks_never_overlap() -> None:
             live.append((s, pattern))
             del s
     spans = sorted((s.ptr, s.ptr + s.capacity) for s, _ in live)
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
     live.clear()
     stats = runtime.memory_stats()
     assert stats["allocated_bytes"] == start["allocated_bytes"]

@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 from fanal.core import dtypes
-from fanal.core.dispatch import bind
+from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.dropout import dropped
@@ -19,7 +19,7 @@ from fanal.ops.create import iota_p
 from fanal.ops.layout import expand_to
 from fanal.ops.linear import matmul
 from fanal.ops.pointwise import bitwise_not, detach, eq, exp, where
-from fanal.ops.promotion import broadcast_shapes
+from fanal.ops.promotion import broadcast_shapes, constant
 from fanal.ops.reductions import amax
 from fanal.ops.reductions import sum as sum_op
 from fanal.ops.shape import reshaped, transpose
@@ -31,6 +31,12 @@ def causal(rows: int, columns: int) -> Any:
     shape = (rows, columns)
     row = bind(iota_p, shape=shape, dim=0, dtype=dtypes.int64)
     return bind(iota_p, shape=shape, dim=1, dtype=dtypes.int64) <= row
+
+
+@fused
+def subsequent_mask(size: int, dtype: Any) -> Any:
+    """-inf above the diagonal, 0 elsewhere: what hides the positions that come later."""
+    return where(causal(size, size), constant(0, dtype, (size, size)), -math.inf)
 
 
 def safe_softmax(scores: Any) -> Any:

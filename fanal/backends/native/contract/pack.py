@@ -101,7 +101,7 @@ class Packer:
                     self._copy_row(starts, start, k + u if u else k, out)
 
     def _copy_row(self, starts: list[V], start: V, k: V, out: V) -> None:
-        b, s = self.b, self.shape
+        b = self.b
         offset = self.inner.at(start + k)
         row = b.at(out, k * self.row_bytes)
         values = [self._vector(b.at(p, offset)) for p in starts]

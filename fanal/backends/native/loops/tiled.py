@@ -116,7 +116,6 @@ class TiledKernel:
         b.ret()
 
     def _block(self, b: Builder, walks, index: list[V], j: V, lanes: int) -> None:  # type: ignore[no-untyped-def]
-        code = self.program.instructions
         corner = walks.at(b, index)
         turned = {n: self._turn(b, n, corner, j, lanes) for n in self.turned}
         for row in range(lanes):

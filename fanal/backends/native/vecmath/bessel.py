@@ -18,7 +18,7 @@ from fanal.backends.native.vecmath.core import (
     format_of,
     horner,
     narrow,
-    paired,
+    polynomial,
     widen,
     with_sign_of,
 )
@@ -48,7 +48,7 @@ def _scaled_i(b: Builder, order: int, x: V, short: bool) -> V:
     a = b.abs(x)
     near = _halves(b, f"i{order}e", (table.I0E, table.I1E)[order], a, short)
     safe = b.select(a.lt(_HIGH), const(a, _HIGH), a)
-    polynomial = paired(b, const(x, 1.0) / safe, (table.I0E_FAR, table.I1E_FAR)[order])
+    polynomial = polynomial(b, const(x, 1.0) / safe, (table.I0E_FAR, table.I1E_FAR)[order])
     far = polynomial / b.sqrt(safe)
     return b.select(a.lt(_HIGH), near, far)
 
@@ -95,8 +95,8 @@ def _far(b: Builder, order: int, a: V) -> tuple[V, V]:
     """(M·cos w, M·sin w) with w = a - π/4 + phase, for a ≥ 16."""
     inverse = const(a, 1.0) / a
     u = inverse * inverse
-    amplitude = paired(b, u, (table.AMPLITUDE_0, table.AMPLITUDE_1)[order])
-    phase = inverse * paired(b, u, (table.PHASE_0, table.PHASE_1)[order])
+    amplitude = polynomial(b, u, (table.AMPLITUDE_0, table.AMPLITUDE_1)[order])
+    phase = inverse * polynomial(b, u, (table.PHASE_0, table.PHASE_1)[order])
     r, n = reduce_f64(b, a)
     # Keep |r| below π/4: add π/4 and step one quadrant back, or subtract it.
     below = r.hi.lt(0.0)

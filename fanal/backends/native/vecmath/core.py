@@ -72,13 +72,18 @@ def horner(b: Builder, x: V, coefficients: Sequence[float]) -> V:
     return total
 
 
-def paired(b: Builder, x: V, coefficients: Sequence[float], square: V | None = None) -> V:
-    """Σ c_i·x^i as even(x²) + x·odd(x²): half of Horner's chain for one more instruction."""
-    if len(coefficients) < 4:
+def polynomial(b: Builder, x: V, coefficients: Sequence[float], square: V | None = None) -> V:
+    """Σ c_i·x^i in two chains (even(x²) + x·odd(x²)), or four for long ones: less waiting."""
+    count = len(coefficients)
+    if count < 4:
         return horner(b, x, coefficients)
     square = square or x * x
-    even, odd = coefficients[0::2], coefficients[1::2]
-    return b.fma(horner(b, square, odd), x, horner(b, square, even))
+    if count < 16:
+        even, odd = (horner(b, square, coefficients[k::2]) for k in range(2))
+        return b.fma(odd, x, even)
+    fourth = square * square
+    p = [horner(b, fourth, coefficients[k::4]) for k in range(4)]
+    return b.fma(square, b.fma(p[3], x, p[2]), b.fma(p[1], x, p[0]))
 
 
 # -- bits ---------------------------------------------------------------------------------------------

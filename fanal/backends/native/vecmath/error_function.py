@@ -20,7 +20,7 @@ from fanal.backends.native.vecmath.core import (
     format_of,
     horner,
     narrow,
-    paired,
+    polynomial,
     widen,
     with_sign_of,
 )
@@ -34,14 +34,14 @@ def erf(b: Builder, x: V) -> V:
     single = f is F32
     a = b.abs(x)
     square = x * x
-    near = b.fma(horner(b, square, table.ERF_F32 if single else table.ERF_F64), a, a)
+    near = b.fma(polynomial(b, square, table.ERF_F32 if single else table.ERF_F64), a, a)
     limit = 3.95 if single else 6.0
     capped = b.select(a.gt(limit), const(a, limit), a)
-    exponent = paired(b, capped, table.LOG_ERFC_F32 if single else table.LOG_ERFC_F64)
+    exponent = polynomial(b, capped, table.LOG_ERFC_F32 if single else table.LOG_ERFC_F64)
     magic = f.shifter + f.bias
     shifted = exponent + magic
     r = exponent - (shifted - magic)
-    p = b.fma(paired(b, r, table.EXP2_F32 if single else powers.EXP2_F64), r, const(x, 1.0))
+    p = b.fma(polynomial(b, r, table.EXP2_F32 if single else powers.EXP2_F64), r, const(x, 1.0))
     factor = (shifted.bits() << f.mantissa).as_float()
     far = 1.0 - p * factor
     return with_sign_of(b, b.select(a.lt(table.ERF_REACH), near, far), x)
@@ -61,7 +61,7 @@ def erf_near(b: Builder, x: V, short: bool) -> V:
 def erfcx(b: Builder, x: V, short: bool) -> V:
     """e^x²·erfc(x) for double x ≥ ½."""
     t = 1.0 - 6.0 / (x + 3.0)  # (x - 3)/(x + 3), right at infinity too
-    g = paired(b, t, table.ERFCX_SHORT if short else table.ERFCX_F64)
+    g = polynomial(b, t, table.ERFCX_SHORT if short else table.ERFCX_F64)
     return g / b.fma(x, const(x, 2.0), const(x, 1.0))
 
 

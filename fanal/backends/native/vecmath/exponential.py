@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.vecmath.coefficients import exponential as table
-from fanal.backends.native.vecmath.core import F32, const, format_of, is_tiny, paired
+from fanal.backends.native.vecmath.core import F32, const, format_of, is_tiny, polynomial
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def exp_reduced(b: Builder, r: V) -> V:
     """e^r - 1 for |r| ≤ ln(2)/2, its error small against 1 (not against r)."""
     square = r * r
     coefficients = table.EXP_F32 if format_of(r) is F32 else table.EXP_F64
-    return b.fma(paired(b, r, coefficients, square), square, r)
+    return b.fma(polynomial(b, r, coefficients, square), square, r)
 
 
 def exp2(b: Builder, x: V) -> V:
@@ -85,7 +85,7 @@ def exp2(b: Builder, x: V) -> V:
     magic = f.shifter + 2 * f.bias
     shifted = x + magic
     r = x - (shifted - magic)
-    p = paired(b, r, table.EXP2_F32 if f is F32 else table.EXP2_F64)
+    p = polynomial(b, r, table.EXP2_F32 if f is F32 else table.EXP2_F64)
     return scale(b.fma(p, r, const(x, 1.0)), shifted)
 
 
@@ -103,7 +103,7 @@ def expm1(b: Builder, x: V) -> V:
     n = shifted - magic
     r = b.fma(n, const(x, -low), b.fma(n, const(x, -high), clamped))
     square = r * r
-    p = paired(b, r, table.EXPM1_F32 if f is F32 else table.EXPM1_F64, square)
+    p = polynomial(b, r, table.EXPM1_F32 if f is F32 else table.EXPM1_F64, square)
     q = b.fma(p, square, r)
     factor = power_of_two(shifted)  # 2^(n - 1)
     y = b.fma(factor, q, factor - 0.5) * 2.0

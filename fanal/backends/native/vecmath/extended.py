@@ -54,6 +54,12 @@ def multiply(b: Builder, x: Pair, y: Pair) -> Pair:
     return fast_two_sum(p.hi, b.fma(x.hi, y.lo, b.fma(x.lo, y.hi, p.lo)))
 
 
+def multiply_loosely(b: Builder, x: Pair, y: Pair) -> Pair:
+    """The same with a low part of up to a few ulp of hi: for chains, where it does not matter."""
+    p = two_product(b, x.hi, y.hi)
+    return Pair(p.hi, b.fma(x.hi, y.lo, b.fma(x.lo, y.hi, p.lo)))
+
+
 def scale(b: Builder, x: Pair, y: V) -> Pair:
     """A pair times a float."""
     p = two_product(b, x.hi, y)

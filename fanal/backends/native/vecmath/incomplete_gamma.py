@@ -20,7 +20,7 @@ from fanal.backends.native.vecmath.core import (
     const,
     horner,
     largest,
-    paired,
+    polynomial,
     through_double,
 )
 from fanal.backends.native.vecmath.error_function import NEAR, erf_near, erfcx, exp_minus
@@ -131,7 +131,7 @@ def _gamma_star(b: Builder, a: V) -> V:
     index = geometric(b, inside, 1.0, 3, len(table.GAMMA_STAR))
     near = evaluate(b, "vecmath_gamma_star", table.GAMMA_STAR, inside, index)
     inverse = const(a, 1.0) / b.select(a.lt(32.0), const(a, 32.0), a)
-    return b.select(a.lt(32.0), near, paired(b, inverse, table.GAMMA_STAR_FAR))
+    return b.select(a.lt(32.0), near, polynomial(b, inverse, table.GAMMA_STAR_FAR))
 
 
 # -- the ways ---------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def _uniform(b: Builder, a: V, x: V) -> V:
     inverse = const(a, 1.0) / a
     total = zero
     for coefficients in reversed(table.TEMME):
-        total = b.fma(total, inverse, paired(b, eta, coefficients))
+        total = b.fma(total, inverse, polynomial(b, eta, coefficients))
     rest = total * (table.ROOT_HALF_OVER_PI * b.sqrt(inverse))
     rest = (rest.bits() ^ (mu.hi.bits() & -(1 << 63))).as_float()  # subtracted from P
     e = _tame(b, scale(b, phi, a))

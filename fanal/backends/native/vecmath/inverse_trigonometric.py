@@ -17,7 +17,7 @@ from fanal.backends.native.vecmath.core import (
     const,
     format_of,
     is_negative_zero_or_less,
-    paired,
+    polynomial,
     sign_bit,
     with_sign_of,
 )
@@ -38,7 +38,7 @@ def _asin_parts(b: Builder, x: V) -> tuple[V, V, V, V]:
     z = b.select(beyond, b.fma(a, const(x, -0.5), const(x, 0.5)), a * a)
     root = b.sqrt(z)
     s = b.select(beyond, root, a)
-    p = paired(b, z, table.ASIN_F32 if format_of(x) is F32 else table.ASIN_F64)
+    p = polynomial(b, z, table.ASIN_F32 if format_of(x) is F32 else table.ASIN_F64)
     t = s * (z * p)
     if format_of(x) is not F32:
         # What the square root lost: (z - s²)/2s.
@@ -78,7 +78,7 @@ def acos(b: Builder, x: V) -> V:
 def _atan_tail(b: Builder, t: V) -> V:
     """atan(t) - t for |t| ≤ tan(½)."""
     z = t * t
-    p = paired(b, z, table.ATAN_F32 if format_of(t) is F32 else table.ATAN_F64)
+    p = polynomial(b, z, table.ATAN_F32 if format_of(t) is F32 else table.ATAN_F64)
     return t * (z * p)
 
 

@@ -21,7 +21,7 @@ from fanal.backends.native.vecmath.core import (
     horner,
     integers_of,
     is_tiny,
-    paired,
+    polynomial,
 )
 from fanal.backends.native.vecmath.extended import Pair, fast_two_sum, two_sum
 
@@ -85,7 +85,7 @@ def _series(b: Builder, f: V, base: _Base) -> V:
     square = f * f
     high, low = base.factor
     if format_of(f) is F32:
-        p = paired(b, f, base.tail, square)
+        p = polynomial(b, f, base.tail, square)
         if low:
             return b.fma(square, p, f * low)
         return square * p

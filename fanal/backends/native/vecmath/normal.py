@@ -15,7 +15,7 @@ from fanal.backends.native.vecmath.core import (
     const,
     format_of,
     narrow,
-    paired,
+    polynomial,
     widen,
     with_sign_of,
 )
@@ -99,7 +99,7 @@ def ndtri(b: Builder, x: V) -> V:
 
 def _ndtri(b: Builder, p: V, short: bool) -> V:
     y = p - 0.5
-    centre = y * paired(b, y * y, table.QUANTILE_SHORT if short else table.QUANTILE_F64)
+    centre = y * polynomial(b, y * y, table.QUANTILE_SHORT if short else table.QUANTILE_F64)
     upper = y.gt(0.0)
     q = b.select(upper, 1.0 - p, p)
     in_tail = q.lt(0.125)
@@ -119,7 +119,7 @@ def erfinv(b: Builder, x: V) -> V:
 def _erfinv(b: Builder, x: V, short: bool) -> V:
     # erfinv(x) = Φ⁻¹((1+x)/2)/√2.
     square = x * x * 0.25
-    p = paired(b, square, table.QUANTILE_SHORT if short else table.QUANTILE_F64)
+    p = polynomial(b, square, table.QUANTILE_SHORT if short else table.QUANTILE_F64)
     centre = x * (p * (_ROOT_HALF / 2))
     a = b.abs(x)
     q = (1.0 - a) * 0.5

@@ -18,20 +18,17 @@ from fanal.backends.native.vecmath.core import (
     format_of,
     horner,
     narrow,
-    paired,
+    polynomial,
     sign_bit,
     widen,
 )
 from fanal.backends.native.vecmath.exponential import clamp, scale
 from fanal.backends.native.vecmath.extended import (
     Pair,
-    add,
     divide,
     fast_two_sum,
-    multiply,
-    pair_of,
+    multiply_loosely,
     two_product,
-    two_sum,
 )
 from fanal.backends.native.vecmath.logarithm import normalise, split
 
@@ -92,7 +89,7 @@ def power_short(b: Builder, a: V, y: V) -> V:
     exponent = clamp(b, y * _logarithm_edges(b, a, log), -300.0, 300.0)
     magic = format_of(a).shifter
     shifted = exponent + magic
-    p = paired(b, exponent - (shifted - magic), table.EXP2_SHORT)
+    p = polynomial(b, exponent - (shifted - magic), table.EXP2_SHORT)
     return (p.bits() + (shifted.bits() << 52)).as_float()
 
 
@@ -104,16 +101,17 @@ def log2_pair(b: Builder, a: V) -> Pair:
     """
     scaled, shift = normalise(b, a)
     f, e = split(b, scaled)
-    s = divide(b, Pair(f, const(f, 0.0)), two_sum(f, const(f, 2.0)))
-    z = multiply(b, s, s)
-    inner = z.hi * horner(b, z.hi, table.ATANH_TAIL)
-    p = fast_two_sum(const(f, table.ATANH_1[0]), inner)
-    p = Pair(p.hi, p.lo + table.ATANH_1[1])
-    p = add(pair_of(f, table.ATANH_0), multiply(b, p, z))
-    p = multiply(b, multiply(b, p, z), s)
-    two_s = multiply(b, s, pair_of(f, table.TWO_LOG2E))
-    log = add(two_s, p)
-    return add(Pair(e + shift, const(f, 0.0)), log)
+    s = divide(b, Pair(f, const(f, 0.0)), fast_two_sum(const(f, 2.0), f))
+    z = multiply_loosely(b, s, s)
+    p = fast_two_sum(const(f, table.ATANH_1[0]), z.hi * horner(b, z.hi, table.ATANH_TAIL))
+    p = multiply_loosely(b, Pair(p.hi, p.lo + table.ATANH_1[1]), z)
+    q = fast_two_sum(const(f, table.ATANH_0[0]), p.hi)
+    p = multiply_loosely(b, Pair(q.hi, q.lo + (p.lo + table.ATANH_0[1])), z)
+    # log2(1+f) = s·(2/ln 2 + s²·…); both sums add what is smaller, or to zero.
+    q = fast_two_sum(const(f, table.TWO_LOG2E[0]), p.hi)
+    log = multiply_loosely(b, Pair(q.hi, q.lo + (p.lo + table.TWO_LOG2E[1])), s)
+    total = fast_two_sum(e + shift, log.hi)
+    return fast_two_sum(total.hi, total.lo + log.lo)
 
 
 def power_of_positive(b: Builder, a: V, y: V) -> V:
@@ -128,5 +126,5 @@ def power_of_positive(b: Builder, a: V, y: V) -> V:
     magic = format_of(a).shifter + 2 * format_of(a).bias
     shifted = hi + magic
     r = (hi - (shifted - magic)) + low
-    p = paired(b, r, powers.EXP2_F64)
+    p = polynomial(b, r, powers.EXP2_F64)
     return scale(b.fma(p, r, const(a, 1.0)), shifted)
