@@ -150,7 +150,7 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         if not self.num_workers:
-            return _here(self)
+            return LocalIterator(self)
         from fanal.data.workers import WorkerIterator
 
         if not self.persistent_workers:
@@ -171,24 +171,22 @@ class DataLoader:
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
 
-def _here(loader: DataLoader) -> Iterator[Any]:
+class LocalIterator(Iterator[Any]):
     """Batches loaded in this process, when they are asked for."""
-    indices = iter(loader._index_sampler)
-    draw_seed(loader.generator)  # the generator moves on as it does with workers
-    fetcher = make_fetcher(loader.dataset, loader.batched, loader.collate_fn, loader.drop_last)
-    stream = isinstance(loader.dataset, IterableDataset)
 
-    def batches() -> Iterator[Any]:
-        for index in indices:
-            try:
-                batch = fetcher.fetch(index)
-            except StopIteration:
-                if stream:
-                    return
-                raise
-            yield batch
+    def __init__(self, loader: DataLoader):
+        self._length = loader.__len__
+        self._indices = iter(loader._index_sampler)
+        draw_seed(loader.generator)  # the generator moves on as it does with workers
+        self._fetcher = make_fetcher(
+            loader.dataset, loader.batched, loader.collate_fn, loader.drop_last
+        )
 
-    return batches()
+    def __next__(self) -> Any:
+        return self._fetcher.fetch(next(self._indices))
+
+    def __len__(self) -> int:
+        return self._length()
 
 
 def _check_workers(

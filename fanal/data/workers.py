@@ -162,19 +162,19 @@ class WorkerIterator(Iterator[Any]):
         if self.closed:
             raise StopIteration
         try:
-            return self._take()
-        except (StopIteration, Exception) as error:
-            if not self._persistent or self._gone():
+            found = self._take()
+        except TimeoutError as error:
+            raise RuntimeError(*error.args) from None  # the batch may still come
+        except StopIteration:
+            if not self._persistent:
                 self.close()
-            if isinstance(error, StopIteration):
-                raise StopIteration from None
             raise
         except BaseException:
             self.close()
             raise
-
-    def _gone(self) -> bool:
-        return any(not link.process.is_alive() for link in self._links)
+        if isinstance(found, Failure):
+            found.raise_again()
+        return found
 
     def _take(self) -> Any:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -191,8 +191,6 @@ class WorkerIterator(Iterator[Any]):
                     self._ask()
                     continue
                 self._ask()
-                if isinstance(found, Failure):
-                    found.raise_again()
                 return found
             if not self._outstanding:
                 raise StopIteration
@@ -211,7 +209,7 @@ class WorkerIterator(Iterator[Any]):
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         found = wait(list(links), left)
         if not found:
-            raise RuntimeError(
+            raise TimeoutError(
                 message(
                     "DataLoader", f"DataLoader timed out after {self._timeout} seconds",
                     hint="a larger timeout, or more workers",

@@ -70,9 +70,11 @@ def tables(t: Tables) -> None:
     what = "(2^r - 1)/r, error of 2^r"
     t.polynomial("EXP2_F32", what, power, -half, half, range(6), "f32", weight)
     low = mpf(0.5 - CENTRE) / (0.5 + CENTRE)
-    what = "(1+2x)·e^x²·erfc(x) in t = (x-3)/(x+3)"
-    t.polynomial("ERFCX_F64", what, _scaled_erfc, low, 1, range(24), "nearest", density=12)
-    t.polynomial("ERFCX_SHORT", what, _scaled_erfc, low, 1, range(13), "nearest", density=12)
+    what = "(1+2x)·e^x²·erfc(x) - 1 in t = (x-3)/(x+3), error of erfc"
+    less = lambda t: _scaled_erfc(t) - 1  # noqa: E731
+    weight = lambda t: 1 / _scaled_erfc(t)  # noqa: E731
+    t.polynomial("ERFCX_F64", what, less, low, 1, range(24), "nearest", weight, density=12)
+    t.polynomial("ERFCX_SHORT", what, less, low, 1, range(13), "nearest", weight, density=12)
     reach = mpf("0.376")
     what = "Φ⁻¹(½+y)/y in y²"
     t.polynomial(

@@ -16,7 +16,7 @@ from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
 from fanal.nn.functional.reduction import chosen
-from fanal.nn.functional.steps import time_steps
+from fanal.nn.functional.steps import pieces
 from fanal.ops.create import iota_p
 from fanal.ops.index import take_along
 from fanal.ops.layout import expand_to, pad_p
@@ -83,7 +83,7 @@ def _step(alpha: Any, emission: Any, skip: Any, lengths: Any, time: Any) -> Any:
     terms = [alpha]
     if alpha.shape[1] > 1:
         terms += [_moved(alpha, 1), where(skip, _moved(alpha, 2), -math.inf)]
-    after = _log_sum(terms) + emission
+    after = _log_sum(terms) + reshaped(emission, tuple(alpha.shape))
     running = expand_to(reshaped(lengths > time, (alpha.shape[0], 1)), tuple(alpha.shape))
     return where(running, after, alpha)
 
@@ -174,7 +174,8 @@ def ctc_loss(
     emissions, skip = _emissions(log_probs, labels, blank)
     alpha = _first(n, 2 * labels.shape[1] + 1, log_probs.dtype)
     ends = from_numpy(np.array(times, np.int64))
-    for time, emission in enumerate(time_steps(emissions)[: max(times, default=0)]):
+    # Each piece is one time step, with a first dimension of 1.
+    for time, emission in enumerate(pieces(emissions, [1] * steps)[: max(times, default=0)]):
         alpha = _step(alpha, emission, skip, ends, time)
     loss = _finished(alpha, from_numpy(np.array(sizes, np.int64)), zero_infinity, how)
     return loss.squeeze(0) if single and how == "none" else loss

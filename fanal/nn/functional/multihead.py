@@ -16,7 +16,7 @@ from fanal.ops.pointwise import where
 from fanal.ops.promotion import constant
 from fanal.ops.reductions import mean as mean_op
 from fanal.ops.reductions import softmax as softmax_op
-from fanal.ops.shape import cat, constant_pad, permuted, reshaped
+from fanal.ops.shape import cat, constant_pad, permuted, reshaped, squeeze, unsqueeze
 from fanal.random.generator import default_generator
 
 
@@ -201,8 +201,6 @@ def attention_with_heads(
     batched = _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
     same_key, same_value = key is query, value is key
     if not batched:
-        from fanal.ops.shape import squeeze, unsqueeze
-
         at = 0 if batch_first else 1
         query, key, value = (unsqueeze(x, at) for x in (query, key, value))
         if key_padding_mask is not None:
@@ -246,7 +244,7 @@ def multi_head_attention_forward(
     key_padding_mask: Any = None, need_weights: bool = True, attn_mask: Any = None,
     use_separate_proj_weight: bool = False, q_proj_weight: Any = None, k_proj_weight: Any = None,
     v_proj_weight: Any = None, static_k: Any = None, static_v: Any = None,
-    average_attn_weights: bool = True, is_causal: bool = False, *, batch_first: bool = False,
+    average_attn_weights: bool = True, is_causal: bool = False,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Attention in `num_heads` subspaces of the embedding: (output, weights or None).
 
@@ -288,5 +286,5 @@ def multi_head_attention_forward(
         out_proj_bias, dropout_p=dropout_p if training else 0.0, add_zero_attn=add_zero_attn,
         key_padding_mask=key_padding_mask, attn_mask=attn_mask, need_weights=need_weights,
         average_attn_weights=average_attn_weights, is_causal=is_causal,
-        statics=(static_k, static_v), batch_first=batch_first,
+        statics=(static_k, static_v),
     )  # fmt: skip

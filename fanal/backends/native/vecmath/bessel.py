@@ -14,6 +14,7 @@ from fanal.backends.native.vecmath.core import (
     F32,
     INF,
     NAN,
+    choose,
     const,
     format_of,
     horner,
@@ -22,7 +23,7 @@ from fanal.backends.native.vecmath.core import (
     widen,
     with_sign_of,
 )
-from fanal.backends.native.vecmath.exponential import exp_reduced, reduce_exp, scale
+from fanal.backends.native.vecmath.exponential import clamp, exp_reduced, reduce_exp, scale
 from fanal.backends.native.vecmath.extended import Pair, add
 from fanal.backends.native.vecmath.logarithm import log
 from fanal.backends.native.vecmath.pieces import Rows, evaluate, geometric, uniform
@@ -47,10 +48,14 @@ def _scaled_i(b: Builder, order: int, x: V, short: bool) -> V:
     """e^-|x|·I(|x|)."""
     a = b.abs(x)
     near = _halves(b, f"i{order}e", (table.I0E, table.I1E)[order], a, short)
-    safe = b.select(a.lt(_HIGH), const(a, _HIGH), a)
-    polynomial = polynomial(b, const(x, 1.0) / safe, (table.I0E_FAR, table.I1E_FAR)[order])
-    far = polynomial / b.sqrt(safe)
-    return b.select(a.lt(_HIGH), near, far)
+    far = a.ge(_HIGH)
+
+    def compute() -> V:
+        safe = b.select(a.lt(_HIGH), const(a, _HIGH), a)
+        series = (table.I0E_FAR, table.I1E_FAR)[order]
+        return polynomial(b, const(x, 1.0) / safe, series) / b.sqrt(safe)
+
+    return choose(b, far, compute, near)
 
 
 def _i(b: Builder, order: int, x: V, short: bool) -> V:
@@ -123,8 +128,8 @@ def _far(b: Builder, order: int, a: V) -> tuple[V, V]:
 def _j(b: Builder, order: int, x: V, short: bool) -> V:
     a = b.abs(x)
     near = _halves(b, f"j{order}", (table.J0, table.J1)[order], a, short)
-    cos, sin = _far(b, order, b.select(a.gt(_HIGH), a, const(a, _HIGH)))
-    y = b.select(a.lt(_HIGH), near, (cos, sin)[order])
+    safe = b.select(a.gt(_HIGH), a, const(a, _HIGH))
+    y = choose(b, a.ge(_HIGH), lambda: _far(b, order, safe)[order], near)
     y = b.select(a.lt(INF), y, b.select(x.isnan(), x, const(x, 0.0)))
     if order == 0:
         return y
@@ -132,28 +137,33 @@ def _j(b: Builder, order: int, x: V, short: bool) -> V:
 
 
 def _y(b: Builder, order: int, x: V, short: bool) -> V:
-    j = _halves(b, f"j{order}", (table.J0, table.J1)[order], x, short)
-    small = b.select(x.lt(0.5) & x.gt(0.0), x, const(x, 0.25))
-    rest = horner(b, small * small, (table.Y0_NEAR, table.Y1_NEAR)[order])
-    logarithm = log(b, small) * table.TWO_OVER_PI
-    if order == 0:
-        small_y = b.fma(logarithm, j, rest)
-    else:
-        pole = table.TWO_OVER_PI / small
-        small_y = b.fma(logarithm, j, rest * small) - pole
     rows = (table.Y0, table.Y1)[order]
-    inside = b.select(x.gt(0.5), x, const(x, 0.5))
-    inside = b.select(inside.lt(_HIGH), inside, const(x, _HIGH - 2.0**-49))
+    inside = clamp(b, x, 0.5, _HIGH - 2.0**-49)
     index = geometric(b, inside, 0.5, 3, len(rows))
-    middle = evaluate(
-        b, f"vecmath_y{order}", rows, inside, index, _SHORT[f"y{order}"] if short else None
-    )
-    cos, sin = _far(b, order, b.select(x.gt(_HIGH), x, const(x, _HIGH)))
-    far = sin if order == 0 else -cos
-    y = b.select(x.lt(0.5), small_y, b.select(x.lt(_HIGH), middle, far))
+    terms = _SHORT[f"y{order}"] if short else None
+    y = evaluate(b, f"vecmath_y{order}", rows, inside, index, terms)
+    y = choose(b, x.lt(0.5) & x.gt(0.0), lambda: _y_near_zero(b, order, x, short), y)
+    safe = b.select(x.gt(_HIGH), x, const(x, _HIGH))
+
+    def far() -> V:
+        cos, sin = _far(b, order, safe)
+        return sin if order == 0 else -cos
+
+    y = choose(b, x.ge(_HIGH), far, y)
     y = b.select(x.lt(INF), y, b.select(x.isnan(), x, const(x, 0.0)))
     y = b.select(x.eq(0.0), const(x, -INF), y)
     return b.select(x.lt(0.0), const(x, NAN), y)
+
+
+def _y_near_zero(b: Builder, order: int, x: V, short: bool) -> V:
+    """(2/π)·(log x·J(x) [- 1/x]) + R(x²) for 0 < x < ½."""
+    small = b.select(x.lt(0.5) & x.gt(0.0), x, const(x, 0.25))
+    j = _halves(b, f"j{order}", (table.J0, table.J1)[order], small, short)
+    rest = horner(b, small * small, (table.Y0_NEAR, table.Y1_NEAR)[order])
+    logarithm = log(b, small) * table.TWO_OVER_PI
+    if order == 0:
+        return b.fma(logarithm, j, rest)
+    return b.fma(logarithm, j, rest * small) - table.TWO_OVER_PI / small
 
 
 def bessel_j0(b: Builder, x: V) -> V:

@@ -106,6 +106,16 @@ def any_lane(b: Builder, mask: V) -> V:
     return mask.bitcast(f"i{mask.lanes}").ne(0)
 
 
+def choose(b: Builder, mask: V, compute: Callable[[], V], y: V) -> V:
+    """y with the lanes of `mask` from `compute()`, whose code runs only where some lane asks.
+
+    For costly ways that most vectors do not need. Other lanes pass through it with whatever
+    arguments `compute` gives them, and their results are dropped.
+    """
+    (result,) = b.branch(any_lane(b, mask), lambda: (b.select(mask, compute(), y),), lambda: (y,))
+    return result
+
+
 def largest(b: Builder, x: V) -> V:
     """The largest lane, as a scalar."""
     best = x[0]

@@ -58,20 +58,37 @@ def erf_near(b: Builder, x: V, short: bool) -> V:
     return b.fma(horner(b, square, coefficients), x, x)
 
 
-def erfcx(b: Builder, x: V, short: bool) -> V:
-    """e^x²·erfc(x) for double x ≥ ½."""
-    t = 1.0 - 6.0 / (x + 3.0)  # (x - 3)/(x + 3), right at infinity too
-    g = polynomial(b, t, table.ERFCX_SHORT if short else table.ERFCX_F64)
-    return g / b.fma(x, const(x, 2.0), const(x, 1.0))
+def erfcx(b: Builder, x: V, short: bool) -> Pair:
+    """e^x²·erfc(x) for double x ≥ ½ as a sum (the second part up to an eighth of the first).
+
+    With 1/(1+2x) = w and what its roundings lost, (1 + h)·w = w + (w·h + …).
+    """
+    one = const(x, 1.0)
+    first, second = x + 3.0, b.fma(x, const(x, 2.0), one)
+    if short:  # one division for both quotients
+        inverse = one / (first * second)
+        w = first * inverse
+        h = polynomial(b, 1.0 - 6.0 * (second * inverse), table.ERFCX_SHORT)
+        return Pair(w, w * h)
+    t = 1.0 - 6.0 / first  # (x - 3)/(x + 3), right at infinity too
+    w = one / second
+    lost = (second - 1.0) - (x + x)  # of the sum; that of the division needs an exact product
+    rest = w * lost
+    if b.target.fma:
+        rest = rest + b.fma(-second, w, one)
+    return Pair(w, w * (polynomial(b, t, table.ERFCX_F64) + rest))
 
 
-def exp_minus(b: Builder, square: Pair, factor: V) -> V:
+def exp_minus(b: Builder, square: Pair, factor: Pair | V) -> V:
     """factor·e^-square for a pair ≥ 0: down to subnormal results."""
-    f = format_of(factor)
-    limited = b.select(square.hi.lt(746.0), square.hi, const(factor, 746.0))
+    hi = factor.hi if isinstance(factor, Pair) else factor
+    f = format_of(hi)
+    limited = b.select(square.hi.lt(746.0), square.hi, const(hi, 746.0))
     r, shifted = reduce_exp(b, -limited, 2 * f.bias)
     q = exp_reduced(b, r - square.lo)
-    return scale(b.fma(q, factor, factor), shifted)
+    if isinstance(factor, Pair):
+        return scale(hi + b.fma(q, hi + factor.lo, factor.lo), shifted)
+    return scale(b.fma(q, hi, hi), shifted)
 
 
 def erfc(b: Builder, x: V) -> V:

@@ -17,7 +17,7 @@ from fanal.backends.native.vecmath.core import (
     F32,
     INF,
     NAN,
-    any_lane,
+    choose,
     const,
     format_of,
     horner,
@@ -68,31 +68,43 @@ def lgamma(b: Builder, x: V) -> V:
 
 def _lgamma(b: Builder, x: V, short: bool) -> V:
     a = b.abs(x)
+    positive = b.select(a.gt(0.0) & a.lt(INF), a, const(x, 1.0))
+    negative = x.lt(0.0)
     small, large = a.lt(_LOW), a.ge(_HIGH)
     middle = _middle(b, "lgamma", table.LGAMMA, b.select(small, a + 1.0, a), short)
-    positive = b.select(a.gt(0.0) & a.lt(INF), a, const(x, 1.0))
-    logarithm = log_pair(b, positive)
-    far = _stirling(b, positive, logarithm)
-    near = two_sum(-logarithm.hi, middle)
-    near = Pair(near.hi, near.lo - logarithm.lo)
-    value = Pair(
-        b.select(large, far.hi, b.select(small, near.hi, middle)),
-        b.select(large, far.lo, b.select(small, near.lo, const(x, 0.0))),
-    )
-    negative = x.lt(0.0)
 
-    def reflected() -> tuple[V]:
-        sin, cos, n = half_turns(b, a)
-        s = b.abs(b.select((n & 1).ne(0), cos.hi, sin.hi))
-        other = log_pair(b, b.select(s.gt(0.0), s, const(x, 1.0)))
-        both = add(add(logarithm, other), value)
-        total = add(pair_of(x, table.LOG_PI), Pair(-both.hi, -both.lo))
-        y = b.select(s.gt(0.0), total.hi + total.lo, const(x, INF))
-        return (b.select(negative, y, value.hi + value.lo),)
+    def outside() -> V:
+        value = _lgamma_positive(b, positive, middle)
+        return choose(
+            b, negative, lambda: _lgamma_reflected(b, positive, value), value.hi + value.lo
+        )
 
-    (y,) = b.branch(any_lane(b, negative), reflected, lambda: (value.hi + value.lo,))
+    y = choose(b, small | large | negative, outside, middle)
     y = b.select(a.eq(0.0), const(x, INF), y)
     return b.select(a.lt(INF), y, a)
+
+
+def _lgamma_positive(b: Builder, a: V, middle: V) -> Pair:
+    """log Γ(a) for a > 0, where `middle` is right between ½ and 16 and log Γ(1+a) below ½."""
+    small, large = a.lt(_LOW), a.ge(_HIGH)
+    logarithm = log_pair(b, a)
+    far = _stirling(b, a, logarithm)
+    near = two_sum(-logarithm.hi, middle)
+    zero = const(a, 0.0)
+    return Pair(
+        b.select(large, far.hi, b.select(small, near.hi, middle)),
+        b.select(large, far.lo, b.select(small, near.lo - logarithm.lo, zero)),
+    )
+
+
+def _lgamma_reflected(b: Builder, a: V, value: Pair) -> V:
+    """log|Γ(-a)| from log Γ(a)."""
+    sin, cos, n = half_turns(b, a)
+    s = b.abs(b.select((n & 1).ne(0), cos.hi, sin.hi))
+    logs = add(log_pair(b, a), log_pair(b, b.select(s.gt(0.0), s, const(a, 1.0))))
+    both = add(logs, value)
+    total = add(pair_of(a, table.LOG_PI), Pair(-both.hi, -both.lo))
+    return b.select(s.gt(0.0), total.hi + total.lo, const(a, INF))
 
 
 def _stirling(b: Builder, x: V, logarithm: Pair) -> Pair:
@@ -120,24 +132,27 @@ def digamma(b: Builder, x: V) -> V:
 def _digamma(b: Builder, x: V, short: bool) -> V:
     a = b.abs(x)
     small, large = a.lt(_LOW), a.ge(_HIGH)
-    negative = is_negative_zero_or_less(x)
     middle = _middle(b, "digamma", table.DIGAMMA, b.select(small, a + 1.0, a), short)
     inverse = const(x, 1.0) / a
-    square = inverse * inverse
-    far = (log(b, a) - inverse * 0.5) - square * horner(b, square, table.DIGAMMA_FAR)
-    # ψ(a) for a ≥ ½ and ψ(1 + a) below.
-    core = b.select(large, far, middle)
-    value = b.select(small, core - inverse, core)
 
-    def reflected() -> tuple[V]:
+    def far() -> V:
+        square = inverse * inverse
+        rest = square * horner(b, square, table.DIGAMMA_FAR)
+        return (log(b, a) - inverse * 0.5) - rest
+
+    # ψ(a) for a ≥ ½ and ψ(1 + a) below.
+    core = choose(b, large, far, middle)
+
+    def reflected() -> V:
         sin, cos, n = half_turns(b, a)
         odd = (n & 1).ne(0)
-        cotangent = b.select(odd, -sin.hi, cos.hi) / b.select(odd, cos.hi, sin.hi)
+        below = b.select(odd, cos.hi, sin.hi)
+        cotangent = b.select(odd, -sin.hi, cos.hi) / below
         y = b.select(small, core, core + inverse) + cotangent * PI[0]
-        y = b.select(b.select(odd, cos.hi, sin.hi).eq(0.0), const(x, NAN), y)
-        return (b.select(negative, y, value),)
+        return b.select(below.eq(0.0), const(x, NAN), y)
 
-    (y,) = b.branch(any_lane(b, negative), reflected, lambda: (value,))
+    y = b.select(small, core - inverse, core)
+    y = choose(b, is_negative_zero_or_less(x), reflected, y)
     y = b.select(a.eq(0.0), b.copysign(const(x, INF), -x), y)
     return b.select(x.eq(-INF), const(x, NAN), y)
 
@@ -152,20 +167,16 @@ def trigamma(b: Builder, x: V) -> V:
 def _trigamma(b: Builder, x: V, short: bool) -> V:
     a = b.abs(x)
     small, large = a.lt(_LOW), a.ge(_HIGH)
-    negative = x.lt(0.0)
     middle = _middle(b, "trigamma", table.TRIGAMMA, b.select(small, a + 1.0, a), short)
     inverse = const(x, 1.0) / a
     square = inverse * inverse
     rest = b.fma(inverse, horner(b, square, table.TRIGAMMA_FAR), const(x, 0.5))
-    far = b.fma(square, rest, inverse)
-    core = b.select(large, far, middle)
-    value = b.select(small, core + square, core)
+    core = b.select(large, b.fma(square, rest, inverse), middle)
 
-    def reflected() -> tuple[V]:
+    def reflected() -> V:
         sin, cos, n = half_turns(b, a)
         s = const(x, PI[0]) / b.select((n & 1).ne(0), cos.hi, sin.hi)
-        y = s * s - b.select(small, core, core - square)
-        return (b.select(negative, y, value),)
+        return s * s - b.select(small, core, core - square)
 
-    (y,) = b.branch(any_lane(b, negative), reflected, lambda: (value,))
+    y = choose(b, x.lt(0.0), reflected, b.select(small, core + square, core))
     return b.select(x.eq(-INF), const(x, INF), y)

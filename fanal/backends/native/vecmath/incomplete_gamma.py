@@ -16,7 +16,7 @@ from fanal.backends.native.vecmath.core import (
     F64,
     INF,
     NAN,
-    any_lane,
+    choose,
     const,
     horner,
     largest,
@@ -74,27 +74,22 @@ def _regions(b: Builder, a: V, x: V, upper: bool) -> V:
     uniform = a.ge(_UNIFORM_FROM) & distance.lt(a * _UNIFORM_REACH)
     series = ~uniform & (x.le(a + 1.0) | x.le(1.1))
     fraction = ~uniform & ~series
-    zero = const(x, 0.0)
-
-    def choose(mask: V, y: V, make: object, is_upper: bool) -> V:
-        """y with the lanes of `mask` from `make`, which computes P or Q (`is_upper`)."""
-
-        def chosen() -> tuple[V]:
-            value = make()  # type: ignore[operator]
-            return (b.select(mask, value if is_upper == upper else 1.0 - value, y),)
-
-        (y,) = b.branch(any_lane(b, mask), chosen, lambda: (y,))
-        return y
-
-    y = zero
     below = x.lt(a)
-    y = _choose_uniform(b, a, x, uniform, below, upper, y)
-    y = choose(series, y, lambda: _series(b, a, x, series), False)
-    y = choose(fraction, y, lambda: _fraction(b, a, x, fraction), True)
+
+    def oriented(value: V, is_upper: V | bool) -> V:
+        """P or Q as asked, from one of them."""
+        if isinstance(is_upper, V):
+            return b.select(is_upper if upper else ~is_upper, value, 1.0 - value)
+        return value if is_upper == upper else 1.0 - value
+
+    y = const(x, 0.0)
+    y = choose(b, uniform, lambda: oriented(_uniform(b, a, x, uniform), ~below), y)
+    y = choose(b, series, lambda: oriented(_series(b, a, x, series), False), y)
+    y = choose(b, fraction, lambda: oriented(_fraction(b, a, x, fraction), True), y)
     if upper:
         limit = b.select(x.lt(0.5), -0.4 / log(b, b.select(x.lt(0.5), x, const(x, 0.5))), x * 0.75)
         small = x.le(1.1) & a.lt(limit)
-        y = choose(small, y, lambda: _small_series(b, a, x, small), True)
+        y = choose(b, small, lambda: _small_series(b, a, x, small), y)
     return y
 
 
@@ -178,20 +173,9 @@ def _small_series(b: Builder, a: V, x: V, mask: V) -> V:
     return -(grown + (grown + 1.0) * a * loop.results[0])
 
 
-def _choose_uniform(b: Builder, a: V, x: V, mask: V, below: V, upper: bool, y: V) -> V:
-    """y with the lanes of `mask` by Temme's expansion: P where x < a, Q above, or one less."""
-
-    def chosen() -> tuple[V]:
-        value = _uniform(b, b.select(mask, a, const(a, 32.0)), b.select(mask, x, const(x, 32.0)))
-        direct = ~below if upper else below
-        return (b.select(mask, b.select(direct, value, 1.0 - value), y),)
-
-    (y,) = b.branch(any_lane(b, mask), chosen, lambda: (y,))
-    return y
-
-
-def _uniform(b: Builder, a: V, x: V) -> V:
-    """P(a, x) for x < a, else Q(a, x)."""
+def _uniform(b: Builder, a: V, x: V, mask: V) -> V:
+    """P(a, x) for x < a, else Q(a, x), by Temme's expansion."""
+    a, x = (b.select(mask, v, const(v, 32.0)) for v in (a, x))
     zero = const(a, 0.0)
     mu = divide(b, two_sum(x, -a), Pair(a, zero))
     s = divide(b, mu, add(mu, Pair(const(a, 2.0), zero)))
@@ -209,7 +193,7 @@ def _uniform(b: Builder, a: V, x: V) -> V:
     e = _tame(b, scale(b, phi, a))
     z = b.sqrt(e.hi)
     near = z.lt(NEAR)
-    far_tail = erfcx(b, b.select(near, const(z, NEAR), z), False) * 0.5
-    far = exp_minus(b, e, far_tail + rest)
+    scaled = erfcx(b, b.select(near, const(z, NEAR), z), False)
+    far = exp_minus(b, e, Pair(scaled.hi * 0.5, b.fma(scaled.lo, const(z, 0.5), rest)))
     close = (0.5 - erf_near(b, z, False) * 0.5) + exp_minus(b, e, rest)
     return b.select(near, close, far)

@@ -98,9 +98,11 @@ def _series(b: Builder, f: V, base: _Base) -> V:
     return rest
 
 
-def _assemble(b: Builder, f: V, e: V, base: _Base) -> V:
-    """log(2^e·(1 + f)) to the given base."""
+def _assemble(b: Builder, f: V, e: V, base: _Base, lost: V | None = None) -> V:
+    """log(2^e·(1 + f)) to the given base; `lost` is what f lacks."""
     rest = _series(b, f, base)
+    if lost is not None:
+        rest = rest + lost
     high = base.factor[0]
     if base.unit[1]:
         rest = b.fma(e, const(e, base.unit[1]), rest)
@@ -140,14 +142,14 @@ def log10(b: Builder, x: V) -> V:
 
 def log1p(b: Builder, x: V) -> V:
     """log(1 + x): e comes from 1 + x rounded, and f = x·2^-e + (2^-e - 1) from x itself."""
-    fraction, e, _ = _split_sum(b, x)
-    y = _assemble(b, fraction, e, _NATURAL[format_of(x).bits])
+    fraction, lost, e, _ = _split_sum(b, x)
+    y = _assemble(b, fraction, e, _NATURAL[format_of(x).bits], lost)
     y = _edges(b, x + 1.0, y, x)
     return b.select(is_tiny(b, x, 2.0 ** -(format_of(x).mantissa + 2)), x, y)
 
 
-def _split_sum(b: Builder, x: V) -> tuple[V, V, V]:
-    """(f, e, 2^-e): 1 + x = 2^e·(1 + f), |f| < ½.
+def _split_sum(b: Builder, x: V) -> tuple[V, V, V, V]:
+    """(f, lost, e, 2^-e): 1 + x = 2^e·(1 + f + lost), |f| < ½.
 
     The factor is applied as 2^(2-e) on x/4, a normal number for every exponent.
     """
@@ -156,13 +158,16 @@ def _split_sum(b: Builder, x: V) -> tuple[V, V, V]:
     biased = moved.lshr(f.mantissa)
     factor = ((integers_of(x, 2 * f.bias + 2) - biased) << f.mantissa).as_float()
     quarter = factor * 0.25
-    return b.fma(x * 0.25, factor, quarter - 1.0), _exponent_value(biased, f), quarter
+    less, x = quarter - 1.0, x * 0.25
+    fraction = b.fma(x, factor, less)
+    lost = b.fma(x, factor, less - fraction)
+    return fraction, lost, _exponent_value(biased, f), quarter
 
 
 def log1p_pair(b: Builder, hi: V, lo: V, doubled: V) -> V:
     """log(1 + hi + lo), plus ln 2 in the lanes of `doubled`, for hi ≥ 0; lo is a small correction."""
-    f, e, factor = _split_sum(b, hi)
-    low = lo * factor
+    f, lost, e, factor = _split_sum(b, hi)
+    low = b.fma(lo, factor, lost)
     base = _NATURAL[format_of(hi).bits]
     e = b.select(doubled, e + 1.0, e)
     rest = _series(b, f, base) + low * (1.0 - f * (1.0 - f))  # low/(1 + f), nearly

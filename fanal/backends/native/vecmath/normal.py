@@ -25,6 +25,7 @@ from fanal.backends.native.vecmath.error_function import (
     erfcx,
     exp_minus,
 )
+from fanal.backends.native.vecmath.exponential import clamp
 from fanal.backends.native.vecmath.extended import Pair, two_product
 from fanal.backends.native.vecmath.logarithm import log, log1p
 from fanal.backends.native.vecmath.pieces import evaluate, geometric
@@ -40,14 +41,14 @@ def _half_square(b: Builder, x: V) -> Pair:
 
 
 def _upper_tail(b: Builder, a: V, short: bool) -> tuple[V, V, V]:
-    """For a ≥ 0: (½·erfc(a/√2), erfcx(a/√2), a/√2); the second is for a/√2 ≥ ½."""
+    """For a ≥ 0: (½·erfc(a/√2), ½·erfcx(a/√2), a/√2); the second is for a/√2 ≥ ½."""
     z = a * _ROOT_HALF
-    far = b.select(z.lt(NEAR), const(a, NEAR), z)
     limited = b.select(a.gt(40.0), const(a, 40.0), a)
-    scaled = erfcx(b, far, short)
-    tail = exp_minus(b, _half_square(b, limited), scaled * 0.5)
+    scaled = erfcx(b, clamp(b, z, NEAR, 1e60), short)
+    half = Pair(scaled.hi * 0.5, scaled.lo * 0.5)
+    tail = exp_minus(b, _half_square(b, limited), half)
     near = b.fma(erf_near(b, z, short), const(a, -0.5), const(a, 0.5))
-    return b.select(z.lt(NEAR), near, tail), scaled, z
+    return b.select(z.lt(NEAR), near, tail), half.hi + half.lo, z
 
 
 def ndtr(b: Builder, x: V) -> V:
@@ -72,10 +73,10 @@ def log_ndtr(b: Builder, x: V) -> V:
 def _log_ndtr(b: Builder, x: V, short: bool) -> V:
     tail, scaled, z = _upper_tail(b, b.abs(x), short)
     positive = x.gt(0.0)
-    # x > 0: log(1 - tail); -0.7 < x ≤ 0: log(tail); below: log(scaled/2) - x²/2.
+    # x > 0: log(1 - tail); -0.7 < x ≤ 0: log(tail); below: log(scaled) - x²/2.
     right = log1p(b, -tail)
     far = z.ge(NEAR)
-    left = log(b, b.select(far, scaled * 0.5, tail))
+    left = log(b, b.select(far, scaled, tail))
     left = b.select(far, left - x * x * 0.5, left)
     y = b.select(positive, right, left)
     return b.select(x.eq(-INF), x, y)

@@ -15,7 +15,7 @@ from fanal.backends.native.vecmath.core import (
     F64,
     INF,
     NAN,
-    any_lane,
+    choose,
     const,
     format_of,
     largest,
@@ -82,14 +82,11 @@ def _overflowed(b: Builder, s: V, q: V, odd: V, short: bool, value: V) -> V:
     """For negative q whose largest term is infinite: that term (its neighbours may be so too)."""
     negative = q.lt(0.0)
 
-    def chosen() -> tuple[V]:
-        nearest = round_even(b, q)
-        term, _ = _term(b, q, -nearest, s, odd, short)
-        infinite = negative & b.abs(term).ge(2.0**290 if short else INF)
-        return (b.select(infinite, term * INF, value),)
+    def infinite_term() -> V:
+        term, _ = _term(b, q, -round_even(b, q), s, odd, short)
+        return b.select(b.abs(term).ge(2.0**290 if short else INF), term * INF, value)
 
-    (value,) = b.branch(any_lane(b, negative), chosen, lambda: (value,))
-    return value
+    return choose(b, negative, infinite_term, value)
 
 
 def _at_infinite_s(b: Builder, q: V) -> V:
