@@ -24,6 +24,7 @@ from fanal.data.fetch import make_fetcher
 from fanal.data.shared import Batch, Outbox
 from fanal.random.generator import manual_seed
 
+
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
     """Which worker this is; `dataset` is its own copy."""

@@ -1,0 +1,59 @@
+"""Records PyTorch's layers and functions into `tests/nn/golden`.
+
+Run on demand, with PyTorch installed: `python -m tests.peers.record_nn`. The everyday tests only
+read the files: outputs and gradients in float64 (one vector a case), with names, shapes, texts and
+keys of state dicts as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+from tests.nn import cases
+from tests.nn.runner import Library, run
+
+FOLDER = Path(__file__).parent.parent / "nn" / "golden"
+
+
+def from_array(array: np.ndarray, grad: bool) -> torch.Tensor:
+    """A tensor of an array's own memory."""
+    return torch.tensor(array).requires_grad_(grad)
+
+
+def to_array(t: torch.Tensor) -> np.ndarray:
+    """A copy of a tensor."""
+    return t.detach().numpy().copy()
+
+
+LIBRARY = Library(
+    torch.nn, from_array, to_array, lambda t: isinstance(t, torch.Tensor), torch.nn.utils.rnn
+)
+
+
+def main() -> None:
+    """Run all cases and write the two files."""
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    vectors: dict[str, np.ndarray] = {}
+    index: dict[str, Any] = {}
+    for case in cases.ALL:
+        found, info = run(case, LIBRARY, np.float64)
+        parts = [a.reshape(-1).astype(np.float64) for a in found.values()]
+        vectors[case.key] = np.concatenate(parts) if parts else np.zeros(0)
+        index[case.key] = {"arrays": {k: list(a.shape) for k, a in found.items()}, **info}
+    FOLDER.mkdir(exist_ok=True)
+    save_file(vectors, FOLDER / "nn.safetensors")
+    text = json.dumps(index, separators=(",", ":"), ensure_ascii=False)
+    (FOLDER / "nn.json").write_text(text + "\n")
+    size = sum(f.stat().st_size for f in FOLDER.iterdir())
+    print(f"{len(index)} cases, {size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
