@@ -206,7 +206,7 @@ def test_collating_containers() -> None:
     samples = [{"a": (i, [i, "s"]), "b": Pair(i, float(i))} for i in range(2)]
     found = c(samples)
     assert isinstance(found["a"], list) and isinstance(found["b"], Pair)
-    assert found["a"][0].tolist() == [0, 1] and found["a"][1][1] == ["s", "s"]
+    assert found["a"][0].tolist() == [0, 1] and found["a"][1][1] == ("s", "s")
     ordered = c([collections.OrderedDict(x=1)] * 2)
     assert type(ordered) is collections.OrderedDict and ordered["x"].tolist() == [1, 1]
     assert data.default_convert({"a": np.ones(2), "b": "s", "c": (1, np.int8(3))})["c"][0] == 1
