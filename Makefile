@@ -5,13 +5,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: demo test lint bench clean help
+.PHONY: demo test lint clean help
 
 help:
 	@echo "make demo   train a small network on real digits, save, reload, draw a picture"
 	@echo "make test   linters, types, layers and all everyday tests"
 	@echo "make lint   only the linters"
-	@echo "make bench  speed against PyTorch, as ratios (installs it, CPU build)"
 	@echo "make clean  remove environments and caches"
 
 $(STAMP): pyproject.toml
@@ -30,13 +29,5 @@ lint: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-.venv-bench/.installed: pyproject.toml
-	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install -q --disable-pip-version-check -e . "torch==2.13.0" scipy
-	@touch $@
-
-bench: .venv-bench/.installed
-	.venv-bench/bin/python -m benchmarks
-
 clean:
-	rm -rf $(VENV) .venv-bench build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
