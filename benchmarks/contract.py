@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fanal.backends.native import jit
+from fanal.backends.native import elf, jit
 from fanal.backends.native.contract import (
     lower_conv,
     lower_conv_input_grad,
@@ -183,7 +183,7 @@ def peak() -> tuple[Callable[[], float], float]:
 
     b = Builder(target, "contract_peak")
     emit(b)
-    address = jit.load_object(jit.compile_ir(b.finish()), ("contract_peak",))["contract_peak"]
+    address = elf.load(jit.compile_ir(b.finish()), ("contract_peak",))["contract_peak"]
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,
                                 ctypes.c_void_p)(address)  # fmt: skip
     memory = np.zeros(256, np.float32)

@@ -8,9 +8,11 @@ exponents and both signs. `python -m tools.fit.sweep` goes over all 2^32 of them
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import math
 import platform
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -315,3 +317,13 @@ def test_every_function_has_a_bound_and_a_test() -> None:
     parts = {"nextafter", "ldexp", "frexp_mantissa", "frexp_exponent"}
     assert set(FUNCTIONS) == set(ULP)
     assert set(CASES) == set(FUNCTIONS) - parts
+
+
+def test_coefficients_are_what_the_fit_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quickest topic, fitted again: the same text as the file's."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    topic = "power"
+    fitted = importlib.import_module("tools.fit.tables").Tables(topic)
+    with mp.workdps(60):
+        importlib.import_module(f"tools.fit.{topic}").tables(fitted)
+    assert fitted.text() == fitted.path.read_text()

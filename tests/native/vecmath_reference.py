@@ -207,7 +207,7 @@ def _powers() -> Samples:
     )
 
 
-def _gamma_pairs(count: int = 130) -> Samples:
+def _gamma_pairs(count: int = 70) -> Samples:
     """(a, x) in every region: moderate, small, near the line x = a, large."""
     a = [
         rng(1).uniform(0.05, 30, count),
@@ -252,7 +252,7 @@ _GAMMA = lambda: spread(
     -around(1.0, 2.0, 3.0, 10.0, count=16),
 )
 _BESSEL = lambda: spread(
-    stratified(120, -60, 12), uniform((-30, 30), (-2, 2), (-500, 500), count=90)
+    stratified(60, -60, 12), uniform((-30, 30), (-2, 2), (-500, 500), count=50)
 )
 _BESSEL_POSITIVE = lambda: (np.abs(_BESSEL()[0]),)
 

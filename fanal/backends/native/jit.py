@@ -1,7 +1,6 @@
-"""From IR text to a machine address: compile for a target, load into this process.
+"""From IR text to an object file, compiled for a target.
 
-`compile_ir` turns text into an object file; `load_object` maps one into the process and returns its
-symbols' addresses. Nothing here knows what the code does; the disk cache stands in front of it.
+Nothing here knows what the code does; the disk cache stands in front, `elf` behind.
 """
 
 from __future__ import annotations
@@ -65,22 +64,3 @@ def assembly(ir: str, target: Target | None = None) -> str:
         module = llvm.parse_assembly(ir)
         _optimise(module, machine)
         return machine.emit_assembly(module)
-
-
-@functools.cache
-def _jit() -> llvm.LLJIT:
-    return llvm.create_lljit_compiler(target_machine(host_target()))
-
-
-_loaded: list[llvm.ResourceTracker] = []  # code is never unloaded: kernels may be running
-
-
-def load_object(data: bytes, symbols: tuple[str, ...]) -> dict[str, int]:
-    """Map an object file into this process; returns the addresses of `symbols`."""
-    with _lock:
-        library = llvm.JITLibraryBuilder().add_object_img(data)
-        for symbol in symbols:
-            library.export_symbol(symbol)
-        tracker = library.link(_jit(), f"fanal{len(_loaded)}")
-        _loaded.append(tracker)
-        return {symbol: tracker[symbol] for symbol in symbols}

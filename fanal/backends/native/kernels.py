@@ -15,8 +15,8 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from fanal.backends.native import diskcache
-from fanal.backends.native.jit import compile_ir, load_object
+from fanal.backends.native import diskcache, elf
+from fanal.backends.native.jit import compile_ir
 from fanal.backends.native.program import Kernel
 from fanal.backends.native.target import host_target
 
@@ -55,7 +55,7 @@ def _build(kernel: Kernel) -> int:
         diskcache.write(name, data)
     else:
         statistics["loaded"] += 1
-    return load_object(data, (name,))[name]
+    return elf.load(data, (name,))[name]
 
 
 def symbol(kernel: Kernel) -> str:

@@ -126,10 +126,11 @@ def lower_correlation(p: ProgramBuilder, c: Correlation) -> None:
     pixel_lanes = pixels_take_lanes(c, s)
     if depthwise and c.x.strides[1] == 1:
         pixel_lanes = False
-    x, origin = padded_image(p, s, c.x, c.axes, pixel_lanes)
+    deal = _deal(c) if pixel_lanes else 1
+    x, origin = padded_image(p, s, c.x, c.axes, pixel_lanes, deal)
     w = _ordered_weights(p, s, c, tables, depthwise and not pixel_lanes)
     for combination in itertools.product(*c.axes):
-        contraction = _contraction(c, x, w, combination, origin)
+        contraction = _contraction(c, x, w, combination, origin, deal)
         contraction = replace(contraction, ahead=(True, False))
         lower(p, contraction, tables, swap=not pixel_lanes)
 
@@ -166,8 +167,29 @@ def _every(v: Access, axes: Sequence[Phase]) -> Access:
     )
 
 
+def _deal(c: Correlation) -> int:
+    """The stride along the last axis, where rows are better dealt out by it than read with it."""
+    strides = {ph.step for ph in c.axes[-1] if ph.taps}
+    taps = max(ph.taps for ph in c.axes[-1])
+    worth = taps > 1 and c.x.strides[-1] == 1 and len(strides) == 1
+    return strides.pop() if worth else 1
+
+
+def _dealt(x: Access, phase: Phase, origin: int, deal: int) -> tuple[int, tuple[int, ...]]:
+    """Where the first tap meets a dealt row, and how far from there the others do."""
+    share = x.shape[-1] // deal
+    places = [phase.start + origin + q * phase.reach for q in range(phase.taps)]
+    places = [at % deal * share + at // deal for at in places]
+    return places[0], tuple(at - places[0] for at in places)
+
+
 def _contraction(
-    c: Correlation, x: Access, w: Access, axes: Sequence[Phase], origin: Sequence[int]
+    c: Correlation,
+    x: Access,
+    w: Access,
+    axes: Sequence[Phase],
+    origin: Sequence[int],
+    deal: int,
 ) -> Contraction:
     """One phase: weights are a (rows), windows of x are b (columns)."""
     extras = c.epilogue.extras if c.epilogue else ()
@@ -192,10 +214,16 @@ def _contraction(
     start_w = start_x = 0
     for i, phase in enumerate(axes):
         sw, sx = w.strides[2 + i], x.strides[2 + i]
-        cols.append(Dim(phase.count, (0, phase.step * sx, *along(2 + i, phase.period))))
-        inner.append(Dim(phase.taps, (phase.tap_step * sw, phase.reach * sx, *still)))
+        step, reach = phase.step * sx, phase.reach * sx
         start_w += phase.tap * sw
-        start_x += (phase.start + origin[i]) * sx if phase.taps else 0
+        if deal > 1 and i == len(axes) - 1 and phase.taps:
+            first, reach = _dealt(x, phase, origin[i], deal)
+            step = 1
+            start_x += first
+        elif phase.taps:
+            start_x += (phase.start + origin[i]) * sx
+        cols.append(Dim(phase.count, (0, step, *along(2 + i, phase.period))))
+        inner.append(Dim(phase.taps, (phase.tap_step * sw, reach, *still)))
         for n, v in enumerate(outs):
             offsets[n] += phase.first * v.strides[2 + i]
     inner.append(Dim(c.inner, (w.strides[c.w_inner], x.strides[1], *still)))

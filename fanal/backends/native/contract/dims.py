@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+# The step of an operand along a loop, in elements; or where it is at every index (from 0 at 0 on).
+Steps = int | tuple[int, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Dim:
     """One loop: its extent, and for every operand the step in elements (0: it does not move)."""
 
     extent: int
-    steps: tuple[int, ...]
+    steps: tuple[Steps, ...]
 
 
 def merged(dims: Iterable[Dim]) -> tuple[Dim, ...]:
@@ -27,11 +30,16 @@ def merged(dims: Iterable[Dim]) -> tuple[Dim, ...]:
             continue
         if result:
             outer = result[-1]
-            if all(o == dim.extent * i for o, i in zip(outer.steps, dim.steps, strict=True)):
+            if all(_continues(o, i, dim.extent) for o, i in zip(outer.steps, dim.steps, strict=True)):
                 result[-1] = Dim(outer.extent * dim.extent, dim.steps)
                 continue
         result.append(dim)
     return tuple(result)
+
+
+def _continues(outer: Steps, inner: Steps, extent: int) -> bool:
+    listed = isinstance(outer, tuple) or isinstance(inner, tuple)
+    return not listed and outer == extent * inner
 
 
 def extent_of(dims: Sequence[Dim]) -> int:
@@ -42,18 +50,19 @@ def extent_of(dims: Sequence[Dim]) -> int:
     return total
 
 
-def walk_of(dims: Sequence[Dim], operand: int) -> tuple[tuple[int, int], ...]:
+def walk_of(dims: Sequence[Dim], operand: int) -> tuple[tuple[int, Steps], ...]:
     """(extent, step) of every loop for one operand, with neighbours that continue joined."""
     single = merged(Dim(d.extent, (d.steps[operand],)) for d in dims)
     return tuple((d.extent, d.steps[0]) for d in single)
+
+
+def needs_table(dims: Sequence[Dim], operand: int) -> bool:
+    """Whether an operand's places along the loops are no multiples of one step."""
+    walk = walk_of(dims, operand)
+    return len(walk) > 1 or (len(walk) == 1 and isinstance(walk[0][1], tuple))
 
 
 def innermost_unit(dims: Sequence[Dim], operand: int) -> bool:
     """Whether an operand's elements are neighbours along the fastest loop."""
     walk = walk_of(dims, operand)
     return not walk or walk[-1][1] == 1
-
-
-def order_by(dims: Iterable[Dim], operand: int) -> list[Dim]:
-    """Loops with the operand's largest step outermost, for axes whose order is free."""
-    return sorted(dims, key=lambda d: -abs(d.steps[operand]))

@@ -1,9 +1,9 @@
 """The contraction kernel: panels of B in the first cache, tiles of rows over them.
 
 A task takes a few *units*; a unit is a block of rows by a few panels of columns of one batch. For
-every panel and every block of KC k's: the panel is packed (or was), all tiles of rows run over it,
-and their block sums are added to running totals in a buffer on the stack; after the last block the
-totals are finished (`finish.py`). All numbers are run-time words: the kernel depends on dtypes,
+every block of KC k's and every panel: the panel is packed (or was), all tiles of rows run over it,
+and their block sums are added to running totals near by; after the last block the totals are
+finished (`finish.py`), or were stored where nothing remains to be done. All numbers are run-time words: the kernel depends on dtypes,
 step classes, the way of packing and the epilogue only.
 """
 
@@ -20,6 +20,10 @@ from fanal.backends.native.contract.steps import Step, Walk
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import DType
+
+OUT = 2
+# Ways of reading B that gain by staying with a panel through all of k.
+_PANEL_BY_PANEL = ("turned", "across", "direct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,16 @@ class Numbers:
     block_rows: int
     block_panels: int
 
+    def totals_bytes(self, s: Shape, how: str) -> int:
+        """Memory for the running totals of all units; 0 where they fit on the stack."""
+        if self.inner <= KC or self.block_panels == 1 or how in _PANEL_BY_PANEL:
+            return 0
+        return self.units * self.block_panels * self.panel_totals(s)
+
+    def panel_totals(self, s: Shape) -> int:
+        """Bytes of the totals of one panel: its rows, and those that tiles may run over."""
+        return (self.block_rows + s.rows + 1) * s.row_bytes
+
     def words(self, s: Shape) -> list[int]:
         row_blocks = max(1, -(-self.rows // self.block_rows))
         col_blocks = max(1, -(-(-(-self.cols // s.width)) // self.block_panels))
@@ -74,8 +88,10 @@ def add_phase(
     epilogue: Epilogue | None,
 ) -> None:
     """Append the phase of one contraction; `sides` are A, B, `out` and the epilogue's extras."""
-    operands = [side.access for side in sides]
-    words = numbers.words(s)
+    room = numbers.totals_bytes(s, how)
+    totals = Access(p.temp(room), sides[0].access.dtype, (), ()) if room else sides[OUT].access
+    operands = [*(side.access for side in sides), totals]
+    words = [*numbers.words(s), numbers.panel_totals(s) if room else 0]
     for side in sides:
         words += side.batch
         for step in (side.first, side.second):
@@ -118,17 +134,18 @@ class _Gemm:
         modes: Sequence[tuple[str, str]],
         epilogue: Epilogue | None,
     ):
-        assert is_stored_as(dtypes[0], s.scalar), "the row operand is read without conversion"
+        readable = how == "empty" or is_stored_as(dtypes[0], s.scalar)
+        assert readable, "the row operand is read without conversion"
         self.b, self.s, self.how, self.epilogue = b, s, how, epilogue
         self.dtypes, self.scalars = dtypes, scalars
         tables = sum(mode == "t" for pair in modes for mode in pair)
-        d = Descriptor(b, len(dtypes) + tables)
+        d = Descriptor(b, len(dtypes) + 1 + tables)
         (
             self.units, self.per_task, self.col_blocks, self.row_blocks, self.batch_inner,
-            self.rows, self.cols, self.inner, self.block_rows, self.block_panels,
-        ) = (d.word() for _ in range(10))  # fmt: skip
+            self.rows, self.cols, self.inner, self.block_rows, self.block_panels, self.pitch,
+        ) = (d.word() for _ in range(11))  # fmt: skip
         self.sides: list[_Operand] = []
-        table = len(dtypes)
+        table = len(dtypes) + 1
         for n, (dtype, pair) in enumerate(zip(dtypes, modes, strict=True)):
             batch = d.word(), d.word()
             walks = []
@@ -143,7 +160,8 @@ class _Gemm:
             b, s, how, dtypes[1], right.second, right.first, (self.inner, self.cols)
         )
         # A row more than tiles can reach: a panel moved back is read beyond its end.
-        self.totals = b.alloca("i8", (rows_max(s) + s.rows + 1) * s.row_bytes)
+        self.stack = b.alloca("i8", (rows_max(s) + s.rows + 1) * s.row_bytes)
+        self.memory = d.pointer(len(dtypes))
 
     def emit(self) -> None:
         b = self.b
@@ -178,24 +196,42 @@ class _Gemm:
         ]
         self.out = places[0]
         finisher = Finisher(b, self.s, places[0], places[1:], self.epilogue)
-        with b.if_(self.inner.eq(0)), b.loop(0, rows * self.s.vectors) as (n,):
-            b.store(b.const(self.s.vector, 0), b.at(self.totals, n, self.s.vector))
-        with b.loop(low, high) as (panel,):
-            first_col = panel * self.s.width
-            real_first = self.right.panel(bases[1], panel)
-            moved = first_col - real_first
-            base = bases[0]
-            if self.how == "across":
-                base = b.at(base, real_first * self.s.itemsize)
-            self.in_place, self.starts = finisher.in_place(first_col, self.cols)
-            with b.loop(0, self.inner, KC) as (start,):
-                depth = self.inner - start
-                depth = b.select(depth.lt(KC), depth, KC)
-                self.right.block(start, depth)
-                self._block(base, start, depth, first_row, rows)
-            with b.if_(~self.in_place | self.inner.eq(0)):
-                totals = b.at(self.totals, moved * self.s.itemsize)
-                finisher.rows(totals, first_row, rows, first_col, self.cols)
+        far = b.at(self.memory, unit * self.block_panels * self.pitch)
+        self.all_totals = b.select(self.pitch.eq(0), self.stack, far)
+        if self.how in _PANEL_BY_PANEL:
+            with b.loop(low, high) as (panel,), b.loop(0, self.inner, KC) as (start,):
+                self._panel(bases, panel, low, start, first_row, rows, finisher)
+        else:
+            with b.loop(0, self.inner, KC) as (start,), b.loop(low, high) as (panel,):
+                self._panel(bases, panel, low, start, first_row, rows, finisher)
+
+    def _panel(
+        self,
+        bases: Sequence[V],
+        panel: V,
+        low: V,
+        start: V,
+        first_row: V,
+        rows: V,
+        finisher: Finisher,
+    ) -> None:
+        """One block of k of one panel; after the last block its totals are finished."""
+        b, s = self.b, self.s
+        first_col = panel * s.width
+        real_first = self.right.panel(bases[1], panel)
+        base = bases[0]
+        if self.how == "across":
+            base = b.at(base, real_first * s.itemsize)
+        depth = self.inner - start
+        depth = b.select(depth.lt(KC), depth, KC)
+        self.totals = b.at(self.all_totals, (panel - low) * self.pitch)
+        self.last = (start + depth).eq(self.inner)
+        self.in_place, self.starts = finisher.in_place(first_col, self.cols)
+        self.right.block(start, depth)
+        self._block(base, start, depth, first_row, rows)
+        with b.if_(self.last & ~self.in_place):
+            totals = b.at(self.totals, (first_col - real_first) * s.itemsize)
+            finisher.rows(totals, first_row, rows, first_col, self.cols)
 
     def _block(self, base: V, start: V, depth: V, first_row: V, rows: V) -> None:
         """All tiles of rows over one block of k of the current panel."""
@@ -220,14 +256,14 @@ class _Gemm:
             indices.append(first_row + b.select(row.lt(rows), row, rows - 1))
         pointers = [b.at(base, left.first.at(row)) for row in indices]
         size = s.lanes * s.itemsize
-        sums = self.right.sums(pointers, left.second, start, depth)
+        sums = self.right.sums(pointers, left.second, start, depth, at)
         totals = b.at(self.totals, at * s.row_bytes)
         places = [b.at(totals, n * size) for n in range(len(sums))]
         if not self.starts:
             add_block(b, sums, places, places, start.eq(0), size)
             return
         # The last block's totals go straight to `out` where nothing remains to be done to them.
-        done = self.in_place & (start + depth).eq(self.inner)
+        done = self.in_place & self.last
         columns = [b.select(done, x, v * size) for v, x in enumerate(self.starts)]
         lines = [
             b.select(done, b.at(self.out.base, self.out.rows.at(row)), b.at(totals, i * s.row_bytes))

@@ -18,11 +18,22 @@ from fanal.core.errors import Limit
 
 
 def padded_image(
-    p: ProgramBuilder, s: Shape, x: Access, axes: Sequence[Sequence[Phase]], pixel_lanes: bool
+    p: ProgramBuilder,
+    s: Shape,
+    x: Access,
+    axes: Sequence[Sequence[Phase]],
+    pixel_lanes: bool,
+    deal: int = 1,
 ) -> tuple[Access, list[int]]:
-    """An access that holds all windows, and the place of element 0 along every spatial axis."""
+    """An access that holds all windows, and the place of element 0 along every spatial axis.
+
+    With `deal`, rows are dealt out (see `pad.py`) and the last stride is that between every
+    deal-th element; the image must not be channels-last.
+    """
     spatial = len(axes)
     low, high = margins(x, axes)
+    if deal > 1:
+        return _channels_first(p, s, x, low, high, deal), low
     channels_last = x.strides[1] == 1 and x.shape[1] > 1
     readable = is_stored_as(x.dtype, s.scalar) if not pixel_lanes else True
     vectors = not pixel_lanes or x.strides[-1] == 1 or channels_last or x.shape[-1] == 1
@@ -82,13 +93,19 @@ def _spatial_axes(x: Access, low: Sequence[int], high: Sequence[int]) -> list[Ax
 
 
 def _channels_first(
-    p: ProgramBuilder, s: Shape, x: Access, low: Sequence[int], high: Sequence[int]
+    p: ProgramBuilder,
+    s: Shape,
+    x: Access,
+    low: Sequence[int],
+    high: Sequence[int],
+    deal: int = 1,
 ) -> Access:
     axes = _spatial_axes(x, low, high)
-    shape = (*x.shape[:2], *(e + lo + hi for e, lo, hi in zip(x.shape[2:], low, high, strict=True)))
+    spatial = [axis.padded for axis in axes][3 - len(low) :]
+    shape = (*x.shape[:2], *spatial[:-1], -(-spatial[-1] // deal) * deal)
     copy = p.temp_like(COMPUTE_DTYPES[s.scalar], shape)
     planes = (x.shape[0], x.strides[0]), (x.shape[1], x.strides[1])
-    add_pad(p, s, x, copy, planes, (axes[0], axes[1], axes[2]))
+    add_pad(p, s, x, copy, planes, (axes[0], axes[1], axes[2]), deal=deal)
     return copy
 
 

@@ -13,7 +13,7 @@ from fanal.backends.native.contract.element import compute_bits, is_stored_as, l
 from fanal.backends.native.contract.lanes import LaneRun, has_masked_loads, load_pieces
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
-from fanal.backends.native.contract.transpose import transposed
+from fanal.backends.native.contract.transpose import of_scalars, transposed
 from fanal.backends.native.emit import Builder, V
 from fanal.core.dtypes import DType
 
@@ -47,7 +47,10 @@ class Packer:
         elif self.how == "inner":
             self._from_inner(first, start, depth, out)
         else:
-            self._scalars(first, self.shape.width, start, self.b.i64(0), depth, out)
+            b, s = self.b, self.shape
+            with b.loop(0, s.vectors) as (v,):
+                place = b.at(out, v * self._vector_bytes)
+                self._elements(first + v * s.lanes, start, depth, place)
 
     # -- columns are neighbours ---------------------------------------------------------------------
 
@@ -59,46 +62,27 @@ class Packer:
             dense = dense & run.dense
         with b.if_(dense):
             starts = [b.at(self.base, run.start) for run in runs]
-            self._copy(starts, start, depth, out, unroll=4)
+            with b.loop(0, depth) as (k,):
+                self._copy_row(starts, start, k, out)
         with b.if_(~dense), b.loop(0, s.vectors) as (v,):
-            self._lanes_one_vector(first + v * s.lanes, start, depth, b.at(out, v * self._vector_bytes))
+            column, place = first + v * s.lanes, b.at(out, v * self._vector_bytes)
+            self._lanes_in_pieces(column, start, depth, place)
 
-    def _lanes_one_vector(self, first: V, start: V, depth: V, out: V) -> None:
-        b, s = self.b, self.shape
-        some = first.lt(self.count)
-        if not self.exact:
-            with b.if_(~some), b.loop(0, depth) as (k,):
-                b.store(b.const(s.vector, 0), b.at(out, k * self.row_bytes))
-        with b.if_(some):
-            run = self._run(first)
-            with b.if_(run.dense):
-                self._copy([b.at(self.base, run.start)], start, depth, out, unroll=1)
-            with b.if_(~run.dense):
-                self._lanes_in_pieces(run, first, start, depth, out)
-
-    def _lanes_in_pieces(self, run: LaneRun, first: V, start: V, depth: V, out: V) -> None:
+    def _lanes_in_pieces(self, first: V, start: V, depth: V, out: V) -> None:
+        """One vector of columns that are neighbours in two runs, or fewer than a vector."""
         b, s = self.b, self.shape
         bits = compute_bits(s.scalar)
         stored = is_stored_as(self.dtype, s.scalar)
         if self.exact or self.spread > 1 or not stored or not has_masked_loads(b, bits):
-            self._scalars(first, s.lanes, start, b.i64(0), depth, out)
+            self._elements(first, start, depth, out)
             return
-        covered, pieces = run.pieces(bits)
+        covered, pieces = self._run(first).pieces(bits)
         with b.if_(covered), b.loop(0, depth) as (k,):
             row = b.at(self.base, self.inner.at(start + k))
             b.store(load_pieces(b, s.scalar, row, pieces), b.at(out, k * self.row_bytes))
         if self.cols.mode == "t":
             with b.if_(~covered):
-                self._scalars(first, s.lanes, start, b.i64(0), depth, out)
-
-    def _copy(self, starts: list[V], start: V, depth: V, out: V, unroll: int) -> None:
-        """Rows of whole vectors, each from its own address."""
-        main = depth & -unroll if unroll > 1 else self.b.i64(0)
-        parts = [(self.b.i64(0), main, unroll)] if unroll > 1 else []
-        for low, high, step in (*parts, (main, depth, 1)):
-            with self.b.loop(low, high, step) as (k,):
-                for u in range(step):
-                    self._copy_row(starts, start, k + u if u else k, out)
+                self._elements(first, start, depth, out)
 
     def _copy_row(self, starts: list[V], start: V, k: V, out: V) -> None:
         b = self.b
@@ -133,13 +117,13 @@ class Packer:
                 self._inner_one_vector(column, start, depth, place)
             if self.exact:
                 with b.if_(~full):
-                    self._scalars(column, s.lanes, start, b.i64(0), depth, place)
+                    self._single_elements(column, start, depth, place)
 
     def _inner_one_vector(self, column: V, start: V, depth: V, out: V) -> None:
-        """Blocks of lanes×lanes transposed in registers; what remains of k, one by one."""
+        """Blocks of lanes×lanes transposed in registers; what remains of k, lane by lane."""
         b, s = self.b, self.shape
         whole = depth & -s.lanes
-        rows = [b.at(self.base, self.cols.at(self._clamped(column + i))) for i in range(s.lanes)]
+        rows = self._addresses(column)
         with b.loop(0, whole, s.lanes) as (k,):
             if self.inner.mode == "t":
                 here = self.inner.at(start + k)
@@ -148,10 +132,26 @@ class Packer:
                 with b.if_(joined):
                     self._block(rows, here, k, out)
                 with b.if_(~joined):
-                    self._scalars(column, s.lanes, start, k, k + s.lanes, out)
+                    self._lane_by_lane(rows, start, k, k + s.lanes, out)
             else:
                 self._block(rows, self.inner.at(start + k), k, out)
-        self._scalars(column, s.lanes, start, whole, depth, out)
+        self._lane_by_lane(rows, start, whole, depth, out)
+
+    def _addresses(self, column: V) -> list[V]:
+        """Where the columns of a vector start; beyond the last one, it again."""
+        b, s = self.b, self.shape
+        columns = [column + i if i else column for i in range(s.lanes)]
+        if not self.exact:
+            columns = [self._clamped(c) for c in columns]
+        return [b.at(self.base, self.cols.at(c)) for c in columns]
+
+    def _lane_by_lane(self, rows: list[V], start: V, low: V, high: V, out: V) -> None:
+        """Whole vectors, gathered."""
+        b, s = self.b, self.shape
+        with b.loop(low, high) as (k,):
+            offset = self.inner.at(start + k)
+            scalars = [load(b, self.dtype, b.at(row, offset), 1, s.scalar) for row in rows]
+            b.store(of_scalars(b, scalars), b.at(out, k * self.row_bytes))
 
     def _block(self, rows: list[V], offset: V, k: V, out: V) -> None:
         b, s = self.b, self.shape
@@ -164,18 +164,24 @@ class Packer:
         for j, value in enumerate(columns):
             b.store(value, b.at(out, (k + j) * self.row_bytes))
 
-    # -- anything, element by element ---------------------------------------------------------------
+    # -- anything ---------------------------------------------------------------
 
-    def _scalars(self, first: V, columns: int, start: V, low: V, high: V, out: V) -> None:
+    def _elements(self, first: V, start: V, depth: V, out: V) -> None:
+        """One vector of columns that lie anywhere; where `exact`, no more than there are."""
         b, s = self.b, self.shape
-        stop = b.i64(columns)
+        full = (first + s.lanes).le(self.count) if self.exact else b.const("i1", 1)
+        with b.if_(full):
+            self._lane_by_lane(self._addresses(first), start, b.i64(0), depth, out)
         if self.exact:
-            left = self.count - first
-            stop = b.select(left.lt(columns), left, columns)
-        with b.loop(0, stop) as (j,):
-            column = b.at(self.base, self.cols.at(self._clamped(first + j)))
+            with b.if_(~full):
+                self._single_elements(first, start, depth, out)
+
+    def _single_elements(self, first: V, start: V, depth: V, out: V) -> None:
+        b, s = self.b, self.shape
+        with b.loop(0, self.count - first) as (j,):
+            column = b.at(self.base, self.cols.at(first + j))
             place = b.at(out, j * s.itemsize)
-            with b.loop(low, high) as (k,):
+            with b.loop(0, depth) as (k,):
                 value = load(b, self.dtype, b.at(column, self.inner.at(start + k)), 1, s.scalar)
                 b.store(value, b.at(place, k * self.row_bytes))
 

@@ -42,10 +42,13 @@ def add_pad(
     planes: tuple[tuple[int, int], tuple[int, int]],
     axes: tuple[Axis, Axis, Axis],
     channels: tuple[int, int] = (1, 0),
+    deal: int = 1,
 ) -> None:
     """Append the phase. `planes` are two loops (extent, step in elements of `source`).
 
     With `channels` (count, step), a pixel of the copy is that many elements, gathered from planes.
+    With `deal`, a row of the copy has its elements 0, deal, 2·deal, … first, then 1, deal + 1, …
+    (as many of each as of the first).
     """
     size = source.dtype.itemsize
     depth, height, width = axes
@@ -54,23 +57,25 @@ def add_pad(
     words = [rows, per_task, planes[1][0], planes[0][1] * size, planes[1][1] * size]
     for axis in axes:
         words += [axis.low, axis.extent, axis.padded, axis.step * size]
-    words += [channels[0], channels[1] * size]
+    words += [channels[0], channels[1] * size, deal, -(-width.padded // deal)]
     unit = width.step == 1 or width.extent <= 1
-    turned = channels[0] > 1
-    key = f"contract.pad|{s.scalar}|{source.dtype.name}|{unit}|{turned}"
-    kernel = Kernel(key, lambda b: _emit(b, s, source.dtype, unit, turned))
+    form = "turned" if channels[0] > 1 else "dealt" if deal > 1 else "plain"
+    key = f"contract.pad|{s.scalar}|{source.dtype.name}|{unit}|{form}"
+    kernel = Kernel(key, lambda b: _emit(b, s, source.dtype, unit, form))
     p.phase(kernel, [source, out], words, -(-rows // per_task))
 
 
-def _emit(b: Builder, s: Shape, dtype: DType, unit: bool, turned: bool) -> None:
+def _emit(b: Builder, s: Shape, dtype: DType, unit: bool, form: str) -> None:
     d = Descriptor(b, 2)
     rows, per_task, planes_inner, step_outer, step_inner = (d.word() for _ in range(5))
     axes = [tuple(d.word() for _ in range(4)) for _ in range(3)]
     source, out = d.pointer(0), d.pointer(1)
     (low_d, depth, padded_d, step_d), (low_h, height, padded_h, step_h) = axes[:2]
-    channels, channel_step = d.word(), d.word()
+    channels, channel_step, deal, share = (d.word() for _ in range(4))
     row = PaddedRow(b, s, dtype, unit, axes[2])
-    if turned:
+    if form == "dealt":
+        row = DealtRow(b, s, dtype, unit, axes[2], deal, share)
+    elif form == "turned":
         row = TurnedRow(b, s, dtype, unit, axes[2], channels, channel_step)
     first = b.arg("task") * per_task
     last = first + per_task
@@ -180,3 +185,50 @@ class TurnedRow(PaddedRow):
             panels = (self.channels + (s.width - 1)).udiv(s.width)
             with b.loop(0, panels) as (j,):
                 packer.panel(j * s.width, b.i64(0), self.extent, b.at(place, j * s.row_bytes))
+
+
+class DealtRow(PaddedRow):
+    """A row whose elements lie a stride apart in the source and side by side in the copy."""
+
+    def __init__(
+        self, b: Builder, s: Shape, dtype: DType, unit: bool, axis: tuple[V, ...], deal: V, share: V
+    ):
+        super().__init__(b, s, dtype, unit, axis)
+        self.deal, self.share = deal, share
+        self.length_bytes = deal * share * s.itemsize
+
+    def copy(self, source: V, out: V, exists: V) -> None:
+        b, s = self.b, self.s
+        with b.if_(~exists):
+            self._run(self.deal * self.share, out, None)
+        with b.if_(exists), b.loop(0, self.deal) as (phase,):
+            place = b.at(out, phase * self.share * s.itemsize)
+            start = phase - self.low
+            # Where both loads of a vector lie inside the row: from `first` on, until `stop`.
+            first = b.select(start.lt(0), (self.deal - 1 - start).udiv(self.deal), 0)
+            stop = first
+            if self.unit and s.lanes > 1:
+                usable = self.extent - (start + first * 2)
+                whole = b.select(usable.gt(0) & self.deal.eq(2), usable, 0) & -(2 * s.lanes)
+                stop = first + whole.lshr(1)
+                with b.loop(first, stop, s.lanes) as (i,):
+                    b.store(self._every_second(source, start + i * 2), b.at(place, i * s.itemsize))
+            self._scalars(source, place, start, b.i64(0), first)
+            self._scalars(source, place, start, stop, self.share)
+
+    def _every_second(self, source: V, column: V) -> V:
+        b, s = self.b, self.s
+        size = self.dtype.itemsize
+        at = b.at(source, column * size)
+        one = load(b, self.dtype, at, s.lanes, s.scalar)
+        two = load(b, self.dtype, b.at(at, s.lanes * size), s.lanes, s.scalar)
+        return b.shuffle(one, two, range(0, 2 * s.lanes, 2))
+
+    def _scalars(self, source: V, place: V, start: V, low: V, high: V) -> None:
+        b, s = self.b, self.s
+        with b.loop(low, high) as (i,):
+            column = start + i * self.deal
+            good = inside(column, self.extent)
+            at = b.at(source, b.select(good, column, 0) * self.step)
+            value = load(b, self.dtype, at, 1, s.scalar)
+            b.store(b.select(good, value, 0), b.at(place, i * s.itemsize))

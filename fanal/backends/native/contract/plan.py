@@ -10,35 +10,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fanal.backends.native.contract import gemm
-from fanal.backends.native.contract.dims import Dim, extent_of, innermost_unit, merged, walk_of
+from fanal.backends.native.contract.dims import (
+    Dim,
+    extent_of,
+    innermost_unit,
+    merged,
+    needs_table,
+    walk_of,
+)
 from fanal.backends.native.contract.element import compute_type, is_stored_as
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.gemm import Numbers, Side
 from fanal.backends.native.contract.prepare import add_pack
-from fanal.backends.native.contract.shape import (
-    KC,
-    Shape,
-    rows_max,
-    shape_for,
-    thin_panel,
-    thin_shape,
-)
+from fanal.backends.native.contract.shape import Shape, rows_max, shape_for, thin_panel, thin_shape
 from fanal.backends.native.contract.steps import Step, step_of
-from fanal.backends.native.contract.strips import add_strips
+from fanal.backends.native.contract.strips import ROWS_MAX, add_strips
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType, float32, float64, int32, int64
 
 A, B, OUT = 0, 1, 2
 THIN_ROWS = 2
-# Rows at most, and elements of B at least, for which B is streamed (a megabyte of floats).
-STREAM_ROWS, STREAM_ELEMENTS = 4, 1 << 18
+# Elements of B from which on it is streamed past a few rows (a megabyte of floats).
+STREAM_ELEMENTS = 1 << 18
 COMPUTE_DTYPES: dict[str, DType] = {"float": float32, "double": float64, "i32": int32, "i64": int64}
 
-# Multiply-adds of one task: enough to hide its claim, few enough to share the work evenly.
-_TASK_MIN, _TASK_MAX, _TASKS = 1 << 17, 1 << 23, 64
-# Bytes of A that one block of rows may have when B is packed ahead (about half a second cache).
-_BLOCK_BYTES = 1 << 18
+# Multiply-adds of one task at least (its claim must not count), and tasks to aim at.
+_TASK_MIN, _TASKS = 1 << 17, 64
+# Panels of one unit: their running totals share the second cache with a block of A.
+_BLOCK_PANELS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ def lower(
     """Append the phases of a contraction; `swap` puts a on the lanes (None: where it is cheaper)."""
     if any(d.extent == 0 for d in (*c.batch, *c.rows, *c.cols)):
         return
-    c = normalised(c)
+    empty = any(d.extent == 0 for d in c.inner)
+    c = normalised(replace(c, inner=()) if empty else c)
     if len(c.batch) > 2:
         outer, *rest = c.batch
         for i in range(outer.extent):
@@ -92,11 +93,15 @@ def lower(
                 replace(x, offset=x.offset + i * step * x.dtype.itemsize)
                 for x, step in zip(c.operands, outer.steps, strict=True)
             )
-            lower(p, replace(c, operands=operands, batch=tuple(rest)), tables, swap)
+            inner = (Dim(0, (0,) * len(operands)),) if empty else c.inner
+            lower(p, replace(c, operands=operands, batch=tuple(rest), inner=inner), tables, swap)
         return
     tables = tables or Tables(p)
     scalar = contraction_type(c)
     s = shape_for(p.target, scalar)
+    if empty:
+        _lower_gemm(p, c, s, tables, "empty")
+        return
     across = batch_on_lanes(c, s)
     if across is not None:
         _lower_gemm(p, across, thin_panel(s, extent_of(across.cols)), tables, "across")
@@ -119,8 +124,6 @@ def normalised(c: Contraction) -> Contraction:
     cols = [d for d in c.batch if d.steps[A] == 0 and d.steps[B] != 0] + list(c.cols)
     batch = [d for d in c.batch if d.steps[A] != 0 and d.steps[B] != 0]
     inner = merged(c.inner)
-    if any(d.extent == 0 for d in inner):
-        inner = (Dim(0, (0,) * len(c.operands)),)
     return replace(c, batch=merged(batch), rows=merged(rows), cols=merged(cols), inner=inner)
 
 
@@ -148,13 +151,16 @@ def batch_on_lanes(c: Contraction, s: Shape) -> Contraction | None:
 def way_of_packing(cols: Sequence[Dim], inner: Sequence[Dim], operand: int, lanes: int) -> str:
     """How panels of an operand are filled: along its columns, along k, or element by element."""
     col_walk, walk = walk_of(cols, operand), walk_of(inner, operand)
-    if not col_walk or col_walk[-1][1] == 1:
+    if not col_walk:
         return "lanes"
-    if col_walk[-1][1] == 2 and not (walk and walk[-1][1] == 1):
-        return "lanes2"
+    run, step = col_walk[-1]
+    # A vector may meet two runs of columns, not more.
+    runs = len(col_walk) == 1 or run >= lanes - 1 or (lanes % run == 0 and 2 * run >= lanes)
+    if step == 1 and runs:
+        return "lanes"
     if not walk or (walk[-1][1] == 1 and (len(walk) == 1 or walk[-1][0] >= lanes)):
         return "inner"
-    return "any"
+    return "lanes2" if step == 2 and runs else "any"
 
 
 def better_swapped(c: Contraction, s: Shape) -> bool:
@@ -178,6 +184,8 @@ def _cost(c: Contraction, s: Shape) -> float:
     packing = panels * inner * fill * -(-rows // rows_max(s))
     if not is_stored_as(c.operands[A].dtype, s.scalar):
         packing += rows * inner * 0.5
+    if walk_of(c.inner, A)[-1:] and walk_of(c.inner, A)[-1][1] != 1:
+        packing += rows * inner * 0.6  # a line of A a k
     store = rows * cols * (0.3 if innermost_unit(c.cols, OUT) else 2.0)
     return tiles + packing + store
 
@@ -199,7 +207,8 @@ def _lower_gemm(
     p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables, how: str = ""
 ) -> None:
     """A on the rows, B on the lanes; `how` is found here unless it is given."""
-    c = _readable_rows(p, c, s, tables)
+    if how != "empty":
+        c = _readable_rows(p, c, s, tables)
     thin = (s, how) if how else None
     how = how or way_of_packing(c.cols, c.inner, B, s.lanes)
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
@@ -209,7 +218,7 @@ def _lower_gemm(
     thin = thin or _thin(c, s, how)
     if thin is not None:
         s, how = thin
-    ready = thin is None and c.ahead[B] and inner > 0 and rows > rows_max(s)
+    ready = thin is None and c.ahead[B] and rows > ahead_from(s)
     modes = _modes(c, how == "turned")
     right = _side(c, B, "inner", "cols", modes, tables)
     if ready:
@@ -226,7 +235,7 @@ def _lower_gemm(
 def _streams(c: Contraction, s: Shape, how: str) -> bool:
     """Whether B is large, lies by columns and meets few rows: then reading it is all that counts."""
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
-    if c.batch or rows > STREAM_ROWS or how != "lanes" or cols < 512:
+    if c.batch or rows > ROWS_MAX or how != "lanes" or cols < 512:
         return False
     loops = [walk_of(c.inner, n) for n in (A, B)]
     loops += [walk_of(dims, n) for n in range(OUT, len(c.operands)) for dims in (c.rows, c.cols)]
@@ -239,9 +248,8 @@ def _lower_strips(p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables) -
     sides = [_side(c, A, "rows", "inner", modes, tables), _side(c, B, "inner", "cols", modes, tables)]
     outs = [_side(c, n, "rows", "cols", modes, tables) for n in range(OUT, len(c.operands))]
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
-    pitch = -(-cols // (2 * s.lanes)) * 2 * s.lanes
-    sums = p.temp_like(COMPUTE_DTYPES[s.scalar], (-(-inner // KC), rows, pitch))
-    add_strips(p, s, sides[0], sides[1], outs, (rows, cols, inner), sums, c.epilogue)
+    dtype = COMPUTE_DTYPES[s.scalar]
+    add_strips(p, s, sides[0], sides[1], outs, (rows, cols, inner), dtype, c.epilogue)
 
 
 def _thin(c: Contraction, s: Shape, how: str) -> tuple[Shape, str] | None:
@@ -260,6 +268,11 @@ def _thin(c: Contraction, s: Shape, how: str) -> tuple[Shape, str] | None:
     return None
 
 
+def ahead_from(s: Shape) -> int:
+    """Rows beyond which panels are packed in a phase of their own rather than by every block."""
+    return 3 * rows_max(s)
+
+
 def _modes(c: Contraction, unit_inner: bool) -> dict[str, str]:
     """The step classes that kernels tell apart on every axis.
 
@@ -273,7 +286,7 @@ def _modes(c: Contraction, unit_inner: bool) -> dict[str, str]:
     }
     plain = {"rows": "0s", "cols": "01s", "inner": "1s" if unit_inner else "s"}
     many = {
-        axis: any(len(walk_of(getattr(c, axis), n)) > 1 for n in operands)
+        axis: any(needs_table(getattr(c, axis), n) for n in operands)
         for axis, operands in used.items()
     }
     many["inner"] |= many["cols"]
@@ -412,26 +425,36 @@ def _packed_ahead(
 def cut(
     s: Shape, batch: Sequence[Dim], rows: int, cols: int, inner: int, ready: bool
 ) -> Numbers:
-    """Blocks and tasks; a function of the problem alone."""
-    most = rows_max(s)
-    if ready:
-        fitting = _BLOCK_BYTES // (max(inner, 1) * s.itemsize)
-        most = max(4 * s.rows, min(most, fitting // s.rows * s.rows))
-    row_blocks = -(-rows // most)
-    block_rows = -(-(-(-rows // row_blocks)) // s.rows) * s.rows
-    row_blocks = -(-rows // block_rows)
-    panels = -(-cols // s.width)
-    count = extent_of(batch)
+    """Blocks and tasks; a function of the problem alone.
+
+    Blocks start as large as the caches like them and are halved until there are enough to share:
+    rows first where panels are packed ahead (all blocks read the same ones), else panels first.
+    """
+    panels, count = -(-cols // s.width), extent_of(batch)
     work = count * rows * panels * s.width * inner
-    aim = min(max(work // _TASKS, _TASK_MIN), _TASK_MAX)
-    unit = max(1, min(block_rows, rows) * s.width * inner)
-    block_panels = max(1, min(panels, aim // unit))
-    col_blocks = -(-panels // block_panels)
-    block_panels = -(-panels // col_blocks)
-    col_blocks = -(-panels // block_panels)
-    units = count * row_blocks * col_blocks
-    per_task = max(1, aim // (unit * block_panels))
+    wanted = min(max(work // _TASK_MIN, 1), _TASKS)
+    block_rows, block_panels = min(rows_max(s), rows), min(panels, _BLOCK_PANELS)
+
+    def blocks(extent: int, block: int) -> int:
+        return -(-extent // block)
+
+    while (units := count * blocks(rows, block_rows) * blocks(panels, block_panels)) < wanted:
+        tall = block_rows > 8 * s.rows
+        if ready and tall:
+            block_rows = -(-block_rows // 2)
+        elif block_panels > (4 if ready else 1):
+            block_panels = -(-block_panels // 2)
+        elif tall and units < _TASKS // 4:
+            # Every block of rows packs its panels itself: not lightly.
+            block_rows = -(-block_rows // 2)
+        elif block_panels > 1:
+            block_panels = -(-block_panels // 2)
+        else:
+            break
+    block_rows = blocks(blocks(rows, blocks(rows, block_rows)), s.rows) * s.rows
+    block_panels = -(-panels // blocks(panels, block_panels))
+    units = count * blocks(rows, block_rows) * blocks(panels, block_panels)
+    unit = max(1, min(block_rows, rows) * block_panels * s.width * inner)
+    per_task = max(1, min(_TASK_MIN // unit, units))
     batch_inner = batch[-1].extent if batch else 1
-    return Numbers(
-        batch_inner, units, per_task, rows, cols, inner, block_rows, block_panels
-    )
+    return Numbers(batch_inner, units, per_task, rows, cols, inner, block_rows, block_panels)

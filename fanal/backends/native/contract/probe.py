@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fanal.backends.native import jit
+from fanal.backends.native import elf, jit
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.runtime import FLAG_RELEASE_GIL, Runtime, compile_and_load, layout
 from fanal.core.dtypes import from_numpy_dtype
@@ -47,7 +47,7 @@ def kernel_address(p: ProgramBuilder, index: int) -> int:
         data = jit.compile_ir(ir, p.target)
         compile_seconds[kernel.key] = (time.perf_counter() - middle, len(ir))
         del start
-        _loaded[key] = jit.load_object(data, (name,))[name]
+        _loaded[key] = elf.load(data, (name,))[name]
     return _loaded[key]
 
 

@@ -7,13 +7,13 @@ pays where few rows share it: `direct` where columns are neighbours, `turned` wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fanal.backends.native.contract.element import load
 from fanal.backends.native.contract.pack import Packer
 from fanal.backends.native.contract.shape import KC, Shape
 from fanal.backends.native.contract.steps import Walk
-from fanal.backends.native.contract.tile import STRIP, accumulate, accumulate_turned
+from fanal.backends.native.contract.tile import STRIP, UNROLL, accumulate, accumulate_turned, zeros
 from fanal.backends.native.emit import Builder, V
 from fanal.core.dtypes import DType
 
@@ -35,15 +35,42 @@ class Right:
 
     def block(self, start: V, depth: V) -> None:
         self.place = self.b.at(self.base, start * self.s.row_bytes)
+        # What comes next: the same block of the next panel.
+        self.next = self.b.at(self.place, self.depth * self.s.row_bytes)
+        self.line, self.lines = self.b.i64(self.s.row_bytes), depth
 
-    def sums(self, rows: Sequence[V], inner: Walk, start: V, depth: V) -> list[V]:
-        """Block sums of a tile; `rows` are addresses of A at k = 0."""
+    def sums(
+        self, rows: Sequence[V], inner: Walk, start: V, depth: V, at: V
+    ) -> list[V]:
+        """Block sums of a tile; `rows` are addresses of A at k = 0, `at` the tile's first row."""
         b, s = self.b, self.s
 
         def columns(place: V, k: V) -> list[V]:
             return [b.load(s.vector, b.at(place, v * self.size), self.size) for v in range(s.vectors)]
 
-        return accumulate(b, s, rows, inner, start, depth, columns, self.place, s.row_bytes)
+        return accumulate(
+            b, s, rows, inner, start, depth, columns, self.place, s.row_bytes, aside=self.aside(at)
+        )
+
+    fetches = True
+
+    def aside(self, at: V) -> Callable[[V], None] | None:
+        """What the tile at row `at` does beside its work, every `UNROLL` k's: fetch a line of what
+        comes next, each tile its share. (Rows far apart are beyond the processor's own fetching,
+        and a panel is over before it starts.)
+        """
+        if not self.fetches:
+            return None
+        b = self.b
+        share = KC // UNROLL // self.s.rows * self.s.rows
+        first = at.udiv(self.s.rows) * share
+
+        def fetch(k: V) -> None:
+            line = first + k.lshr(UNROLL.bit_length() - 1)
+            line = b.select(line.lt(self.lines), line, 0)
+            b.prefetch(b.at(self.next, line * self.line))
+
+        return fetch
 
 
 class Packing(Right):
@@ -52,9 +79,11 @@ class Packing(Right):
     def __init__(self, b: Builder, s: Shape, how: str, *rest: object):
         super().__init__(b, s, *rest)
         self.how = how
+        self.fetches = how == "lanes" and self.inner.mode == "s"
         self.place = b.alloca("i8", KC * s.row_bytes)
 
     def panel(self, base: V, index: V) -> V:
+        self.base = base
         self.packer = Packer(
             self.b, self.s, self.how, self.dtype, base, self.cols, self.inner, self.count
         )
@@ -62,7 +91,14 @@ class Packing(Right):
         return self.first
 
     def block(self, start: V, depth: V) -> None:
+        b = self.b
         self.packer.panel(self.first, start, depth, self.place)
+        if self.fetches:
+            # What will be packed next: the same block of the next panel.
+            column, last = self.first + self.s.width, self.count - 1
+            column = b.select(column.lt(last), column, last)
+            self.next = b.at(self.base, self.cols.at(column) + self.inner.at(start))
+            self.line, self.lines = self.inner.step, self.depth - start
 
 
 class Direct(Right):
@@ -80,7 +116,9 @@ class Direct(Right):
     def block(self, start: V, depth: V) -> None:
         self.place = self.base
 
-    def sums(self, rows: Sequence[V], inner: Walk, start: V, depth: V) -> list[V]:
+    def sums(
+        self, rows: Sequence[V], inner: Walk, start: V, depth: V, at: V
+    ) -> list[V]:
         b, s = self.b, self.s
         size = s.lanes * self.dtype.itemsize
 
@@ -92,6 +130,21 @@ class Direct(Right):
         return accumulate(
             b, s, rows, inner, start, depth, columns, self.base, 0, across=self.across
         )
+
+
+class Empty(Right):
+    """No k at all: sums of nothing."""
+
+    def panel(self, base: V, index: V) -> V:
+        return index * self.s.width
+
+    def block(self, start: V, depth: V) -> None:
+        pass
+
+    def sums(
+        self, rows: Sequence[V], inner: Walk, start: V, depth: V, at: V
+    ) -> list[V]:
+        return zeros(self.b, self.s, len(rows))
 
 
 class Across(Direct):
@@ -123,7 +176,9 @@ class Turned(Right):
     def block(self, start: V, depth: V) -> None:
         pass
 
-    def sums(self, rows: Sequence[V], inner: Walk, start: V, depth: V) -> list[V]:
+    def sums(
+        self, rows: Sequence[V], inner: Walk, start: V, depth: V, at: V
+    ) -> list[V]:
         b, s = self.b, self.s
         strips = depth.udiv(STRIP * s.lanes)
         whole = strips * (STRIP * s.lanes)
@@ -146,8 +201,14 @@ class Turned(Right):
 
 
 def right_side(b: Builder, s: Shape, how: str, *rest: object) -> Right:
-    """The way named `how`: ready, direct, across, turned, or one of `Packer`'s."""
-    in_place = {"ready": Right, "direct": Direct, "across": Across, "turned": Turned}
+    """The way named `how`: ready, empty, direct, across, turned, or one of `Packer`'s."""
+    in_place = {
+        "ready": Right,
+        "empty": Empty,
+        "direct": Direct,
+        "across": Across,
+        "turned": Turned,
+    }
     if how in in_place:
         return in_place[how](b, s, *rest)
     return Packing(b, s, how, *rest)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fanal.backends.native.contract.dims import Dim, extent_of, walk_of
+from fanal.backends.native.contract.dims import Dim, extent_of, needs_table, walk_of
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access
@@ -32,7 +32,7 @@ def step_of(
     """Classify an operand's walk, among the classes that the kernel at hand tells apart."""
     walk = walk_of(dims, operand)
     step = walk[0][1] if walk else 0
-    if len(walk) <= 1:
+    if not needs_table(dims, operand):
         if "0" in modes and step == 0:
             return Step("0")
         if "1" in modes and (step == 1 or not walk):

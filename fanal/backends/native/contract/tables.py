@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fanal.backends.native.contract.dims import Steps
 from fanal.backends.native.emit import Builder
 from fanal.backends.native.program import Access, Kernel, ProgramBuilder
 from fanal.core.dtypes import int64
@@ -16,9 +17,11 @@ from fanal.core.dtypes import int64
 CHUNK = 4096
 MAX_LOOPS = 8
 MAX_TABLES = 12
-# A record: first task, buffer, offset, entries, loops, then (extent, step) innermost first.
+# A record: first task, buffer, offset, entries, loops, then for every loop, innermost first, its
+# extent, its step, and 0 or the place of its list of steps among the words.
 _HEAD = 5
-_RECORD = _HEAD + 2 * MAX_LOOPS
+_LOOP = 3
+_RECORD = _HEAD + _LOOP * MAX_LOOPS
 
 
 class Tables:
@@ -27,11 +30,13 @@ class Tables:
     def __init__(self, p: ProgramBuilder):
         self.p = p
         self._known: dict[tuple[object, ...], Access] = {}
-        self._pending: list[tuple[Access, Sequence[tuple[int, int]]]] = []
+        self._pending: list[tuple[Access, Sequence[tuple[int, Steps]]]] = []
 
-    def offsets(self, loops: Sequence[tuple[int, int]], count: int, itemsize: int) -> Access:
+    def offsets(self, loops: Sequence[tuple[int, Steps]], count: int, itemsize: int) -> Access:
         """The table of a walk: `loops` are (extent, step in elements), outermost first."""
-        loops = tuple((extent, step * itemsize) for extent, step in loops if extent != 1)
+        loops = tuple((extent, _scaled(step, itemsize)) for extent, step in loops if extent != 1)
+        if loops and isinstance(loops[-1][1], tuple):
+            loops = (*loops, (1, 0))  # the innermost loop is one with a step
         if len(loops) > MAX_LOOPS:
             raise ValueError(f"[contract] too many loops on one axis: got {len(loops)}.")
         key = (loops, count)
@@ -48,19 +53,28 @@ class Tables:
         for start in range(0, len(pending), MAX_TABLES):
             self._phase(pending[start : start + MAX_TABLES])
 
-    def _phase(self, pending: list[tuple[Access, Sequence[tuple[int, int]]]]) -> None:
+    def _phase(self, pending: list[tuple[Access, Sequence[tuple[int, Steps]]]]) -> None:
         words, tasks = [len(pending)], 0
+        lists: list[int] = []
         for table, loops in pending:
             record = [tasks, table.buffer, table.offset, table.shape[0], len(loops)]
             for extent, step in reversed(loops):
-                record += (extent, step)
+                if isinstance(step, tuple):
+                    record += (extent, 0, 1 + len(pending) * _RECORD + len(lists))
+                    lists += step
+                else:
+                    record += (extent, step, 0)
             words += record + [0] * (_RECORD - len(record))
             tasks += -(-table.shape[0] // CHUNK)
         kernel = Kernel("contract.tables", emit_tables)
         # The operands are named so that the program knows when the temporaries live.
         operands = [table for table, _ in pending]
         operands += [operands[0]] * (MAX_TABLES - len(operands))
-        self.p.phase(kernel, operands, words, tasks)
+        self.p.phase(kernel, operands, words + lists, tasks)
+
+
+def _scaled(step: Steps, itemsize: int) -> Steps:
+    return tuple(x * itemsize for x in step) if isinstance(step, tuple) else step * itemsize
 
 
 def emit_tables(b: Builder) -> None:
@@ -89,9 +103,13 @@ def emit_tables(b: Builder) -> None:
     with b.loop(first_run, last_run) as (run,):
         digits = b.loop(1, loops, 1, [run, b.i64(0)])
         with digits as (level, rest, offset):
-            size = b.load("i64", b.at(record, level * 2 + _HEAD, "i64"))
-            by = b.load("i64", b.at(record, level * 2 + (_HEAD + 1), "i64"))
-            digits.next(rest.udiv(size), offset + rest.urem(size) * by)
+            loop = b.at(record, level * _LOOP + _HEAD, "i64")
+            size, by, listed = (b.load("i64", b.at(loop, i, "i64")) for i in range(3))
+            digit = rest.urem(size)
+            # Without a list, word 0 is read in vain: branches would cost more.
+            entry = b.load("i64", b.at(base, b.select(listed.ne(0), listed + digit, 0), "i64"))
+            part = b.select(listed.ne(0), entry, digit * by)
+            digits.next(rest.udiv(size), offset + part)
         offset = digits.results[1]
         origin = run * extent
         low = b.select(start.gt(origin), start, origin)

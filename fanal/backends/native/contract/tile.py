@@ -30,12 +30,14 @@ def accumulate(
     bump: int,
     sums: Sequence[V] = (),
     across: bool = False,
+    aside: Callable[[V], None] | None = None,
 ) -> list[V]:
     """Block sums of `rows` by `s.vectors` vectors of columns, row after row.
 
     `rows` are addresses of A at k = 0, `inner` its walk along k; the block is `start .. start+depth`.
     `columns(place, k)` loads the vectors of B for the block's k; `place` moves by `bump` bytes a k.
     Chains go on from `sums` where given. `across`: A has a value for every column, not one a row.
+    `aside(k)` is written once every `UNROLL` k's.
     """
     sums = sums or zeros(b, s, len(rows))
     main = depth & -UNROLL
@@ -43,6 +45,8 @@ def accumulate(
     for low, high, step in ((b.i64(0), main, UNROLL), (main, depth, 1)):
         loop = b.loop(low, high, step, state)
         with loop as (k, place, offset, *acc):
+            if aside is not None and step > 1:
+                aside(k)
             for u in range(step):
                 at = inner.at(start + k + u) if inner.mode == "t" else offset
                 right = columns(place, k + u)

@@ -73,23 +73,22 @@ def _joined(b: Builder, parts: Sequence[V]) -> V:
     while len(parts) > 1:
         lanes = parts[0].lanes
         if lanes == 1:
-            return _of_scalars(b, parts)
+            return of_scalars(b, parts)
         parts = [
             b.shuffle(parts[i], parts[i + 1], range(2 * lanes)) for i in range(0, len(parts), 2)
         ]
     return parts[0]
 
 
-def _of_scalars(b: Builder, parts: Sequence[V]) -> V:
-    result = b.op(f"<{len(parts)} x {parts[0].type}>", _poison(parts))
+def of_scalars(b: Builder, parts: Sequence[V]) -> V:
+    """A vector of scalars, one a lane."""
+    if len(parts) == 1:
+        return parts[0]
+    type_ = f"<{len(parts)} x {parts[0].type}>"
+    result = b.op(type_, f"freeze {type_} poison")
     for lane, part in enumerate(parts):
         result = b.insert(result, part, lane)
     return result
-
-
-def _poison(parts: Sequence[V]) -> str:
-    type_ = f"<{len(parts)} x {parts[0].type}>"
-    return f"freeze {type_} poison"
 
 
 def _within_pieces(b: Builder, rows: Sequence[V], width: int) -> list[V]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from fanal.backends.native import elf
 from fanal.backends.native.runtime.assemble import runtime_ir
 from fanal.backends.native.runtime.layout import RUNTIME_SYMBOLS
 from fanal.backends.native.runtime.threads import default_num_threads
@@ -94,16 +95,7 @@ def _optimise(code: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
 
 def link_object(data: bytes) -> dict[str, int]:
     """Map an object file into this process, for good; the addresses of `RUNTIME_SYMBOLS`."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    library = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()
-    for symbol in RUNTIME_SYMBOLS:
-        library.export_symbol(symbol)
-    jit = llvm.create_lljit_compiler()
-    tracker = library.link(jit, "fanal.runtime")
-    for immortal in (jit, tracker):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(immortal))
-    return {symbol: tracker[symbol] for symbol in RUNTIME_SYMBOLS}
+    return elf.load(data, RUNTIME_SYMBOLS, elf.process_symbol)
 
 
 def load(addresses: dict[str, int]) -> Runtime:

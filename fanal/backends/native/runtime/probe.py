@@ -6,15 +6,14 @@ kernels are a few lines of IR; `build_program` shows how a program is laid out i
 
 from __future__ import annotations
 
-import ctypes
 import time
 import timeit
 from array import array
 from collections.abc import Sequence
 from statistics import median
 
-import llvmlite.binding as llvm
-
+from fanal.backends.native import elf
+from fanal.backends.native.jit import compile_ir
 from fanal.backends.native.runtime import layout
 from fanal.backends.native.runtime.loader import Runtime, compile_and_load
 
@@ -41,16 +40,7 @@ done:
 
 def compile_kernels(ir: str, *names: str) -> dict[str, int]:
     """Addresses of the functions of a piece of IR, which is never unloaded."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    library = llvm.JITLibraryBuilder().add_ir(ir)
-    for name in names:
-        library.export_symbol(name)
-    jit = llvm.create_lljit_compiler()
-    tracker = library.link(jit, "probe")
-    for immortal in (jit, tracker):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(immortal))
-    return {name: tracker[name] for name in names}
+    return elf.load(compile_ir(ir), names, elf.process_symbol)
 
 
 def build_program(

@@ -150,14 +150,16 @@ def _series(b: Builder, a: V, x: V, mask: V) -> V:
 
 
 def _fraction(b: Builder, a: V, x: V, mask: V) -> V:
-    """Q by the continued fraction 1/(x+1-a - 1·(1-a)/(x+3-a - …)), from its end."""
+    """Q by the continued fraction 1/(x+1-a - 1·(1-a)/(x+3-a - …)), from its end.
+
+    Its denominators are n + w with w_(n-1) = x + (n-a)·w_n/(n + w_n): without the cancellation.
+    """
     e, factor = _leading(b, a, x)
-    shifted = x - a
     count = b.select(mask, clamp(b, 90.0 / x + 24.0, 0.0, 120.0), const(x, 1.0))
     steps, n = _steps(b, count)
-    loop = b.loop(0, steps, 1, [shifted + (n + n + 1.0), n])
-    with loop as (_, t, n):
-        loop.next((shifted + (n + n - 1.0)) - n * (n - a) / t, n - 1.0)
+    loop = b.loop(0, steps, 1, [(x - a) + (n + 1.0), n])
+    with loop as (_, w, n):
+        loop.next(b.fma(n - a, w / (n + w), x), n - 1.0)
     return exp_minus(b, e, factor / loop.results[0])
 
 

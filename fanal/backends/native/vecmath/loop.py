@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fanal.backends.native import jit
+from fanal.backends.native import elf, jit
 from fanal.backends.native.emit import Builder, V, vector
 from fanal.backends.native.emit.value import bits_of
 from fanal.backends.native.target import Target, host_target
@@ -63,7 +63,7 @@ def compile_loop(
     lanes = lanes or target.lanes(bits_of(type_))
     name = f"vecmath_loop{next(_numbers)}"
     data = jit.compile_ir(loop_ir(function, type_, inputs, lanes, target, name, unroll), target)
-    address = jit.load_object(data, (name,))[name]
+    address = elf.load(data, (name,))[name]
     call = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (inputs + 1))(address)
     dtype, step = np.dtype(NUMPY[type_]), lanes * unroll
 
