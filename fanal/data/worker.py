@@ -55,7 +55,8 @@ class Order:
     num_workers: int
     base_seed: int
     init: Callable[[int], None] | None
-    ahead: int  # batches that may be on their way
+    ahead: int  # batches that may be on their way, from all workers
+    keep: int  # segments that wait to be filled again
 
 
 @dataclass(slots=True)
@@ -144,7 +145,7 @@ class _Worker:
         self.broken = self._attempt(self._start)
         while (request := self._next()) is not None:
             released, epoch, task, index = request
-            dropped = self.outbox.give_back(released, self.order.ahead + 2)
+            dropped = self.outbox.give_back(released, self.order.keep)
             if task is None:
                 self.ended = False
                 self.broken = self._attempt(self._refetch)

@@ -99,6 +99,7 @@ class WorkerIterator(Iterator[Any]):
                 order = Order(
                     loader.dataset, loader.batched, loader.collate_fn, loader.drop_last, number,
                     loader.num_workers, base_seed, loader.worker_init_fn, self._ahead,
+                    loader.prefetch_factor + 2,
                 )  # fmt: skip
                 self._links.append(_Link(context, order))
         except BaseException:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,22 @@ __all__ = [
     "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_",
     "xavier_uniform_", "zeros_",
 ]  # fmt: skip
+
+
+
+class _Skipping:
+    active = False
+
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Inside, the functions of this module leave tensors as they are."""
+    before, _Skipping.active = _Skipping.active, True
+    try:
+        yield
+    finally:
+        _Skipping.active = before
+
 
 _LINEAR = (
     "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
@@ -48,12 +66,16 @@ def calculate_gain(nonlinearity: str, param: Any = None) -> float:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform numbers in [a, b)."""
+    if _Skipping.active:
+        return tensor
     with no_grad():
         return fill_uniform(tensor, a, b, generator=generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal numbers."""
+    if _Skipping.active:
+        return tensor
     with no_grad():
         return fill_normal(tensor, mean, std, generator=generator)
 
@@ -84,6 +106,8 @@ def trunc_normal_(
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """One number."""
+    if _Skipping.active:
+        return tensor
     with no_grad():
         return tensor.fill_(val)
 

@@ -17,6 +17,8 @@ from fanal.tensor import creation
 from fanal.tensor.layout import layout
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
 
+_PREFIX = "Parameter containing:\n"
+
 
 def _check_data(name: str, data: Any) -> Tensor:
     if data is None:
@@ -47,7 +49,7 @@ class Parameter(Tensor):
         return _same_memory(_check_data("Parameter", data), cls, requires_grad)
 
     def __repr__(self) -> str:
-        return "Parameter containing:\n" + super().__repr__()
+        return _PREFIX + super().__repr__().removeprefix(_PREFIX)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         found = memo.get(id(self))
@@ -75,6 +77,14 @@ class Buffer(Tensor):
         out = _same_memory(given, cls, given.requires_grad)
         out.persistent = persistent
         return out
+
+    def __repr__(self) -> str:
+        return super().__repr__().removeprefix(_PREFIX)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
+        found = super().__deepcopy__(memo)  # type: ignore[misc]
+        found.__dict__.update(self.__dict__)
+        return found  # type: ignore[no-any-return]
 
     def __reduce_ex__(self, protocol: int) -> Any:
         rebuild, args = super().__reduce_ex__(protocol)

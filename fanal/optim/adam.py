@@ -94,7 +94,7 @@ class Adam(Stepper):
         }  # fmt: skip
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(
+        return Flags.of(
             decay=group["weight_decay"] != 0, maximize=group["maximize"],
             decoupled=group["decoupled_weight_decay"],
         )

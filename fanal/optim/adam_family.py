@@ -10,7 +10,7 @@ from fanal.ops.pointwise import maximum, sqrt, where
 from fanal.ops.promotion import cast
 from fanal.optim.optimizer import Group
 from fanal.optim.options import at_least_zero, check_betas, check_lr, number
-from fanal.optim.rule import Flags, Rule, State, Stepper, wide
+from fanal.optim.rule import Flags, Rule, State, Stepper, some_of, wide
 from fanal.tensor import creation
 from fanal.tensor.tensor import Tensor
 
@@ -43,7 +43,7 @@ class _Relative(Stepper):
         }  # fmt: skip
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(
+        return Flags.of(
             decay=group["weight_decay"] != 0, maximize=group["maximize"],
             decoupled=group.get("decoupled_weight_decay", False),
         )
@@ -275,7 +275,7 @@ class SparseAdam(_Relative):
     ):
         check_lr("SparseAdam", lr)
         for what, value in (("learning rate", lr), ("epsilon value", eps)):
-            if not 0.0 < value:
+            if not value > 0.0:
                 raise ValueError(message("SparseAdam", f"Invalid {what}", value, "more than 0"))
         check_betas("SparseAdam", betas)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
@@ -292,7 +292,7 @@ class SparseAdam(_Relative):
         }  # fmt: skip
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(maximize=group["maximize"])
+        return Flags.of(maximize=group["maximize"])
 
     def _apply(
         self, group: Group, params: list[Tensor], grads: list[Tensor], states: list[State],
@@ -302,5 +302,4 @@ class SparseAdam(_Relative):
             state["step"] += 1
         for step in sorted({s["step"] for s in states}):
             some = [i for i, s in enumerate(states) if s["step"] == step]
-            chosen = [[x[i] for i in some] for x in (params, grads, states)]
-            super()._apply(group, *chosen, step=float(step))
+            super()._apply(group, *some_of(some, params, grads, states), step=float(step))

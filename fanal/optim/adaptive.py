@@ -68,7 +68,7 @@ class Adadelta(Stepper):
         return {name: number(group[name]) for name in ("lr", "rho", "eps", "weight_decay")}
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(decay=group["weight_decay"] != 0, maximize=group["maximize"])
+        return Flags.of(decay=group["weight_decay"] != 0, maximize=group["maximize"])
 
 
 def _adagrad_numbers(columns: Any, o: Any, flags: Any) -> Any:
@@ -140,7 +140,7 @@ class Adagrad(Stepper):
         return {name: number(group[name]) for name in ("lr", "lr_decay", "eps", "weight_decay")}
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(decay=group["weight_decay"] != 0, maximize=group["maximize"])
+        return Flags.of(decay=group["weight_decay"] != 0, maximize=group["maximize"])
 
 
 def _rmsprop_numbers(columns: Any, o: Any, flags: Any) -> Any:
@@ -219,7 +219,7 @@ class RMSprop(Stepper):
         return {name: number(group[name]) for name in names}
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(
+        return Flags.of(
             decay=group["weight_decay"] != 0, momentum=group["momentum"] > 0,
             centered=group["centered"], maximize=group["maximize"],
         )

@@ -15,7 +15,7 @@ from fanal.ops.reductions import sum as sum_
 from fanal.ops.shape import transpose
 from fanal.optim.optimizer import Group
 from fanal.optim.options import at_least_zero, check_lr, number
-from fanal.optim.rule import Flags, Rule, State, Stepper, wide
+from fanal.optim.rule import Flags, Rule, State, Stepper, some_of, wide
 from fanal.tensor import creation
 from fanal.tensor.tensor import Tensor
 
@@ -71,6 +71,7 @@ class Adafactor(Stepper):
     """
 
     rule = Rule("adafactor", _adafactor_numbers, _adafactor_one)
+    _factored = True  # whether the parameters that are being stepped are matrices
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class Adafactor(Stepper):
         return {**{n: number(group[n]) for n in names}, "eps2": number(group["eps"][1])}
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(
+        return Flags.of(
             factored=self._factored, decay=group["weight_decay"] != 0, eps1=group["eps"][0],
             maximize=group["maximize"],
         )
@@ -130,8 +131,7 @@ class Adafactor(Stepper):
             some = [i for i, p in enumerate(params) if (p.ndim > 1) is factored]
             if some:
                 self._factored = factored
-                chosen = [[x[i] for i in some] for x in (params, grads, states)]
-                super()._apply(group, *chosen, **changed)
+                super()._apply(group, *some_of(some, params, grads, states), **changed)
 
 
 # -- Muon -------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class Muon(Stepper):
         return {name: number(group[name]) for name in ("lr", "weight_decay", "momentum")}
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(
+        return Flags.of(
             nesterov=group["nesterov"], coefficients=tuple(group["ns_coefficients"]),
             steps=group["ns_steps"], eps=number(group["eps"]),
             adjust=group["adjust_lr_fn"] or "original", maximize=False,

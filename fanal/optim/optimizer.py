@@ -18,25 +18,20 @@ from fanal.autograd.mode import mode
 from fanal.core.errors import message
 from fanal.optim import hooks as hooks_of_all
 from fanal.optim.hooks import Hook, RemovableHandle
+from fanal.optim.states import States, adapted
 from fanal.tensor.tensor import Tensor
 
 Group = dict[str, Any]
-_HOOKS = (
-    "_optimizer_step_pre_hooks",
-    "_optimizer_step_post_hooks",
-    "_optimizer_state_dict_pre_hooks",
-    "_optimizer_state_dict_post_hooks",
-    "_optimizer_load_state_dict_pre_hooks",
-    "_optimizer_load_state_dict_post_hooks",
-)
-
-
 class _Required:
     def __repr__(self) -> str:
         return "<required parameter>"
 
 
 required = _Required()
+
+
+def _hook_names() -> list[str]:
+    return [name for name in Optimizer.__annotations__ if name.endswith("_hooks")]
 
 
 def hooked(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,6 +85,12 @@ class Optimizer:
     options of their own. defaults: options of groups that don't give them.
     """
 
+    _optimizer_step_pre_hooks: dict[int, Hook]
+    _optimizer_step_post_hooks: dict[int, Hook]
+    _optimizer_state_dict_pre_hooks: dict[int, Hook]
+    _optimizer_state_dict_post_hooks: dict[int, Hook]
+    _optimizer_load_state_dict_pre_hooks: dict[int, Hook]
+    _optimizer_load_state_dict_post_hooks: dict[int, Hook]
     state: defaultdict[Any, Any]
     param_groups: list[Group]
     _stepping = False
@@ -103,7 +104,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
-        for name in _HOOKS:
+        for name in _hook_names():
             setattr(self, name, {})
         if isinstance(params, Tensor):
             raise TypeError(
@@ -113,7 +114,7 @@ class Optimizer:
                     "dicts", type(params).__name__, hint="[tensor]",
                 )
             )
-        self.state = defaultdict(dict)
+        self.state = States()
         self.param_groups = []
         groups = list(params)
         if not groups:
@@ -177,7 +178,7 @@ class Optimizer:
             )
 
     def _check_against_others(self, param_group: Group) -> None:
-        known = set()
+        known: set[int] = set()
         for group in self.param_groups:
             known.update(map(id, group["params"]))
             if ("param_names" in param_group) != ("param_names" in group):
@@ -271,7 +272,7 @@ class Optimizer:
                 strict=True,
             )
         )
-        state: defaultdict[Any, Any] = defaultdict(dict)
+        state = States()
         for key, value in state_dict["state"].items():
             if key in params:
                 state[params[key]] = adapted(params[key], value)
@@ -292,7 +293,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        for name in _HOOKS:
+        for name in _hook_names():
             self.__dict__.setdefault(name, {})
 
     def __repr__(self) -> str:
@@ -363,20 +364,6 @@ def _normalise(group: Group) -> None:
                 )
             )
         group["param_names"] = names
-
-
-def adapted(param: Tensor, value: Any, key: str | None = None) -> Any:
-    """A loaded value as state of a parameter: a copy; floating state takes the parameter's dtype
-    (all but the counter `step`)."""
-    if isinstance(value, Tensor):
-        value = value.detach().clone()
-        floating = param.dtype.kind == "f" and value.dtype.kind == "f"
-        return value.to(param.dtype) if floating and key != "step" else value
-    if isinstance(value, dict):
-        return {k: adapted(param, v, k) for k, v in value.items()}
-    if isinstance(value, list | tuple | set):
-        return type(value)(adapted(param, v) for v in value)
-    return value
 
 
 def with_closure(closure: Callable[[], Any] | None) -> Any:

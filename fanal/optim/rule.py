@@ -9,8 +9,10 @@ have a gradient and hands everything to `update`, which writes the results in pl
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
+from operator import is_
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from fanal.autograd.mode import mode
 from fanal.core import dtypes
@@ -21,6 +23,7 @@ from fanal.ops.promotion import cast
 from fanal.ops.shape import reshaped
 from fanal.optim.optimizer import Group, Optimizer, with_closure
 from fanal.optim.options import with_defaults
+from fanal.optim.states import States
 from fanal.tensor import creation
 from fanal.tensor.layout import layout
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
@@ -68,19 +71,27 @@ class Rule:
         return new_params, *new_moments, new_columns
 
 
+def some_of(indices: list[int], params: Any, grads: Any, states: Any) -> tuple[Any, Any, Any]:
+    """The parameters at some indices, with their gradients and states."""
+    return (
+        [params[i] for i in indices], [grads[i] for i in indices], [states[i] for i in indices]
+    )
+
+
 class Flags:
-    """Static options of a rule, hashable: `Flags(amsgrad=True).amsgrad`."""
+    """Static options of a rule, hashable and never built twice: `Flags.of(amsgrad=True).amsgrad`."""
 
-    def __init__(self, **flags: Any):
+    _interned: dict[Any, Flags] = {}
+
+    def __init__(self, flags: dict[str, Any]):
         self.__dict__.update(flags)
-        self._key = tuple(sorted(flags.items()))
-        self._hash = hash(self._key)
 
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Flags) and self._key == other._key
+    @classmethod
+    def of(cls, **flags: Any) -> Any:
+        """The flags of these values."""
+        key = tuple(flags.items())
+        found = cls._interned.get(key)
+        return found or cls._interned.setdefault(key, cls(flags))
 
 
 def computing_dtype(dtype: DType) -> DType:
@@ -88,14 +99,26 @@ def computing_dtype(dtype: DType) -> DType:
     return dtype if dtype.itemsize >= 4 else dtypes.float32
 
 
-def element(v: Value, i: int) -> Value:
+def element(v: Value, i: int) -> Any:
     """Element i of a vector, or a 0-d value itself, as a 0-d value."""
     return reshaped(slice_dim(v, 0, i, i + 1), ()) if v.ndim else v
 
 
-def wide(v: Value) -> Value:
+def wide(v: Value) -> Any:
     """A value in float64."""
     return cast(v, dtypes.float64)
+
+
+class Known(NamedTuple):
+    """What a group's last step found: see `Stepper._active`."""
+
+    ids: list[int]
+    absent: list[bool]
+    names: tuple[str, ...]
+    state: States
+    changes: int
+    params: list[Tensor]
+    states: list[State]
 
 
 class Stepper(Optimizer):
@@ -131,6 +154,7 @@ class Stepper(Optimizer):
         super().__setstate__(state)
         with_defaults(self.param_groups, self.defaults)
         self.__dict__.pop("_prepared_state", None)
+        self.__dict__.pop("_known_groups", None)
 
     def prepare(self) -> None:
         """Make the state of all parameters now, not at the first step (for capturing a step)."""
@@ -165,23 +189,43 @@ class Stepper(Optimizer):
         return loss
 
     def _step_group(self, group: Group) -> None:
-        params: list[Tensor] = []
-        grads: list[Tensor] = []
-        states: list[State] = []
-        for p in group["params"]:
-            rare = p._rare
-            if rare is None or rare.grad is None:
-                continue
-            params.append(p)
-            grads.append(rare.grad)
-            states.append(self._state(group, p))
+        params, grads, states = self._active(group)
         if not params:
             return
         if len(params) > 1 and len(set(map(id, params))) < len(params):
             for i in range(len(params)):  # a parameter that stands there twice is stepped twice
-                self._apply(group, params[i : i + 1], grads[i : i + 1], states[i : i + 1])
+                self._apply(group, *some_of([i], params, grads, states))
         else:
             self._apply(group, params, grads, states)
+
+    def _active(self, group: Group) -> tuple[list[Tensor], list[Tensor], list[State]]:
+        """The parameters that have a gradient, their gradients and states.
+
+        Looking the states up takes longer than all else, so they are remembered for as long as the
+        same parameters have gradients and no state has come or gone.
+        """
+        given = group["params"]
+        found = [p._rare and p._rare.grad for p in given]
+        absent = list(map(is_, found, repeat(None)))
+        grads: list[Any] = [g for g in found if g is not None] if any(absent) else found
+        state, names = self.state, self._moments(group)
+        known = self._known.get(id(group))
+        if (
+            known is not None and known.absent == absent and known.ids == list(map(id, given))
+            and known.state is state and known.changes == state.changes and known.names == names  # type: ignore[attr-defined]
+        ):  # fmt: skip
+            return known.params, grads, known.states
+        params = [p for p, none in zip(given, absent, strict=True) if not none]
+        states = [self._state(group, p) for p in params]
+        if type(state) is States:
+            self._known[id(group)] = Known(
+                list(map(id, given)), absent, names, state, state.changes, params, states
+            )
+        return params, grads, states
+
+    @property
+    def _known(self) -> dict[int, Known]:
+        return self.__dict__.setdefault("_known_groups", {})
 
     def _apply(
         self, group: Group, params: list[Tensor], grads: list[Tensor], states: list[State],
@@ -209,17 +253,15 @@ def packed(states: list[State], name: str) -> Tensor:
 
     They are moved next to one another when they are not; each stays the tensor that it was.
     """
+    try:
+        pointers = [s[name]._ptr for s in states]
+    except AttributeError:  # a number, from an old checkpoint
+        return _moved_together(states, name)
     first = states[0][name]
-    if type(first) is Tensor:
-        pointer, size = first._ptr, first._layout.dtype.itemsize
-        for state in states:
-            t = state[name]
-            if type(t) is not Tensor or t._ptr != pointer:
-                break
-            pointer += size
-        else:
-            vector = layout(first._layout.dtype, (len(states),))
-            return new_tensor(first._storage, vector, first._ptr)
+    l = first._layout
+    end = first._ptr + len(states) * l.dtype.itemsize
+    if pointers == list(range(first._ptr, end, l.dtype.itemsize)):
+        return new_tensor(first._storage, layout(l.dtype, (len(states),), (1,)), first._ptr)
     return _moved_together(states, name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from fanal.core.errors import message
 from fanal.optim.optimizer import Group
 from fanal.optim.options import at_least_zero, check_lr, check_switches, number
-from fanal.optim.rule import Flags, Rule, State, Stepper
+from fanal.optim.rule import Flags, Rule, State, Stepper, some_of
 from fanal.tensor import creation
 from fanal.tensor.tensor import Tensor
 
@@ -82,7 +82,7 @@ class SGD(Stepper):
         }  # fmt: skip
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(
+        return Flags.of(
             decay=group["weight_decay"] != 0, nesterov=group["nesterov"],
             maximize=group["maximize"],
         )
@@ -99,10 +99,11 @@ class SGD(Stepper):
             super()._apply(group, params, grads, states, **changed)
             return
         # A new buffer starts as the gradient itself: the same program with other numbers.
-        for new, numbers in ((True, {"keep": 0.0, "add": 1.0}), (False, {})):
+        start: dict[str, float] = {"keep": 0.0, "add": 1.0}
+        for new, numbers in ((True, start), (False, changed)):
             some = [i for i, x in enumerate(fresh) if x is new]
             if some:
-                chosen = [[x[i] for i in some] for x in (params, grads, states)]
+                chosen = some_of(some, params, grads, states)
                 if new:
                     self._make_buffers(chosen[0], chosen[2])
                 super()._apply(group, *chosen, **numbers)

@@ -76,7 +76,7 @@ class Rprop(Stepper):
         }
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(maximize=group["maximize"])
+        return Flags.of(maximize=group["maximize"])
 
 
 def _asgd_numbers(columns: Any, o: Any, flags: Any) -> Any:
@@ -146,4 +146,4 @@ class ASGD(Stepper):
         return {name: number(group[name]) for name in names}
 
     def _flags(self, group: Group) -> Flags:
-        return Flags(decay=group["weight_decay"] != 0, maximize=group["maximize"])
+        return Flags.of(decay=group["weight_decay"] != 0, maximize=group["maximize"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from fanal.autograd.mode import mode
@@ -54,7 +55,7 @@ def update(
         _recorded(function, targets, operands, scalars, static)
         return
     lists = (*targets, *operands)
-    tensors = [t for some in lists for t in some]
+    tensors = [*chain.from_iterable(lists)]
     key = (
         function, tuple([t._layout for t in tensors]), tuple(map(len, lists)), len(scalars),
         *static.items(),

@@ -12,7 +12,7 @@ SUM = """
 @counter = internal global i64 5
 @zeros = internal global [512 x i64] zeroinitializer
 declare i64 @strlen(ptr)
-@text = private constant [6 x i8] c"fanal\\00"
+@text = internal global [6 x i8] c"fanal\\00"
 
 define internal i64 @entry(i64 %i) noinline {
   %p = getelementptr [4 x i64], ptr @table, i64 0, i64 %i

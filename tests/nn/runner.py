@@ -57,6 +57,10 @@ def run(case: Case, library: Library, floating: Any) -> tuple[dict[str, np.ndarr
             return getattr(library.F, spec.name)
         if isinstance(spec, tuple) and not hasattr(spec, "_fields"):
             return tuple(made(s) for s in spec)
+        if isinstance(spec, list):
+            return [made(s) for s in spec]
+        if isinstance(spec, dict):
+            return fields(spec)
         return spec
 
     def fields(options: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +113,6 @@ def fill(module: Any, library: Library, rng: np.random.Generator, floating: Any)
         if name.endswith("var"):
             values = np.abs(values) + 0.5
         values = values.astype(np.float32).astype(floating)
-        t.data = library.from_array(values, False)
         owner, _, last = name.rpartition(".")
         holder = module.get_submodule(owner)
         getattr(holder, last).data = library.from_array(values, False)

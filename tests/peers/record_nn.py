@@ -7,6 +7,7 @@ keys of state dicts as JSON.
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,30 @@ LIBRARY = Library(
 )
 
 
+def signature(function: Any) -> str | None:
+    """Parameters with their defaults as text; None where Python does not know them."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return ", ".join(
+        p.name if p.default is p.empty else f"{p.name}={getattr(p.default, '__name__', p.default)}"
+        for p in parameters
+    )
+
+
+def surface() -> dict[str, Any]:
+    """The names and signatures of layers (constructor, forward) and functions."""
+    layers, functions = {}, {}
+    for name, value in vars(torch.nn).items():
+        if isinstance(value, type) and name[0].isupper():
+            layers[name] = [signature(value.__init__), signature(getattr(value, "forward", None))]
+    for name, value in vars(torch.nn.functional).items():
+        if name[0] != "_" and inspect.isroutine(value):  # not the names of typing imported there
+            functions[name] = signature(value)
+    return {"layers": layers, "functions": functions}
+
+
 def main() -> None:
     """Run all cases and write the two files."""
     torch.set_num_threads(1)
@@ -51,6 +76,7 @@ def main() -> None:
     save_file(vectors, FOLDER / "nn.safetensors")
     text = json.dumps(index, separators=(",", ":"), ensure_ascii=False)
     (FOLDER / "nn.json").write_text(text + "\n")
+    (FOLDER / "surface.json").write_text(json.dumps(surface(), indent=0, sort_keys=True) + "\n")
     size = sum(f.stat().st_size for f in FOLDER.iterdir())
     print(f"{len(index)} cases, {size / 1e6:.2f} MB")
 

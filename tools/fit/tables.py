@@ -126,10 +126,16 @@ class Tables:
                 rest -= part
         self.put(name, parts, f"{what} in parts of {', '.join(map(str, bits))} bits")
 
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{self.topic}.py"
+
+    def text(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
     def write(self) -> Path:
-        path = FOLDER / f"{self.topic}.py"
-        path.write_text("\n".join(self.lines) + "\n")
-        return path
+        self.path.write_text(self.text())
+        return self.path
 
 
 def wrapped(values: Sequence[float]) -> list[str]:

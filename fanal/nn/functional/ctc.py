@@ -125,11 +125,11 @@ def _padded(targets: Any, lengths: list[int]) -> Tensor:
     longest = max(lengths, default=0)
     if targets.ndim == 2:
         return targets[:, : max(longest, 0)]
-    if sum(lengths) > targets.shape[0]:
+    if sum(lengths) != targets.shape[0]:
         raise RuntimeError(
             message(
-                "ctc_loss", "target_lengths add up to more than the targets", sum(lengths),
-                f"at most {targets.shape[0]}",
+                "ctc_loss", "target_lengths don't add up to the number of targets", sum(lengths),
+                str(targets.shape[0]),
             )
         )
     starts = np.cumsum([0, *lengths[:-1]])

@@ -18,7 +18,7 @@ from fanal.ops.layout import expand_to, move_axis, slice_dim
 from fanal.ops.linear import matmul
 from fanal.ops.pointwise import abs as absolute
 from fanal.ops.pointwise import bitwise_and, detach, floor, fmod, where
-from fanal.ops.promotion import cast
+from fanal.ops.promotion import cast, constant
 from fanal.ops.shape import cat, reshaped, transpose
 
 PADDINGS = ("zeros", "border", "reflection")
@@ -121,7 +121,11 @@ def _grid_sample(input: Any, grid: Any, mode: str, padding: str, align: bool) ->
     pairs = zip(coordinates, input.shape[2:], strict=True)
     coordinates = [_placed(c, extent, padding, align) for c, extent in pairs]
     if mode == "nearest":
-        return _read(input, [bind(round_p, detach(c)) for c in coordinates])
+        found = _read(input, [bind(round_p, detach(c)) for c in coordinates])
+        # The gradient of the grid is zero, not missing.
+        always = constant(True, dtypes.bool_, tuple(coordinates[0].shape))
+        nothing = where(always, 0.0, coordinates[0])
+        return found + reshaped(nothing, (nothing.shape[0], 1, *nothing.shape[1:]))
     return _linear(input, coordinates)
 
 

@@ -86,7 +86,6 @@ from fanal.nn.modules.margin_loss import (
     TripletMarginWithDistanceLoss,
 )  # fmt: skip
 from fanal.nn.modules.normalization import (
-    CrossMapLRN2d,
     GroupNorm,
     LayerNorm,
     LocalResponseNorm,

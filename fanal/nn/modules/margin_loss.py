@@ -7,6 +7,7 @@ from typing import Any
 
 from fanal.nn import functional as F
 from fanal.nn.modules.loss import _Loss, _WeightedLoss
+from fanal.nn.modules.shapes import PairwiseDistance
 from fanal.tensor.tensor import Tensor
 
 
@@ -137,7 +138,7 @@ class TripletMarginWithDistanceLoss(_Loss):
                 f"{margin} instead"
             )
         self.distance_function = (
-            F.pairwise_distance if distance_function is None else distance_function
+            PairwiseDistance() if distance_function is None else distance_function
         )
         self.margin = margin
         self.swap = swap

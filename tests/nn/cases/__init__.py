@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from tests.nn.cases import activations, attention, convolutions, losses, norms, pools, sequences
+from tests.nn.cases import (
+    activations,
+    attention,
+    containers,
+    convolutions,
+    functions,
+    losses,
+    norms,
+    pools,
+    sequences,
+)  # fmt: skip
 from tests.nn.cases import shapes as shapes_
 from tests.nn.cases.case import Case
 
 ALL: list[Case] = []
-for _module in (activations, losses, norms, convolutions, pools, shapes_, attention, sequences):
+for _module in (
+    activations, losses, norms, convolutions, pools, shapes_, attention, sequences, functions, containers,
+):  # fmt: skip
     ALL += _module.CASES
 
 KEYS = [c.key for c in ALL]

@@ -104,7 +104,11 @@ class Case:
 
 
 class Cases(list):  # type: ignore[type-arg]
-    """A list of cases that numbers those of one name."""
+    """A list of cases that numbers those of one name (after `prefix`)."""
+
+    def __init__(self, prefix: str = "") -> None:
+        super().__init__()
+        self.prefix = prefix
 
     def layer(self, name: str, *args: Any, on: Any = (), call: Any = None, **options: Any) -> None:
         """A layer with constructor arguments, called on inputs."""
@@ -123,5 +127,5 @@ class Cases(list):  # type: ignore[type-arg]
 
     def _add(self, case: Case) -> None:
         if not case.tag:
-            case.tag = str(sum(c.name == case.name for c in self))
+            case.tag = self.prefix + str(sum(c.name == case.name for c in self))
         self.append(case)

@@ -94,10 +94,10 @@ for reduction in REDUCTIONS:
     c.body("ctc", ctc, x(8, 3, 5), v([[1, 2, 2], [3, 1, 0], [4, 0, 0]]), [8, 6, 7], [3, 2, 1],
            call={"reduction": reduction})  # fmt: skip
 c.body("ctc", ctc, x(8, 3, 5), v([1, 2, 2, 3, 1, 4]), v([8, 6, 7]), v([3, 2, 1]))
-c.body("ctc", ctc, x(8, 3, 5), v([1, 2, 2, 3, 1, 4]), [8, 6, 0], [3, 0, 0], call={"blank": 4})
+c.body("ctc", ctc, x(8, 3, 5), v([1, 2, 2]), [8, 6, 0], [3, 0, 0], call={"blank": 4})
 c.body("ctc", ctc, x(4, 2, 5), v([[1, 1, 1], [2, 3, 1]]), [4, 4], [3, 3],
        call={"zero_infinity": True, "reduction": "none"})  # fmt: skip
-c.body("ctc", ctc, x(6, 4), v([1, 2]), 6, 2)
+c.body("ctc", ctc, x(6, 4), v([1, 2]), v(6), v(2))
 c.body("ctc", ctc, x(6, 1, 4), v([[1, 1]]), (6,), (2,))
 c.layer("AdaptiveLogSoftmaxWithLoss", 8, 10, [3, 6], div_value=2.0, on=(x(5, 8), v([0, 9, 4, 2, 7])))
 c.layer("AdaptiveLogSoftmaxWithLoss", 8, 10, [3, 6], div_value=2.0, head_bias=True, on=(x(8), v(4)))

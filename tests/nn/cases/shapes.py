@@ -31,7 +31,9 @@ for d, names in modes.items():
                    tag=f"{d}-{mode}-up")  # fmt: skip
         c.function("interpolate", X((1, 2, *size)), size=tuple(n - 1 for n in size), mode=mode,
                    tag=f"{d}-{mode}-down")  # fmt: skip
-        c.function("interpolate", X((1, 2, *size)), scale_factor=2.3, mode=mode, tag=f"{d}-{mode}-scale")
+        # PyTorch's gradient of "nearest" in three dimensions is wrong for such a factor (gradcheck).
+        c.function("interpolate", X((1, 2, *size), grad=(d, mode) != (3, "nearest")), scale_factor=2.3,
+                   mode=mode, tag=f"{d}-{mode}-scale")  # fmt: skip
         c.function("interpolate", X((1, 1, *size)), scale_factor=2, mode=mode, tag=f"{d}-{mode}-twice")
         if "near" not in mode and mode != "area":
             c.function("interpolate", X((1, 2, *size)), size=tuple(n + 3 for n in size), mode=mode,
