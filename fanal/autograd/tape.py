@@ -144,20 +144,23 @@ class Saved:
     def unpack(self, node: Node, create_graph: bool) -> Any:
         tensor = self.tensor
         if tensor._storage.version != self.version:
-            raise RuntimeError(
-                message(
-                    "backward",
-                    "a tensor that the gradient of "
-                    f"{node.name} needs was changed in place since",
-                    f"{tensor.dtype.name} {tuple(tensor.shape)} at version "
-                    f"{tensor._storage.version}",
-                    f"version {self.version}",
-                    "clone() before the change, or an operation that makes a new tensor",
-                )
-            )
+            raise overwritten(node, tensor, self.version)
         if self.number >= 0 and create_graph:
             tensor = tensor._alias(node, self.number)
         return tensor
+
+
+def overwritten(node: Node, tensor: Any, version: int) -> RuntimeError:
+    """The error of a backward whose saved tensor was written to since."""
+    return RuntimeError(
+        message(
+            "backward",
+            f"a tensor that the gradient of {node.name} needs was changed in place since",
+            f"{tensor.dtype.name} {tuple(tensor.shape)} at version {tensor._storage.version}",
+            f"version {version}",
+            "clone() before the change, or an operation that makes a new tensor",
+        )
+    )
 
 
 def released(name: str) -> RuntimeError:

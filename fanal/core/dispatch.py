@@ -19,8 +19,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from fanal.core.cache import BoundedCache
 from fanal.core.dtypes import default_listeners
 
+_SHAPES = 8192  # programs kept for one function
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -36,7 +38,13 @@ class _State(threading.local):
 
 
 state = _State()
-_eager: Callable[[Fused, tuple[Any, ...], dict[str, Any]], Any] | None = None
+
+
+def _nobody(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    raise RuntimeError("no eager interpreter is registered: import fanal, not its parts")
+
+
+_eager: Callable[[Fused, tuple[Any, ...], dict[str, Any]], Any] = _nobody
 
 
 def register_eager(call: Callable[[Fused, tuple[Any, ...], dict[str, Any]], Any]) -> None:
@@ -76,8 +84,6 @@ def bind(primitive: Any, *inputs: Any, **attributes: Any) -> Any:
 
 def call_eager(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Hand a call to the eager interpreter."""
-    if _eager is None:
-        raise RuntimeError("no eager interpreter is registered: import fanal, not its parts")
     return _eager(function, args, kwargs)
 
 
@@ -114,7 +120,7 @@ class Fused:
         self.body = body
         self.name = name
         self.scalars = frozenset(scalars)
-        self.cache: dict[Any, Any] = {}
+        self.cache = BoundedCache(_SHAPES)
         self.signature: Any = None
         _all.add(self)
 
@@ -143,7 +149,7 @@ def fused(
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if state.tracer is not None:
             return function(*args, **kwargs)
-        return call_eager(record, args, kwargs)
+        return _eager(record, args, kwargs)
 
     wrapper.fused = record  # type: ignore[attr-defined]
     return wrapper

@@ -37,6 +37,10 @@ class Limit(NotImplementedError):
     """Something that this operation, transform or backend does not do, and says so."""
 
 
+class LinAlgError(RuntimeError):
+    """A matrix has no such factorisation, inverse or solution; the message names which one."""
+
+
 class OutOfMemoryError(RuntimeError, MemoryError):
     """A tensor could not be allocated."""
 

@@ -112,6 +112,12 @@ fmod_p = elementwise(
 )  # fmt: skip
 
 
+gcd_p = elementwise(
+    "gcd", np.gcd, arity=2, dtypes_=INTEGERS, smooth=False,
+    doc="greatest common divisor of integers, 0 or more (0 of two zeros)",
+)  # fmt: skip
+
+
 def _extreme_partials(primitive_name: str) -> Any:
     def partials(a: Value, b: Value, y: Value) -> Any:
         compare = gt_p if primitive_name == "maximum" else lt_p

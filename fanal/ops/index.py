@@ -111,23 +111,64 @@ def _scatter_reference(x: Any, updates: Any, *indices: Any, dims: Dims, mode: st
 
 
 def _scatter_jvp(tangents: Any, inputs: Any, outputs: Any, *, dims: Dims, mode: str) -> Any:
-    _, _, *indices = inputs
+    x, updates, *indices = inputs
     dx, du = (zeros_like_type(v) if t is None else t for v, t in zip(inputs[:2], tangents[:2]))
-    if mode in ("add", "set"):
-        return bind(scatter_p, dx, du, *indices, dims=dims, mode=mode)
-    from fanal.core.errors import Limit
+    if mode not in ("add", "set"):
+        of_x, of_u = _scatter_weights(x, updates, indices, dims, mode)
+        dx, du, mode = of_x * dx, of_u * du, "add"
+    return bind(scatter_p, dx, du, *indices, dims=dims, mode=mode)
 
-    raise Limit(message("scatter", f"mode {mode!r} has no derivative here"))
+
+def _scatter_weights(
+    x: Value, updates: Value, indices: Any, dims: Dims, mode: str
+) -> tuple[Value, Value]:
+    """Partial derivatives of the result's element at each place by x's element and each update.
+
+    max, min: the elements that are equal to the result share it evenly. mul: the product of all
+    other factors, found without dividing by zero.
+    """
+    from fanal.ops.arithmetic import cast_p
+    from fanal.ops.pointwise import eq, where
+
+    def gathered(v: Value) -> Value:
+        return bind(gather_p, v, *indices, dims=dims)
+
+    def scattered(a: Value, b: Value, how: str) -> Value:
+        return bind(scatter_p, a, b, *indices, dims=dims, mode=how)
+
+    if mode in ("max", "min"):
+        y = scattered(x, updates, mode)
+        hits = [bind(cast_p, eq(*p), dtype=x.dtype) for p in ((x, y), (updates, gathered(y)))]
+        count = scattered(*hits, "add")
+        return hits[0] / where(eq(count, 0.0), 1.0, count), hits[1] / gathered(count)
+    zeros = [eq(v, 0.0) for v in (x, updates)]
+    filled = [where(z, 1.0, v) for z, v in zip(zeros, (x, updates), strict=True)]
+    count = scattered(*[bind(cast_p, z, dtype=x.dtype) for z in zeros], "add")
+    product = scattered(*filled, "mul")
+    pairs = ((count, product), (gathered(count), gathered(product)))
+    rows = zip(zeros, filled, pairs, strict=True)
+    of_x, of_u = (
+        where(zero, where(eq(n, 1.0), p, 0.0), where(eq(n, 0.0), p / v, 0.0))
+        for zero, v, (n, p) in rows
+    )
+    return of_x, of_u
 
 
-def _scatter_transpose(ct: Value, inputs: Any, linear: Any, *, dims: Dims, mode: str) -> Any:
-    indices = inputs[2:]
+def _scatter_transpose(
+    ct: Value, inputs: Any, linear: Any, *, dims: Dims, mode: str
+) -> Any:
+    x, updates, *indices = inputs
+    if mode not in ("add", "set"):
+        # Not linear: this is the transpose of the jvp.
+        of_x, of_u = _scatter_weights(x, updates, indices, dims, mode)
+        back = bind(gather_p, ct, *indices, dims=dims)
+        return [of_x * ct, of_u * back] + [None] * len(indices)
     taken = bind(gather_p, ct, *indices, dims=dims) if linear[1] else None
     kept = None
     if linear[0]:
         kept = ct
         if mode == "set":
-            zeros = zeros_like_type(inputs[1])
+            zeros = zeros_like_type(updates)
             kept = bind(scatter_p, ct, zeros, *indices, dims=dims, mode="set")
     return [kept, taken] + [None] * len(indices)
 

@@ -7,6 +7,7 @@ and the forward program also writes what the backward program will need.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from fanal.autograd.mode import mode
-from fanal.autograd.tape import Node, Saved, anomaly, released, sequence
+from fanal.autograd.tape import Node, anomaly, overwritten, released, sequence
 from fanal.backends.native.executable import Executable, compile_graph, launch, runtime
+from fanal.backends.native.host import STATUS_HOST, taken_error
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.lower.lowering import VIEWS
 from fanal.backends.native.program import Access
@@ -27,7 +29,8 @@ from fanal.graph.ir import Builder, Graph, Value
 from fanal.ops.derive.reverse import Derivative, derivative
 from fanal.ops.primitive import contiguous_strides
 from fanal.tensor.layout import Layout, layout
-from fanal.tensor.tensor import Tensor, allocate, view_of
+from fanal.tensor.tensor import Tensor, allocate, new_tensor
+from fanal.tensor.views import View, take
 
 # Views that share memory for the user as well (a flip, as in PyTorch, is a copy).
 STRIDED_VIEWS = {k: v for k, v in VIEWS.items() if k != "flip"}
@@ -41,15 +44,14 @@ class Plan:
 
     __slots__ = (
         "address", "executable", "function", "grad", "graph", "inputs", "name", "outputs", "single",
-        "statics", "structure", "views",
+        "structure", "views",
     )  # fmt: skip
 
     def __init__(self, function: Fused, graph: Graph, inputs: list[Any], structure: Any):
         self.function, self.name = function, function.name
         self.graph, self.inputs, self.structure = graph, inputs, structure
         self.outputs = output_layouts(graph, inputs)
-        self.views = views_of(graph, inputs) if function.view else None
-        self.statics: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+        self.views: list[View] | None = None
         # Compiled when first needed: with a gradient wanted, another program may run instead.
         self.executable: Executable | None = None
         self.address = 0
@@ -71,9 +73,9 @@ class GradPlan:
     """The forward program that saves, and the backward functions, of a plan."""
 
     __slots__ = (
-        "address", "backward", "base", "differentiable", "executable", "extras", "inputs", "layouts",
-        "name", "needs", "outputs", "plan", "saved_inputs", "saved_outputs", "single", "visible",
-        "wrt",
+        "address", "backward", "base", "count", "differentiable", "executable", "extras", "inputs",
+        "layouts", "name", "needs", "outputs", "plan", "saved_inputs", "saved_outputs", "saves",
+        "single", "tensors", "visible", "wrt",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, wrt: list[bool]):
@@ -86,12 +88,15 @@ class GradPlan:
         self.extras = len(first.forward.outputs) - self.visible
         self.needs = [g is not None for g in first.gradients]
         self.saved_inputs = sorted({i for kind, i in first.sources if kind == "input"})
+        self.tensors = [isinstance(plan.inputs[i], Layout) for i in self.saved_inputs]
         outs = {i for kind, i in first.sources if kind == "output"}
         outs |= {self.visible + i for kind, i in first.sources if kind == "extra"}
         self.saved_outputs = sorted(outs)
         self.layouts = output_layouts(first.forward, plan.inputs)
         self.executable: Executable | None = None
         self.address = 0
+        self.count = len(first.forward.outputs)
+        self.saves = bool(self.saved_inputs or self.saved_outputs)
         needs = any(self.needs)
         self.differentiable = [needs and l.dtype.kind == "f" for l in self.layouts]
         pairs = zip(self.layouts, self.differentiable, strict=True)
@@ -99,7 +104,7 @@ class GradPlan:
         self.single = plan.single and not self.extras
         self.backward: dict[tuple[bool, ...], Backward] = {}
         if not self.extras:
-            self.backward[tuple(given)] = backward_of(self.name, first)
+            self.backward[tuple(given)] = self.backward_of(first)
 
     def compile(self) -> Executable:
         """The forward program that also writes what is saved."""
@@ -115,59 +120,78 @@ class GradPlan:
         """The backward function for the outputs that have a gradient."""
         found = self.backward.get(mask)
         if found is None:
-            derived = derivative(self.base, self.wrt, mask)
-            found = self.backward[mask] = backward_of(self.name, derived)
+            found = self.backward[mask] = self.backward_of(derivative(self.base, self.wrt, mask))
         return found
+
+    def backward_of(self, derived: Derivative) -> Backward:
+        """What a node calls for one combination of output gradients."""
+        graph = derived.backward
+        passed = None
+        if all(v in graph.inputs for v in graph.outputs):
+            passed = tuple(graph.inputs.index(v) for v in graph.outputs)
+        inputs, outputs = self.saved_inputs, self.saved_outputs
+        places = [
+            inputs.index(i) if kind == "input" else len(inputs) + outputs.index(i)
+            for kind, i in derived.sources
+        ]
+        return graph_function(self.name, graph), places, passed, tuple(derived.gradients)
 
 
 class OpNode(Node):
-    """A recorded call of a compiled function."""
+    """A recorded call of a compiled function.
 
-    __slots__ = ("plan", "saved_inputs", "saved_outputs")
+    `kept` holds what the gradient needs: inputs (tensors or numbers), then outputs as (storage,
+    pointer), since an output itself would make a cycle; `versions` what each was at then.
+    """
+
+    __slots__ = ("kept", "plan", "versions")
+
+    plan: GradPlan
+    kept: Sequence[Any] | None
+    versions: Sequence[Any]
 
     @property
     def name(self) -> str:  # type: ignore[override]
         return self.plan.name
 
-    def __init__(self, plan: GradPlan, edges: list[Any]):
-        super().__init__(edges, len(plan.outputs))
-        self.plan = plan
-        self.saved_inputs: dict[int, Any] | None = {}
-        self.saved_outputs: dict[int, Any] = {}
-
     def pull(self, grads: list[Any], create_graph: bool) -> Sequence[Any]:
-        if self.saved_inputs is None:
-            raise released(self.name)
+        plan, kept = self.plan, self.kept
+        if kept is None:
+            raise released(plan.name)
         mask = tuple([g is not None for g in grads])
-        found = self.plan.backward.get(mask)
-        function, derived, passed = self.plan.backward_for(mask) if found is None else found
-        args = []
-        for kind, i in derived.sources:
-            kept = self.saved_inputs[i] if kind == "input" else self.saved_outputs[i]
-            args.append(kept.unpack(self, create_graph) if isinstance(kept, Saved) else kept)
+        found = plan.backward.get(mask)
+        function, places, passed, gradients = plan.backward_for(mask) if found is None else found
+        args = [self.unpack(kept[p], p, create_graph) for p in places]
         args += [g for g in grads if g is not None]
         if passed is not None:
-            results: Sequence[Any] = [args[i] for i in passed]
+            return [None if n is None else args[passed[n]] for n in gradients]
+        results = call(function, tuple(args), {})
+        return [None if n is None else results[n] for n in gradients]
+
+    def unpack(self, kept: Any, place: int, create_graph: bool) -> Any:
+        """A saved value, if it was not written to since."""
+        plan, version = self.plan, self.versions[place]
+        if version is None:
+            return kept
+        inputs = len(plan.saved_inputs)
+        if place < inputs:
+            storage = kept._storage
         else:
-            results = call(function, tuple(args), {})
-        return [None if n is None else results[n] for n in derived.gradients]
+            storage, pointer = kept
+            kept = new_tensor(storage, plan.layouts[plan.saved_outputs[place - inputs]], pointer)
+            if create_graph:
+                kept = kept._alias(self, plan.saved_outputs[place - inputs])
+        if storage.version != version:
+            raise overwritten(self, kept, version)
+        return kept
 
     def release(self) -> None:
-        self.saved_inputs = None
-        self.saved_outputs = {}
+        self.kept = None
 
 
-# A backward function, where its inputs come from, and, if it only hands gradients through, which.
-Backward = tuple[Fused, Derivative, "tuple[int, ...] | None"]
-
-
-def backward_of(name: str, derived: Derivative) -> Backward:
-    """What a node calls for one combination of output gradients."""
-    graph = derived.backward
-    passed = None
-    if all(v in graph.inputs for v in graph.outputs):
-        passed = tuple(graph.inputs.index(v) for v in graph.outputs)
-    return graph_function(name, graph), derived, passed
+# A backward function, the places of its inputs in `kept`, if it only hands gradients through the
+# arguments that it returns, and which result is whose gradient.
+Backward = tuple[Fused, list[int], "tuple[int, ...] | None", "tuple[int | None, ...]"]
 
 
 def graph_function(name: str, graph: Graph) -> Fused:
@@ -226,9 +250,11 @@ def call(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             key.append(a._layout)
         else:
             key.append(_key_part(a, tensors, function, i))
-    for name, value in kwargs.items():
-        key.append(name)
-        key.append(_key_part(value, tensors, function, name))
+    if kwargs:
+        key.append(_NAMES)
+        for name, value in kwargs.items():
+            key.append(name)
+            key.append(_key_part(value, tensors, function, name))
     whole = tuple(key)
     plan = function.cache.get(whole)
     if plan is None:
@@ -238,15 +264,29 @@ def call(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> Any:
+    kind = type(a)
+    if kind is int:
+        if function.scalars and is_scalar(function, where):
+            tensors.append(a)
+            return kind
+        return a
+    if a is None or kind is str:
+        return a
     if isinstance(a, Tensor):
         tensors.append(a)
         return a._layout
-    kind = type(a)
-    if kind in NUMBERS and is_scalar(function, where):
-        tensors.append(a)
-        return kind
-    if kind is float:
-        return (kind, a.hex())
+    if kind is bool or kind is float:
+        if function.scalars and is_scalar(function, where):
+            tensors.append(a)
+            return kind
+        # True, 1 and 1.0 are the same dictionary key, and so are 0.0 and -0.0.
+        return (kind, a) if kind is bool else (kind, a.hex())
+    if kind is tuple:
+        for x in a:
+            if type(x) is not int:
+                break
+        else:
+            return a
     if kind in (tuple, list):
         return (kind, *(_key_part(x, tensors, function, "") for x in a))
     if kind is np.ndarray or isinstance(a, np.generic):
@@ -257,6 +297,9 @@ def _key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> 
             )
         )
     return (kind, a)
+
+
+_NAMES = object()  # in a key: keyword arguments follow
 
 
 def is_scalar(function: Fused, where: int | str) -> bool:
@@ -294,8 +337,16 @@ def run(plan: Plan, tensors: Sequence[Any]) -> Any:
 
 def _run_recorded(plan: Plan, grad: GradPlan, tensors: Sequence[Any]) -> Any:
     pointers = [t._ptr if isinstance(t, Tensor) else number_bits(t) for t in tensors]
+    address = grad.address or grad.compile().address
+    if grad.single:
+        out = allocate(grad.outputs[0])
+        code = launch(address, *pointers, out._ptr)
+        if code:
+            raise_status(plan.name, code)
+        record(grad, tensors, (out,))
+        return out
     outputs = [allocate(l) for l in grad.outputs]
-    code = launch(grad.address or grad.compile().address, *pointers, *[o._ptr for o in outputs])
+    code = launch(address, *pointers, *[o._ptr for o in outputs])
     if code:
         raise_status(plan.name, code)
     record(grad, tensors, outputs)
@@ -308,17 +359,8 @@ def _run_view(plan: Plan, tensors: Sequence[Any]) -> Any:
     """Outputs that share the input's memory."""
     (t,) = tensors
     assert plan.views is not None
-    recorded = plan.grad is not None and mode.enabled
-    outputs = []
-    args, kwargs = plan.statics
-    for number, (view, offset) in enumerate(plan.views):
-
-        def apply(x: Any, number: int = number) -> Any:
-            found = call(plan.function, (x, *args), kwargs)
-            return found if plan.single else found[number]
-
-        outputs.append(view_of(t, view.wanting(recorded), offset, apply))
-    if recorded and plan.grad is not None:
+    outputs = [take(t, view) for view in plan.views]
+    if plan.grad is not None and mode.enabled:
         record(plan.grad, tensors, outputs)
     return outputs[0] if plan.single else plan.structure(outputs)
 
@@ -346,37 +388,51 @@ def views_of(graph: Graph, inputs: list[Any]) -> list[tuple[Layout, int]] | None
     return result
 
 
-def record(grad: GradPlan, tensors: Sequence[Any], outputs: list[Any]) -> None:
+def record(grad: GradPlan, tensors: Sequence[Any], outputs: Sequence[Any]) -> None:
     """Put a node on the tape for outputs just computed."""
     # Written out for speed: this runs once for each operation of a training step.
     node = _new_node(OpNode)
     node.plan = grad
-    node.outputs = len(outputs)
+    node.outputs = grad.count
     node.sequence = next(sequence)
     node.extras = None
     edges: list[Any] = []
     for t, wanted in zip(tensors, grad.needs):
-        if not wanted:
+        if wanted:
+            rare = t._rare
+            before = t._node if rare is None or rare.base is None else t._current_node()
+            edges.append(t if before is None else (before, t._index))
+        else:
             edges.append(None)
-            continue
-        before = t._node if t._rare is None else t._current_node()
-        edges.append(t if before is None else (before, t._index))
     node.edges = edges
-    kept: dict[int, Any] = {}
-    for i in grad.saved_inputs:
-        t = tensors[i]
-        kept[i] = Saved(t) if isinstance(t, Tensor) else t
-    node.saved_inputs = kept
-    if grad.saved_outputs:
-        node.saved_outputs = {i: Saved(outputs[i]._alias(None, 0), i) for i in grad.saved_outputs}
+    if grad.saves:
+        kept: list[Any] = []
+        versions: list[Any] = []
+        for i, is_tensor in zip(grad.saved_inputs, grad.tensors):
+            t = tensors[i]
+            kept.append(t)
+            versions.append(t._storage.version if is_tensor else None)
+        for i in grad.saved_outputs:
+            storage = outputs[i]._storage
+            kept.append((storage, outputs[i]._ptr))
+            versions.append(storage.version)
+        node.kept = kept
+        node.versions = versions
     else:
-        node.saved_outputs = {}
+        node.kept = node.versions = _NOTHING
     if anomaly["enabled"]:
         node.remember_trace()
+    if grad.count == 1:
+        if grad.differentiable[0]:
+            outputs[0]._node = node
+        return
     for i, (output, tracked) in enumerate(zip(outputs, grad.differentiable)):
         if tracked:
             output._node = node
             output._index = i
+
+
+_NOTHING: tuple[Any, ...] = ()
 
 
 def edge_for(t: Any) -> Any:
@@ -399,6 +455,8 @@ def number_bits(x: Any) -> Any:
 def raise_status(name: str, code: int) -> None:
     """The error that a kernel reported."""
     kind = code & 0xFF
+    if kind == STATUS_HOST:
+        raise taken_error()
     if kind == 1:
         raise RuntimeError(
             message(name, "integer division by zero", hint="checking the divisor, or floats")
@@ -433,8 +491,26 @@ def _trace(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pl
     result = builder.trace(function.body, *traced, **named)
     leaves, structure = _flatten(result, function.name)
     plan = Plan(function, builder.graph(leaves), inputs, structure)
-    plan.statics = (args[1:], kwargs)
+    if function.view:
+        plan.views = _views(plan, args[1:], kwargs)
     return plan
+
+
+def _views(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[View] | None:
+    """The views that a call is, if it only looks at its input in another way."""
+    found = views_of(plan.graph, plan.inputs)
+    if found is None:
+        return None
+    function = plan.function
+
+    def again(number: int, x: Tensor) -> Tensor:
+        result = call(function, (x, *args), kwargs)
+        return result if plan.single else result[number]  # type: ignore[no-any-return]
+
+    return [
+        View(where, offset, plan.name, functools.partial(again, number))
+        for number, (where, offset) in enumerate(found)
+    ]
 
 
 def _number_dtype(a: Any) -> DType:

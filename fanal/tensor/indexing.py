@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fanal.core import dtypes
+from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
 from fanal.ops.arithmetic import cast_p
@@ -21,33 +22,60 @@ from fanal.ops.pointwise import lt, where
 from fanal.ops.promotion import broadcast_shapes, cast
 from fanal.ops.shape import permuted, reshaped
 from fanal.tensor import inplace
-from fanal.tensor.layout import layout
-from fanal.tensor.tensor import Tensor, make_view
+from fanal.tensor.layout import Layout, layout
+from fanal.tensor.tensor import Tensor
+from fanal.tensor.views import View, take
 
 Step = tuple[int, int, int]  # start, length, step of a dimension
 
 
 def getitem(self: Tensor, index: Any) -> Tensor:
     """`self[index]`: a view for basic indices, else a new tensor."""
-    items = index if isinstance(index, tuple) else (index,)
-    if all(type(i) in _BASIC for i in items):
-        return _basic(self, items)
-    return _advanced(self, items)[0]
+    items = index if type(index) is tuple else (index,)
+    view = _looked_up(self._layout, items)
+    return _advanced(self, items)[0] if view is None else take(self, view)
 
 
-_BASIC = (int, slice, type(None), type(Ellipsis))
+_BOUNDS = (int, type(None))
+_views = BoundedCache(10_000)  # programs repeat their indices
 
 
-def expanded(t: Tensor, items: Sequence[Any]) -> list[Any]:
+def _looked_up(source: Layout, items: tuple[Any, ...]) -> View | None:
+    """The view that an index makes of a layout; None if it is not basic."""
+    key: list[Any] = [source]
+    for i in items:
+        kind = type(i)
+        if kind is slice:
+            start, stop, step = i.start, i.stop, i.step
+            for bound in (start, stop, step):
+                if type(bound) not in _BOUNDS:  # a tensor's or an array's element
+                    return _view(source, items) if all(map(_is_basic, items)) else None
+            key.append((start, stop, step))
+        elif kind is int or i is None or i is Ellipsis:
+            key.append(i)
+        else:
+            return None
+    whole = tuple(key)
+    found = _views.get(whole)
+    if found is None:
+        found = _views[whole] = _view(source, items)
+    return found  # type: ignore[no-any-return]
+
+
+def _is_basic(i: Any) -> bool:
+    return type(i) is int or type(i) is slice or i is None or i is Ellipsis
+
+
+def expanded(ndim: int, items: Sequence[Any]) -> list[Any]:
     """The index with Ellipsis replaced and trailing dimensions added."""
     used = sum(_dims_used(i) for i in items)
-    if used > t.ndim:
+    if used > ndim:
         raise IndexError(
-            message("index", "too many indices", f"{used} for {t.ndim} dimensions", f"at most {t.ndim}")
+            message("index", "too many indices", f"{used} for {ndim} dimensions", f"at most {ndim}")
         )
     if sum(i is Ellipsis for i in items) > 1:
         raise IndexError(message("index", "more than one Ellipsis"))
-    fill = [slice(None)] * (t.ndim - used)
+    fill = [slice(None)] * (ndim - used)
     for position, i in enumerate(items):
         if i is Ellipsis:
             return [*items[:position], *fill, *items[position + 1 :]]
@@ -63,8 +91,12 @@ def _dims_used(i: Any) -> int:
 
 
 def _basic(t: Tensor, items: Sequence[Any]) -> Tensor:
-    items = expanded(t, items)
-    source = t._layout
+    return take(t, _view(t._layout, items))
+
+
+def _view(source: Layout, items: Sequence[Any]) -> View:
+    """What an index of ints, slices, None and Ellipsis makes of a layout."""
+    items = expanded(source.ndim, items)
     shape: list[int] = []
     strides: list[int] = []
     steps: list[Step] = []
@@ -93,7 +125,7 @@ def _basic(t: Tensor, items: Sequence[Any]) -> Tensor:
     def pull(grad: Tensor) -> Tensor:
         return slice_backward(grad, full, tuple(kept_shape), whole)
 
-    return make_view(t, to, offset, "slice", lambda x: _basic(x, items), pull)
+    return View(to, offset, "slice", lambda x: _basic(x, items), pull)
 
 
 def _slice(i: slice, n: int) -> Step:
@@ -166,7 +198,7 @@ def _advanced(t: Tensor, items: Sequence[Any]) -> tuple[Tensor, Any]:
 
 def _plan(t: Tensor, items: Sequence[Any]) -> tuple[Tensor, list[Tensor], tuple[int, ...], int]:
     """Split an index: a view by its basic part, and index tensors for dimensions of the view."""
-    items = expanded(t, [as_index(i) for i in items])
+    items = expanded(t.ndim, [as_index(i) for i in items])
     basic: list[Any] = []
     advanced: list[tuple[int, Tensor]] = []  # (position in the result of the basic part, index)
     position = 0
@@ -320,17 +352,18 @@ def _fit(values: Any, shape: tuple[int, ...]) -> Any:
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """`self[index] = value`, in place."""
     items = index if isinstance(index, tuple) else (index,)
+    view = _looked_up(self._layout, items)
     from fanal.tensor.creation import tensor
 
     if not isinstance(value, Tensor):
-        if isinstance(value, bool | int | float) and all(type(i) in _BASIC for i in items):
-            inplace.fill_(_basic(self, items), value)
+        if view is not None and isinstance(value, bool | int | float):
+            inplace.fill_(take(self, view), value)
             return
         value = tensor(value)
         if value.dtype is not self.dtype and value.ndim == 0:
             value = value.to(self.dtype)
-    if all(type(i) in _BASIC for i in items):
-        _assign(_basic(self, items), value)
+    if view is not None:
+        _assign(take(self, view), value)
         return
     if len(items) == 1 and isinstance(items[0], Tensor) and items[0].dtype is dtypes.bool_:
         mask = items[0]

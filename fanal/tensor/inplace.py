@@ -14,6 +14,7 @@ from fanal.autograd.tape import PythonNode
 from fanal.backends.native.executable import Executable, compile_graph, launch
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
+from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import Fused, fused
 from fanal.core.dtypes import category
 from fanal.core.errors import message
@@ -23,31 +24,53 @@ from fanal.ops.layout import expand_to
 from fanal.tensor import eager
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
+from fanal.tensor.views import again
 
-_programs: dict[Any, tuple[Executable, list[Any]]] = {}
+_programs = BoundedCache(20_000)
+_SAME = object()  # in a key: this operand lies in the target's memory
 
 
 def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """`self = function(self, *args)`, in self's own memory."""
-    tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
-    recorded = mode.enabled and (self._layout.grad or any(t._layout.grad for t in tensors))
-    check_writable(self, function.name, recorded)
-    if recorded:
-        _recorded(function, self, args, kwargs)
-        return self
-    args = tuple(_apart(a, self) for a in args)
-    kwargs = {k: _apart(a, self) for k, a in kwargs.items()}
-    operands: list[Any] = []
-    whole = (self, *args)
-    key = [function, *(eager._key_part(a, operands, function, i) for i, a in enumerate(whole))]
+    where = self._layout
+    storage = self._storage
+    grad = where.grad
+    operands: list[Any] = [self]
+    key: list[Any] = [function, where]
+    for i, a in enumerate(args):
+        if isinstance(a, Tensor):
+            grad = grad or a._layout.grad
+            operands.append(a)
+            key.append(a._layout)
+            if a._storage is storage:
+                key.append(_SAME)
+        else:
+            key.append(eager._key_part(a, operands, function, i + 1))
     for name, a in kwargs.items():
-        key += [name, eager._key_part(a, operands, function, name)]
+        key.append(name)
+        key.append(eager._key_part(a, operands, function, name))
+        if isinstance(a, Tensor):
+            grad = grad or a._layout.grad
+            if a._storage is storage:
+                key.append(_SAME)
+    recorded = grad and mode.enabled
+    if where.overlaps or recorded:
+        check_writable(self, function.name, recorded)
+        if recorded:
+            _recorded(function, self, args, kwargs)
+            return self
+    if _SAME in key:
+        for a in (*args, *kwargs.values()):
+            if isinstance(a, Tensor) and a is not self and _apart(a, self) is not a:
+                args = tuple(_apart(x, self) for x in args)
+                kwargs = {k: _apart(x, self) for k, x in kwargs.items()}
+                return apply(function, self, args, kwargs)
     program = _programs.get(tuple(key))
     if program is None:
-        program = _programs[tuple(key)] = _compile(function, whole, kwargs)
+        program = _programs[tuple(key)] = _compile(function, (self, *args), kwargs)
     pointers = [t._ptr if isinstance(t, Tensor) else eager.number_bits(t) for t in operands]
-    code = launch(program[0].address, *pointers, self._ptr)
-    self._storage.version += 1
+    code = launch(program.address, *pointers, self._ptr)
+    storage.version += 1
     if code:
         eager.raise_status(function.name, code)
     return self
@@ -56,7 +79,7 @@ def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str
 def check_writable(t: Tensor, name: str, recorded: bool) -> None:
     """Raise where an in-place write to `t` is not allowed."""
     layout = t._layout
-    if any(s == 0 and n > 1 for n, s in zip(layout.shape, layout.strides, strict=True)):
+    if layout.overlaps:
         raise RuntimeError(
             message(
                 f"{name}_", "a write to an expanded tensor, whose elements share memory",
@@ -91,9 +114,7 @@ def _apart(a: Any, self: Tensor) -> Any:
     return a
 
 
-def _compile(
-    function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Executable, list[Any]]:
+def _compile(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
     self = args[0]
     builder = Builder()
     inputs: list[Any] = []
@@ -142,7 +163,7 @@ def _compile(
         else:
             loads.append(Load(v.dtype, (), Access(number, v.dtype, (), ()), True))
     assert first is not None
-    return compile_graph(graph, loads, [first]), inputs
+    return compile_graph(graph, loads, [first])
 
 
 def _flat(items: Any) -> list[Any]:
@@ -201,19 +222,19 @@ def _recorded(
 
 def rebase(self: Tensor, result: Tensor) -> None:
     """Make `self`, whose memory now holds `result`'s values, the output of result's node."""
-    view = self._rare.view if self._rare is not None else None
+    rare = self._rare
     node = result._current_node()
-    if view is None:
+    if rare is None or rare.base is None:
         self._node, self._index = node, result._index
         self._layout = self._layout.wanting(node is not None or result._layout.grad)
         return
-    base = view.base
+    base = rare.base
 
     def pull(grad: Any) -> tuple[Any, Any]:
         kept = grad.clone()
-        zero_part = view.apply(kept)
+        zero_part = again(rare, kept)
         zero_part.zero_()
-        return kept, view.apply(grad)
+        return kept, again(rare, grad)
 
     edges = [eager.edge_for(base) if base.requires_grad else None, (node, result._index)]
     if node is None:
@@ -223,7 +244,7 @@ def rebase(self: Tensor, result: Tensor) -> None:
     base._layout = base._layout.wanting(True)
     # Views of the base, this one too, take their view anew when their node is asked for.
     self._layout = self._layout.wanting(True)
-    view.version = -1
+    rare.version = -1
 
 
 @fused

@@ -19,7 +19,7 @@ class Layout:
     """Shape, strides (in elements), dtype, and whether a gradient is wanted. Never built twice."""
 
     __slots__ = (
-        "contiguous", "dense", "dtype", "grad", "nbytes", "ndim", "numel", "shape", "size_object",
+        "contiguous", "dense", "dtype", "grad", "nbytes", "ndim", "numel", "overlaps", "shape",
         "strides", "twin",
     )  # fmt: skip
 
@@ -63,6 +63,7 @@ def _make(dtype: DType, shape: Shape, strides: Shape) -> Layout:
         one.ndim, one.numel, one.nbytes = len(shape), numel, numel * dtype.itemsize
         one.contiguous = contiguous
         one.dense = contiguous or is_dense(shape, strides)
+        one.overlaps = numel > 0 and any(s == 0 and n > 1 for n, s in zip(shape, strides))
     pair[0].twin, pair[1].twin = pair[1], pair[0]
     return pair[0]
 

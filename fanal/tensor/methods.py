@@ -28,15 +28,14 @@ def operator(function: Any) -> Method:
     cache = record.cache
 
     def method(self: Any, other: Any) -> Any:
+        kind = type(other)
+        if kind is float or kind is int:
+            plan = cache.get((self._layout, kind))
+            return _slow(record, self, other) if plan is None else eager.run(plan, (self, other))
         try:
             plan = cache[self._layout, other._layout]
-        except KeyError:
+        except (KeyError, AttributeError):
             return _slow(record, self, other)
-        except AttributeError:
-            plan = cache.get((self._layout, type(other)))
-            if plan is None:
-                return _slow(record, self, other)
-            return eager.run(plan, (self, other))
         if plan.grad is not None or not plan.single:
             return eager.run(plan, (self, other))
         out = allocate(plan.outputs[0])
@@ -112,7 +111,7 @@ def varargs(function: Any, name: str) -> Method:
         if kwargs:
             sizes = tuple(kwargs.values())
         given = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
-        return function(self, tuple(int(n) for n in given))
+        return function(self, tuple([n if type(n) is int else int(n) for n in given]))
 
     method.__name__ = name
     method.__doc__ = function.__doc__

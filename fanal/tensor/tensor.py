@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fanal.autograd.mode import mode
-from fanal.autograd.tape import Node, PythonNode, RemovableHandle
+from fanal.autograd.tape import Node, RemovableHandle
 from fanal.backends.native.executable import runtime
 from fanal.core.device import CPU, device
 from fanal.core.dtypes import DType
@@ -22,26 +22,17 @@ from fanal.tensor.layout import Layout
 _empty = runtime.empty
 
 
-class View:
-    """What a tensor is a view of: its base, and how to take the same view again."""
-
-    __slots__ = ("apply", "base", "version")
-
-    def __init__(self, base: Tensor, apply: Callable[[Tensor], Tensor], version: int):
-        self.base, self.apply, self.version = base, apply, version
-
-
 class Rare:
-    """The seldom needed part of a tensor."""
+    """The seldom needed part of a tensor. Defaults lie in the class, so a new one is cheap."""
 
-    __slots__ = ("grad", "hooks", "name", "retains", "view")
-
-    def __init__(self) -> None:
-        self.grad: Tensor | None = None
-        self.hooks: list[Callable[..., Any]] | None = None
-        self.view: View | None = None
-        self.retains = False
-        self.name: str | None = None
+    grad: Tensor | None = None
+    hooks: list[Callable[..., Any]] | None = None
+    retains = False
+    name: str | None = None
+    # Of a view: what it is a view of, the steps from there, and the version its node was made at.
+    base: Tensor | None = None
+    steps: tuple[Any, ...] = ()
+    version = 0
 
 
 class Tensor:
@@ -84,10 +75,9 @@ class Tensor:
     def _current_node(self) -> Node | None:
         """The node that made this tensor; a view of a base written to since takes its view anew."""
         rare = self._rare
-        if rare is not None and rare.view is not None:
-            view = rare.view
-            if view.version != self._storage.version and view.base._layout.grad:
-                _replay(self, view)
+        if rare is not None and rare.base is not None and rare.base._layout.grad:  # noqa: SIM102
+            if rare.version != self._storage.version:
+                _replay(self, rare)
         return self._node
 
     def _hooks(self) -> list[Callable[..., Any]] | None:
@@ -181,8 +171,7 @@ class Tensor:
 
     @property
     def _base(self) -> Tensor | None:
-        view = None if self._rare is None else self._rare.view
-        return None if view is None else view.base
+        return None if self._rare is None else self._rare.base
 
     @property
     def _version(self) -> int:
@@ -323,53 +312,16 @@ def allocate(layout: Layout) -> Tensor:
     return t
 
 
-def view_of(
-    t: Tensor, layout: Layout, offset: int, apply: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """A view of `t`'s memory, `offset` elements on; `apply` takes the same view of another tensor
-    that is like `t`."""
-    out = new_tensor(t._storage, layout, t._ptr + offset * layout.dtype.itemsize)
-    if mode.inference:
-        return out
-    parent = t._rare.view if t._rare is not None else None
-    if parent is None:
-        base, chain = t, apply
-    else:
-        base, before = parent.base, parent.apply
-
-        def chain(x: Tensor) -> Tensor:
-            return apply(before(x))
-
-    out._extra().view = View(base, chain, t._storage.version)
-    return out
-
-
-def make_view(
-    t: Tensor,
-    layout: Layout,
-    offset: int,
-    name: str,
-    apply: Callable[[Tensor], Tensor],
-    pull: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """A recorded view: `pull` brings a gradient of the view back to `t`'s shape."""
-    recorded = t._layout.grad and mode.enabled
-    out = view_of(t, layout.wanting(recorded), offset, apply)
-    if recorded:
-        node = t._current_node()
-        edge = t if node is None else (node, t._index)
-        out._node = PythonNode(name, [edge], pull)
-    return out
-
-
-def _replay(t: Tensor, view: View) -> None:
+def _replay(t: Tensor, rare: Rare) -> None:
     """The view of the base as it is now: another node for the same elements."""
     before = mode.enabled
     mode.enabled = True
     try:
-        fresh = view.apply(view.base)
+        fresh: Any = rare.base
+        for view in rare.steps:
+            fresh = view.again(fresh)
     finally:
         mode.enabled = before
     t._node, t._index = fresh._node, fresh._index
     t._layout = t._layout.wanting(fresh._layout.grad)
-    view.version = t._storage.version
+    rare.version = t._storage.version

@@ -54,6 +54,39 @@ def _conv_samples(name: str) -> list[tuple[list[Any], dict[str, Any]]]:
     return out
 
 
+_REGULAR = [([("regular", s)], {}) for s in ((3, 3), (1, 1), (2, 4, 4), (2, 0, 0))]
+_SHAPES = [(3, 3), (5, 3), (3, 5), (2, 4, 3), (0, 2)]
+_MATRICES: dict[str, Any] = {
+    "triangular_solve": [
+        ([("regular", (3, 3)), (3, 2)], {"upper": True, "unit": False}),
+        ([("regular", (2, 35, 35)), (2, 35, 3)], {"upper": False, "unit": False}),
+        ([("regular", (4, 4)), (4, 1)], {"upper": False, "unit": True}),
+    ],
+    "solve": [
+        ([("regular", (3, 3)), (3, 2)], {"check": "solve"}),
+        ([("regular", (2, 4, 4)), (2, 4, 1)], {"check": ""}),
+    ],
+    "cholesky": [([("definite", s)], {"check": "cholesky"}) for s in ((3, 3), (2, 4, 4), (0, 0))],
+    "qr": [([s], {"complete": False}) for s in _SHAPES] + [([(3, 5)], {"complete": True})],
+    "geqrf": [([s], {}) for s in _SHAPES],
+    "eigh": [([("symmetric", s)], {}) for s in ((3, 3), (2, 4, 4), (0, 0))],
+    "eigvalsh": [([("symmetric", s)], {}) for s in ((3, 3), (2, 4, 4))],
+    "svd": [([s], {"full": False}) for s in _SHAPES],
+    "svdvals": [([s], {}) for s in _SHAPES],
+    "pinv": [
+        ([s, ("small", s[:-2]), ("small", s[:-2])], {"hermitian": False}) for s in _SHAPES[:4]
+    ] + [([("symmetric", (3, 3)), ("small", ()), ("small", ())], {"hermitian": True})],
+    "lstsq": [
+        ([(5, 3), (5, 2)], {"rcond": 1e-12}), ([(2, 3, 5), (2, 3, 2)], {"rcond": 1e-12}),
+    ],
+    "lu": [([s], {"pivot": True, "check": ""}) for s in [*_SHAPES, (2, 40, 37)]]
+    + [([("regular", (4, 4))], {"pivot": False, "check": ""})],
+    "permutation_of_pivots": [([("pivots", (2, 3), 5)], {"n": 5})],
+    "matrix_exp": _REGULAR, "det": [*_REGULAR, ([("singular", (2, 3, 3))], {})],
+    "cofactors": [*_REGULAR, ([("singular", (2, 3, 3))], {})],
+    "pair_products": _REGULAR, "slogdet": _REGULAR,
+}  # fmt: skip
+
 STRUCTURAL: dict[str, Any] = {
     "full": [([], {"value": 3, "shape": (2, 3), "dtype": dtypes.float32})],
     "iota": [([], {"shape": (3, 4), "dim": 1, "dtype": dtypes.int32})],
@@ -96,6 +129,7 @@ STRUCTURAL: dict[str, Any] = {
         ([(3, 4, 2), (2, 5, 4)], {"contract": ((1, 2), (2, 0)), "batch": ((), ())}),
         ([(7,), (7,)], {"contract": ((0,), (0,)), "batch": ((), ())}),
     ],
+    **_MATRICES,
     "conv": _conv_samples("conv"), "conv_input_grad": _conv_samples("conv_input_grad"),
     "conv_weight_grad": _conv_samples("conv_weight_grad"),
 }  # fmt: skip
@@ -131,11 +165,53 @@ def draw(p: Primitive, kinds: list[Any], dtype: DType, seed: int) -> list[np.nda
             arrays.append(rng.integers(0, kind[2], kind[1]))
         elif kind and kind[0] == "distinct":
             arrays.append(rng.permutation(kind[2])[: kind[1][0]])
+        elif kind and isinstance(kind[0], str) and kind[0] in MATRIX_KINDS:
+            made = MATRIX_KINDS[kind[0]](rng, *kind[1:])
+            arrays.append(made if made.dtype == np.int32 else made.astype(dtype.numpy))
         elif kind and kind[0] == "b":
             arrays.append(np.asarray(rng.random(kind[1]) < 0.5))
         else:
             arrays.append(_values(p, kind, dtype, rng))
     return arrays
+
+
+def _regular(rng: Any, shape: Any) -> np.ndarray:
+    return rng.uniform(-1, 1, shape) + 2 * np.eye(shape[-1])
+
+
+def _symmetric(rng: Any, shape: Any) -> np.ndarray:
+    a = rng.uniform(-1, 1, shape)
+    return a + np.swapaxes(a, -1, -2) + np.diag(np.arange(shape[-1]))
+
+
+def _definite(rng: Any, shape: Any) -> np.ndarray:
+    a = rng.uniform(-1, 1, shape)
+    return a @ np.swapaxes(a, -1, -2) + np.eye(shape[-1])
+
+
+def _singular(rng: Any, shape: Any) -> np.ndarray:
+    # Small integers, so that the last row is exactly twice the first in every dtype.
+    a = rng.integers(-3, 4, shape).astype(np.float64)
+    a[..., -1, :] = 2 * a[..., 0, :]
+    return a
+
+
+# Matrices of a kind. Directions in which the symmetric kinds are derived are symmetric too.
+MATRIX_KINDS: dict[str, Any] = {
+    "regular": _regular, "symmetric": _symmetric, "definite": _definite, "singular": _singular,
+    "small": lambda rng, shape: rng.uniform(0, 1e-6, shape),
+    "pivots": lambda rng, shape, n: (
+        np.arange(1, shape[-1] + 1) + rng.integers(0, n - shape[-1] + 1, shape)
+    ).astype(np.int32),
+}  # fmt: skip
+
+
+def direction_of(kind: Any, array: np.ndarray, rng: Any) -> np.ndarray:
+    """A random direction among inputs of a kind; tolerances stay."""
+    v = rng.standard_normal(array.shape)
+    if kind and kind[0] in ("symmetric", "definite"):
+        return v + np.swapaxes(v, -1, -2)
+    return np.zeros(array.shape) if kind and kind[0] == "small" else v
 
 
 def _values(p: Primitive, shape: Any, dtype: DType, rng: Any) -> np.ndarray:

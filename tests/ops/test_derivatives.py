@@ -11,7 +11,7 @@ from fanal.graph import Builder, verify
 from fanal.ops.derive import derivative, jvp
 from fanal.ops.primitive import TABLE, Primitive
 from tests.ops.runner import native, reference, trace
-from tests.ops.samples import draw, samples_of
+from tests.ops.samples import direction_of, draw, samples_of
 from tests.ops.test_forward import CASES as _LOADED  # noqa: F401 - fills the table
 
 F64 = dtypes.float64
@@ -59,7 +59,9 @@ def test_reverse_and_forward_agree_with_central_differences(p):
         d = derivative(graph, wrt, given)
         verify(d.forward)
         verify(d.backward)
-        direction = [rng.standard_normal(a.shape) if w else None for a, w in zip(arrays, wrt)]
+        direction = [
+            direction_of(k, a, rng) if w else None for k, a, w in zip(kinds, arrays, wrt)
+        ]
         cotangents = [
             rng.standard_normal(v.shape) for v, g in zip(graph.outputs, given) if g
         ]

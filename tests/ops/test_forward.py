@@ -20,6 +20,18 @@ from fanal.ops import (  # noqa: F401  # noqa: F401
     transcendental,
     windows,
 )
+from fanal.ops.matrix import (  # noqa: F401
+    cholesky,
+    determinant,
+    eigh,
+    exponential,
+    least_squares,
+    lu,
+    qr,
+    solve,
+    svd,
+    triangular,
+)
 from fanal.ops.primitive import TABLE
 from tests.ops.runner import native, reference, trace
 from tests.ops.samples import draw, samples_of

@@ -62,7 +62,7 @@ class Executable:
         for phase, words in zip(phases, descriptors, strict=True):
             entry = kernels.address(phase.kernel)
             table.extend([entry, words.buffer_info()[0], phase.tasks, 0])
-        self.memory = (table, descriptors)
+        self.memory = (table, descriptors, [p.kernel.owner for p in phases])
         self.address = table.buffer_info()[0]
         self.arguments = builder.arguments
 

@@ -38,6 +38,8 @@ def generator_digest() -> str:
 
 def address(kernel: Kernel) -> int:
     """The entry point of a kernel in this process."""
+    if kernel.entry:
+        return kernel.entry
     found = _addresses.get(kernel.key)
     if found is None:
         with _lock:

@@ -42,11 +42,14 @@ class Kernel:
     """A kernel's spec: `key` names it canonically, `emit` writes its IR for a target.
 
     `emit(b, target)` gets a `Builder` for the kernel ABI and must end with `b.ret()`. Two kernels
-    with equal keys must emit equal text.
+    with equal keys must emit equal text. A kernel with an `entry` is code that exists already at
+    that address (a call to the host, which must be kept alive by `owner`); nothing is emitted.
     """
 
     key: str
     emit: Callable[[Builder], None]
+    entry: int = 0
+    owner: object = None
 
     def ir(self, target: Target, name: str) -> str:
         b = Builder(target, name)

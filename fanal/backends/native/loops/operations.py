@@ -17,6 +17,7 @@ Operation = Callable[..., V]
 
 STATUS_DIVISION = 1
 STATUS_INDEX = 2
+STATUS_HOST = 3  # a host call raised; see `host.taken_error`
 
 
 def _compare(signed: str, unsigned: str) -> Operation:
@@ -132,6 +133,12 @@ def _fmod(b: Builder, x: V, y: V, dtype: DType) -> V:
     return x.urem(safe) if dtype.kind == "u" else x.srem(safe)
 
 
+def _gcd(b: Builder, x: V, y: V, dtype: DType) -> V:
+    from fanal.backends.native.vecmath import INTEGER_FUNCTIONS
+
+    return INTEGER_FUNCTIONS["gcd"](b, x, y, signed=dtype.kind == "i")
+
+
 def _pow(b: Builder, x: V, y: V, dtype: DType) -> V:
     from fanal.backends.native import vecmath
 
@@ -193,6 +200,7 @@ OPERATIONS: dict[str, Operation] = {
     "trunc_div": _trunc_div,
     "remainder": _remainder,
     "fmod": _fmod,
+    "gcd": _gcd,
     "pow": _pow,
     "maximum": _maximum,
     "minimum": _minimum,

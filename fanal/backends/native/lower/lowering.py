@@ -6,6 +6,7 @@ Elementwise nodes and views stay expressions until something needs them in memor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -111,7 +112,7 @@ class Lowering:
         elif kind in ("reduce", "arg_reduce"):
             self._reduce(node)
         else:
-            RULES[name](self, node)
+            RULES["host" if kind == "host" else name](self, node)
 
     def view(self, e: Expression, shape: Shape, view: View) -> Expression:
         """A view of an expression, through memory where strides can't express it."""
@@ -128,6 +129,10 @@ class Lowering:
         op = node.primitive.name.removeprefix("reduce_")
         if not dims:
             self.values[out] = replace(e)
+            return
+        if math.prod(e.shape) == 0:  # what the reduction of nothing gives
+            value = {"prod": 1, "all": True}.get(op, 0)
+            self.values[out] = Const(out.dtype, out.shape, value)
             return
         try:
             check_merge(e.shape, dims, [e])

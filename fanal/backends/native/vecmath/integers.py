@@ -70,6 +70,24 @@ def remainder(b: Builder, x: V, y: V, signed: bool = True) -> V:
     return b.select(_disagree(r, y), r + y, r)
 
 
+def greatest_common_divisor(b: Builder, x: V, y: V, signed: bool = True) -> V:
+    """Euclid's algorithm on magnitudes, in as many steps as the larger number can need.
+
+    By Lamé, numbers of k bits need at most 1.45·k + 1 divisions.
+    """
+    one, zero = b.const(x.type, 1), b.const(x.type, 0)
+    if signed:
+        x, y = b.abs(x), b.abs(y)
+    steps = (_significant_bits(b, x | y) * 3 >> 1) + 2
+    loop = b.loop(0, steps, 1, [x, y])
+    with loop as (_, larger, smaller):
+        done = smaller.eq(0)
+        # The magnitude of the least integer is its own bit pattern, read as unsigned.
+        rest = larger - quotient(b, larger, b.select(done, one, smaller), False) * smaller
+        loop.next(b.select(done, larger, smaller), b.select(done, zero, rest))
+    return loop.results[0]
+
+
 def _disagree(r: V, y: V) -> V:
     """Whether a remainder is not zero and has the other sign than its divisor."""
     return r.ne(0) & (r ^ y).lt(0)
@@ -102,4 +120,5 @@ INTEGER_FUNCTIONS: dict[str, Callable[..., V]] = {
     "quotient": quotient,
     "floor_divide": floor_divide,
     "remainder": remainder,
+    "gcd": greatest_common_divisor,
 }
