@@ -47,6 +47,12 @@ class device:
     def __hash__(self) -> int:
         return hash((self.type, self.index))
 
+    def __enter__(self) -> device:
+        return self  # new tensors are made here anyway, as it is the only device
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
     def __reduce__(self) -> tuple[object, ...]:
         return (device, (self.type, self.index))
 

@@ -105,9 +105,10 @@ class Fused:
     `scalars` names parameters whose Python numbers are run-time inputs of the compiled program
     (a learning rate), so that a new value makes no new program; all others are part of the key.
     `view`: where the body only moves elements and strides can express it, the result shares memory.
+    `out`: whether callers may give the tensors that the results are written to (`out=`).
     """
 
-    __slots__ = ("__weakref__", "body", "cache", "name", "scalars", "signature", "view")
+    __slots__ = ("__weakref__", "body", "cache", "name", "out", "scalars", "signature", "view")
 
     def __init__(
         self,
@@ -117,6 +118,7 @@ class Fused:
         view: bool = False,
     ):
         self.view = view
+        self.out = False
         self.body = body
         self.name = name
         self.scalars = frozenset(scalars)

@@ -31,7 +31,7 @@ class finfo:
         self.dtype, self.bits = dtype.name, dtype.bits
         self.eps, self.max, self.min = float(found.eps), float(found.max), float(found.min)
         self.tiny = self.smallest_normal = float(found.smallest_normal)
-        self.resolution = float(found.resolution)
+        self.resolution = 10.0 ** -int(found.precision)
 
     def __repr__(self) -> str:
         return (

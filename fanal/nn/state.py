@@ -46,6 +46,9 @@ class StateDict(OrderedDict):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self._metadata = getattr(args[0], "_metadata", OrderedDict()) if args else OrderedDict()
 
+    def __repr__(self) -> str:
+        return f"OrderedDict({list(self.items())})"
+
 
 class State:
     """The part of Module that saves and loads."""

@@ -15,7 +15,21 @@ from fanal.ops.comparing import isinf
 from fanal.ops.composite import composite
 from fanal.ops.pointwise import abs as absolute
 from fanal.ops.pointwise import (
-    eq, exp, exp2, floor, ge, log1p, log2, lt, mul, ne, neg, pow_general, sign, trunc, where,
+    eq,
+    exp,
+    exp2,
+    floor,
+    ge,
+    log1p,
+    log2,
+    lt,
+    mul,
+    ne,
+    neg,
+    pow_general,
+    sign,
+    trunc,
+    where,
 )  # fmt: skip
 from fanal.ops.promotion import cast, constant, result_type, to_float, together
 
@@ -208,8 +222,8 @@ def rad2deg(input: Any) -> Any:
 def angle(input: Any) -> Any:
     """π for negative numbers, 0 for others, NaN for NaN."""
     x = cast(input, to_float(input.dtype))
-    value = where(lt(x, 0.0), math.pi, 0.0)
-    return where(ne(x, x), x, cast(value, x.dtype))
+    pi, zero = constant(math.pi, x.dtype), constant(0.0, x.dtype)
+    return where(ne(x, x), x, where(lt(x, 0.0), pi, zero))
 
 
 @fused

@@ -11,7 +11,7 @@ from fanal.core.errors import message
 from fanal.graph.ir import Value
 from fanal.ops.layout import slice_dim
 from fanal.ops.primitive import normalize_dim
-from fanal.ops.promotion import cast, constant, result_type
+from fanal.ops.promotion import cast, result_type
 from fanal.ops.shape import cat, constant_pad, reshaped
 
 Tensors = Sequence[Any]

@@ -1,4 +1,4 @@
-"""Public contractions: matmul and its relatives, linear, einsum."""
+"""Public contractions: matmul and its relatives, linear, tensordot (einsum has its own file)."""
 
 from __future__ import annotations
 
@@ -164,25 +164,51 @@ def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: floa
 
 @fused
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
-    """Contraction over the last/first `dims` dimensions, or over two lists of them."""
-    if isinstance(dims, int):
-        left, right = tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims))
-    else:
-        left, right = (tuple(d) if isinstance(d, Sequence) else (d,) for d in dims)
-    left = tuple(normalize_dim("tensordot", d, a.ndim) for d in left)
-    right = tuple(normalize_dim("tensordot", d, b.ndim) for d in right)
+    """Contraction over the last/first `dims` dimensions, or over two lists of them.
+
+    Shapes: the dimensions of a that are left, then those of b. An extent of 1 is repeated.
+    """
+    left, right = _contracted_dims(a, b, dims)
+    for i, j in zip(left, right, strict=True):
+        if a.shape[i] != b.shape[j] and 1 not in (a.shape[i], b.shape[j]):
+            raise RuntimeError(
+                message(
+                    "tensordot", f"extents to contract differ: dimension {i} of the first and {j} "
+                    "of the second", f"{tuple(a.shape)} and {tuple(b.shape)}", "equal extents",
+                )
+            )  # fmt: skip
+    _same_dtype("tensordot", a, b)
+    # A dimension of extent 1 takes the sum of the other operand's.
+    unequal = [(i, j) for i, j in zip(left, right, strict=True) if a.shape[i] != b.shape[j]]
+    wide_a = [i for i, j in unequal if b.shape[j] == 1]
+    wide_b = [j for i, j in unequal if a.shape[i] == 1]
+    a = sum_(a, wide_a, True) if wide_a else a
+    b = sum_(b, wide_b, True) if wide_b else b
     return bind(dot_p, a, b, contract=(left, right), batch=((), ()))
 
 
-@fused
-def einsum_general(equation: str, operands: Sequence[Any]) -> Any:
-    """Sum of products named by letters; see `einsum`."""
-    from fanal.ops.einsum import contract
-
-    return contract(equation, list(operands))
+def _contracted_dims(a: Value, b: Value, dims: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if isinstance(dims, int):
+        if not 0 <= dims <= min(a.ndim, b.ndim):
+            raise RuntimeError(
+                message(
+                    "tensordot", "as many dimensions can't be contracted", dims,
+                    f"0 to {min(a.ndim, b.ndim)} for {a.ndim} and {b.ndim} dimensions",
+                )
+            )
+        return tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims))
+    first, second = (tuple(d) if isinstance(d, Sequence) else (d,) for d in dims)
+    if len(first) != len(second):
+        raise RuntimeError(
+            message("tensordot", "lists of dimensions differ in length", f"{first} and {second}")
+        )
+    return (
+        tuple(normalize_dim("tensordot", d, a.ndim) for d in first),
+        tuple(normalize_dim("tensordot", d, b.ndim) for d in second),
+    )
 
 
 __all__ = [
-    "addbmm", "addmm", "addmv", "baddbmm", "bmm", "cast", "dot", "einsum_general", "linear",
+    "addbmm", "addmm", "addmv", "baddbmm", "bmm", "cast", "dot", "linear",
     "matmul", "mm", "mv", "outer", "permuted", "sum_", "tensordot",
 ]  # fmt: skip

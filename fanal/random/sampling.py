@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from fanal.core import dtypes
@@ -20,6 +19,8 @@ from fanal.ops.sort import sort_p
 from fanal.random.generator import Generator, default_generator
 from fanal.tensor import inplace
 from fanal.tensor.creation import check_options, shape_of
+from fanal.tensor.factory import factory
+from fanal.tensor.outputs import takes_out
 from fanal.tensor.tensor import Tensor
 
 Shape = tuple[int, ...]
@@ -149,41 +150,54 @@ def _key(generator: Generator | None) -> Tensor:
     return (generator or default_generator).draw()
 
 
-def _options(options: dict[str, Any]) -> tuple[DType, bool, Generator | None]:
-    dtype = check_options(options.get("dtype"), options.get("device"))
-    if dtype.kind != "f":
-        raise RuntimeError(message("random", "not a floating dtype", repr(dtype)))
-    return dtype, bool(options.get("requires_grad", False)), options.get("generator")
+def _floating(dtype: DType | None, device: Any, like: DType | None = None) -> DType:
+    kind = check_options(dtype, device, like)
+    if kind.kind != "f":
+        raise RuntimeError(message("random", "not a floating dtype", repr(kind)))
+    return kind
 
 
-def _sized(size: Sequence[Any], options: dict[str, Any]) -> Shape:
-    return shape_of((options["size"],) if "size" in options else size)
+@factory
+def rand(
+    *size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    """Uniform numbers in [0, 1)."""
+    out = _uniform(_key(generator), shape_of(size), _floating(dtype, device), 0.0, 1.0)
+    return out.requires_grad_() if requires_grad else out
 
 
-def rand(*size: Any, **options: Any) -> Tensor:
-    """Uniform numbers in [0, 1). Options: dtype, generator, device, requires_grad."""
-    dtype, wanted, generator = _options(options)
-    out = _uniform(_key(generator), _sized(size, options), dtype, 0.0, 1.0)
-    return out.requires_grad_() if wanted else out
+@factory
+def randn(
+    *size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    """Standard normal numbers."""
+    out = _normal(_key(generator), shape_of(size), _floating(dtype, device), 0.0, 1.0)
+    return out.requires_grad_() if requires_grad else out
 
 
-def randn(*size: Any, **options: Any) -> Tensor:
-    """Standard normal numbers. Options: dtype, generator, device, requires_grad."""
-    dtype, wanted, generator = _options(options)
-    out = _normal(_key(generator), _sized(size, options), dtype, 0.0, 1.0)
-    return out.requires_grad_() if wanted else out
-
-
-def rand_like(input: Tensor, **options: Any) -> Tensor:
+@factory
+def rand_like(
+    input: Tensor, *, generator: Generator | None = None, dtype: DType | None = None,
+    device: Any = None, requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
     """Uniform numbers in [0, 1) in a tensor's shape and dtype."""
-    return rand(tuple(input.shape), **{"dtype": input.dtype, **options})
+    kind = _floating(dtype, device, input.dtype)
+    return rand(tuple(input.shape), generator=generator, dtype=kind, requires_grad=requires_grad)
 
 
-def randn_like(input: Tensor, **options: Any) -> Tensor:
+@factory
+def randn_like(
+    input: Tensor, *, generator: Generator | None = None, dtype: DType | None = None,
+    device: Any = None, requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
     """Standard normal numbers in a tensor's shape and dtype."""
-    return randn(tuple(input.shape), **{"dtype": input.dtype, **options})
+    kind = _floating(dtype, device, input.dtype)
+    return randn(tuple(input.shape), generator=generator, dtype=kind, requires_grad=requires_grad)
 
 
+@factory
 def randint(
     low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None,
     dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
@@ -198,13 +212,21 @@ def randint(
     return out.requires_grad_() if requires_grad else out
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None, **options: Any) -> Tensor:
+@factory
+def randint_like(
+    input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None,
+    device: Any = None, requires_grad: bool = False, generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
     """Random integers in a tensor's shape and dtype."""
     if high is None:
         low, high = 0, low
-    return randint(low, high, tuple(input.shape), **{"dtype": input.dtype, **options})
+    kind = check_options(dtype, device, input.dtype)
+    return randint(
+        low, high, tuple(input.shape), dtype=kind, requires_grad=requires_grad, generator=generator
+    )
 
 
+@factory
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: DType = dtypes.int64, device: Any = None,
     requires_grad: bool = False,
@@ -215,6 +237,7 @@ def randperm(
     return _permutation(_key(generator), n).to(dtype)
 
 
+@takes_out
 def normal(
     mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None,
     dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
@@ -228,6 +251,7 @@ def normal(
     return _normal(_key(generator), shape_of((size or (),)), kind, float(mean), float(std))
 
 
+@takes_out
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element gives (or p), else 0."""
     if p is not None:
@@ -237,6 +261,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     return _bernoulli(_key(generator), input.detach(), input.dtype)
 
 
+@takes_out
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:

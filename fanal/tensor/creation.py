@@ -19,6 +19,7 @@ from fanal.ops.arithmetic import cast_p
 from fanal.ops.create import iota_p
 from fanal.ops.pointwise import eq
 from fanal.ops.promotion import cast, constant
+from fanal.tensor.factory import factory
 from fanal.tensor.layout import Layout, layout
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
 
@@ -50,9 +51,9 @@ def _flagged(t: Tensor, requires_grad: bool) -> Tensor:
     return t.requires_grad_() if requires_grad else t
 
 
+@factory
 def empty(
     *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:  # fmt: skip
     """A tensor of the given shape with whatever is in memory."""
     kind = check_options(dtype, device)
@@ -68,9 +69,10 @@ def _filled(shape: tuple[int, ...], value: Any, dtype: DType) -> Any:
     return constant(value, dtype, shape)
 
 
+@factory
 def full(
     size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
-    requires_grad: bool = False, **_: Any,
+    requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """A tensor filled with one number; its dtype is the number's by default."""
     if isinstance(fill_value, Tensor):
@@ -79,18 +81,18 @@ def full(
     return _flagged(_filled(shape_of(tuple(size)), fill_value, kind), requires_grad)
 
 
+@factory
 def zeros(
     *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:  # fmt: skip
     """A tensor of zeros."""
     kind = check_options(dtype, device)
     return _flagged(_filled(shape_of(size), 0, kind), requires_grad)
 
 
+@factory
 def ones(
     *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:  # fmt: skip
     """A tensor of ones."""
     kind = check_options(dtype, device)
@@ -103,22 +105,26 @@ def _like(input: Tensor, dtype: DType | None, device: Any) -> Layout:
     return layout(kind, input._layout.shape, strides)
 
 
-def empty_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+@factory
+def empty_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uninitialised memory of a tensor's shape (and dtype)."""
     return _flagged(allocate(_like(input, dtype, device)), requires_grad)
 
 
-def zeros_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+@factory
+def zeros_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of a tensor's shape (and dtype)."""
     return _flagged(empty_like(input, dtype=dtype, device=device).zero_(), requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+@factory
+def ones_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of a tensor's shape (and dtype)."""
     return _flagged(empty_like(input, dtype=dtype, device=device).fill_(1), requires_grad)
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+@factory
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """One number in a tensor's shape (and dtype)."""
     return _flagged(empty_like(input, dtype=dtype, device=device).fill_(fill_value), requires_grad)
 
@@ -130,9 +136,10 @@ def _ramp(count: int, start: Any, step: Any, dtype: DType) -> Any:
     return bind(cast_p, index * cast(step, wide) + cast(start, wide), dtype=dtype)
 
 
+@factory
 def arange(
-    start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None,
-    requires_grad: bool = False, **_: Any,
+    start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """start, start + step, … below end; int64 for integers, else the default floating dtype."""
     if end is None:
@@ -150,9 +157,10 @@ def arange(
     return _flagged(_ramp(math.ceil((end - start) / step), start, step, kind), requires_grad)
 
 
+@factory
 def linspace(
     start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None,
-    requires_grad: bool = False, **_: Any,
+    requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """`steps` numbers at equal distances from start to end, both included."""
     start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
@@ -176,18 +184,23 @@ def _spaced(steps: int, start: Any, end: Any, dtype: DType) -> Any:
     return bind(cast_p, result, dtype=dtype)
 
 
-def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
+@factory
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None,
+    device: Any = None, requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
     """base to the powers start … end at equal distances."""
-    kind = check_options(options.pop("dtype", None), options.pop("device", None))
+    kind = check_options(dtype, device)
     exponents = linspace(start, end, steps, dtype=dtypes.float64)
     from fanal.ops.pointwise import pow_general
 
-    return _flagged(pow_general(float(base), exponents).to(kind), options.get("requires_grad", False))
+    return _flagged(pow_general(float(base), exponents).to(kind), requires_grad)
 
 
+@factory
 def eye(
     n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None,
-    requires_grad: bool = False, **_: Any,
+    requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Ones on the diagonal, zeros elsewhere."""
     kind = check_options(dtype, device)

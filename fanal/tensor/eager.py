@@ -242,6 +242,10 @@ def output_layouts(graph: Graph, inputs: list[Any]) -> list[Layout]:
 
 def call(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a function on tensors: look its program up, or trace and compile it."""
+    if kwargs and function.out and "out" in kwargs:
+        from fanal.tensor.outputs import call_into
+
+        return call_into(function, args, kwargs)
     tensors: list[Any] = []
     key: list[Any] = []
     for i, a in enumerate(args):
@@ -261,6 +265,20 @@ def call(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         plan = _trace(function, args, kwargs)
         function.cache[whole] = plan
     return run(plan, tensors)
+
+
+def plan_of(
+    function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Plan, list[Any]]:
+    """The plan of a call, and the tensors and numbers that it would be run on."""
+    tensors: list[Any] = []
+    key = [_key_part(a, tensors, function, i) for i, a in enumerate(args)]
+    for name, value in kwargs.items():
+        key += [name, _key_part(value, tensors, function, name)]
+    plan = function.cache.get(tuple(key))
+    if plan is None:
+        plan = function.cache[tuple(key)] = _trace(function, args, kwargs)
+    return plan, tensors
 
 
 def _key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> Any:
@@ -487,7 +505,7 @@ def _trace(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pl
         return a
 
     traced = [value(a, i) for i, a in enumerate(args)]
-    named = {k: value(a, k) for k, a in kwargs.items()}
+    named = {own_name(function, k): value(a, k) for k, a in kwargs.items()}
     result = builder.trace(function.body, *traced, **named)
     leaves, structure = _flatten(result, function.name)
     plan = Plan(function, builder.graph(leaves), inputs, structure)
@@ -511,6 +529,21 @@ def _views(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Vi
         View(where, offset, plan.name, functools.partial(again, number))
         for number, (where, offset) in enumerate(found)
     ]
+
+
+# NumPy's names of arguments, which PyTorch takes as well.
+NUMPY_NAMES = {
+    "axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other",
+}  # fmt: skip
+
+
+def own_name(function: Any, name: str) -> str:
+    """The name that a parameter has here, where it may be given as in NumPy."""
+    ours = NUMPY_NAMES.get(name)
+    if ours is None:
+        return name
+    names = inspect.signature(getattr(function, "body", function)).parameters
+    return ours if name not in names and ours in names else name
 
 
 def _number_dtype(a: Any) -> DType:

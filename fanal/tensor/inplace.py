@@ -204,8 +204,24 @@ def _recorded(
         old._layout = old._layout.wanting(False)
     old = old.clone()
     args = tuple(old if a is self else a for a in args)
-    result = eager.call(function, (old, *args), kwargs)
-    check_result(function.name, result, self)
+    _put(self, eager.call(function, (old, *args), kwargs), function.name)
+
+
+def assign(self: Tensor, compute: Any, name: str) -> Tensor:
+    """`self = compute(self)` for a function of any kind: what it returns is copied into `self`."""
+    grad = mode.enabled and self._layout.grad
+    check_writable(self, name, grad)
+    result = compute(self._alias(self._current_node(), self._index).clone() if grad else self)
+    if mode.enabled and (grad or result._layout.grad):
+        _put(self, result, name)
+        return self
+    check_result(name, result, self)
+    return apply(copy_source.fused, self, (result,), {})
+
+
+def _put(self: Tensor, result: Tensor, name: str) -> None:
+    """Make a recorded result the value of `self`."""
+    check_result(name, result, self)
     if result.dtype is not self.dtype:
         result = result.to(self.dtype)
     if result._layout.shape != self._layout.shape:

@@ -2,46 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from fanal.ops import pointwise, reductions
+from fanal.core.errors import message
+from fanal.ops import comparing, pointwise, reductions, shape
+from fanal.tensor.outputs import numpy_names
 from fanal.tensor.tensor import Tensor
 
 
-def is_tensor(obj: Any) -> bool:
-    """Whether an object is a tensor."""
-    return isinstance(obj, Tensor)
+def _extreme(name: str, whole: Any, along: Any, pairwise: Any, doc: str) -> Any:
+    def function(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+        second = dim if isinstance(dim, Tensor) else other
+        if second is not None:
+            return pairwise(input, second)
+        if dim is not None:
+            return along(input, dim, keepdim)
+        if 0 in input.shape:
+            raise RuntimeError(
+                message(name, "no value for a tensor without elements", tuple(input.shape), hint="a dim")
+            )
+        return whole(input)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return numpy_names(function)
 
 
-def numel(input: Tensor) -> int:
-    """Number of elements."""
-    return input._layout.numel
-
-
-def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    """The largest element; along a dimension, values and indices; or the larger of two tensors."""
-    return input.max(dim, keepdim) if other is None else pointwise.maximum(input, other)
-
-
-def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    """The smallest element; along a dimension, values and indices; or the smaller of two tensors."""
-    return input.min(dim, keepdim) if other is None else pointwise.minimum(input, other)
+max = _extreme(
+    "max", reductions.amax, reductions.max_dim, pointwise.maximum,
+    "The largest element; along a dimension, values and indices; or the larger of two tensors.",
+)  # fmt: skip
+min = _extreme(
+    "min", reductions.amin, reductions.min_dim, pointwise.minimum,
+    "The smallest element; along a dimension, values and indices; or the smaller of two tensors.",
+)  # fmt: skip
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and elements."""
-    if tuple(input.shape) != tuple(other.shape):
+    if input._layout.shape != other._layout.shape:
         return False
-    return bool(reductions.all(pointwise.eq(input, other)))
+    return bool(reductions.all(pointwise.eq(input.detach(), other.detach())))
 
 
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> bool:
-    """Whether |input - other| ≤ atol + rtol·|other| everywhere."""
-    a, b = input.detach(), other.detach()
-    near = pointwise.le(pointwise.abs(a - b), pointwise.abs(b) * rtol + atol)
-    near = near | pointwise.eq(a, b)
-    if equal_nan:
-        near = near | (pointwise.ne(a, a) & pointwise.ne(b, b))
+    """Whether |input - other| ≤ atol + rtol·|other| everywhere; see `isclose`."""
+    near = comparing.isclose(input.detach(), other.detach(), rtol, atol, equal_nan)
     return bool(reductions.all(near))
+
+
+def narrow_copy(input: Any, dim: int, start: int, length: int) -> Any:
+    """`narrow` in memory of its own."""
+    return shape.clone(shape.narrow(input, dim, start, length))
+
+
+def split_with_sizes(input: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Pieces of given lengths along a dimension (views)."""
+    found: tuple[Any, ...] = shape.split(input, tuple(split_sizes), dim)
+    return found
+
+
+def unsafe_chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """The same as `chunk`."""
+    found: tuple[Any, ...] = shape.chunk(input, chunks, dim)
+    return found
+
+
+def unsafe_split(tensor: Any, split_size: Any, dim: int = 0) -> tuple[Any, ...]:
+    """The same as `split`."""
+    found: tuple[Any, ...] = shape.split(tensor, split_size, dim)
+    return found

@@ -170,6 +170,28 @@ def amplitude(x: mpf) -> mpf:
     return mp.sqrt(2 / (mp.pi * max(abs(x), mpf(1)))) / 16
 
 
+def airy_amplitude(x: mpf) -> mpf:
+    """The same for the Airy function of negative arguments."""
+    return mpf(0) if x > 0 else 1 / (mp.sqrt(mp.pi) * max(abs(x), mpf(1)) ** mpf("0.25")) / 16
+
+
+def second_kind(order: int, scaled: bool) -> Callable[[mpf], mpf]:
+    """K, infinite at 0; times e^x."""
+
+    def k(x: mpf) -> mpf:
+        if x == 0:
+            return mp.inf
+        if x > 1e6:
+            return mp.sqrt(mp.pi / (2 * x)) * (1 + mpf(4 * order - 1) / (8 * x)) if scaled else mpf(0)
+        return mp.besselk(order, x) * (mp.exp(x) if scaled else 1)
+
+    return k
+
+
+def asymptotic_erfcx(x: mpf) -> mpf:
+    return (1 - 1 / (2 * x * x) + 3 / (4 * x**4)) / (x * mp.sqrt(mp.pi))
+
+
 def _angles() -> Samples:
     multiples = np.arange(1, 400) * (np.pi / 4)
     return spread(
@@ -253,6 +275,9 @@ _GAMMA = lambda: spread(
 )
 _BESSEL = lambda: spread(
     stratified(60, -60, 12), uniform((-30, 30), (-2, 2), (-500, 500), count=50)
+)
+_BESSEL_MIXED = lambda: spread(
+    stratified(200, -300, 900), uniform((0, 0.6), (0.5, 16), (16, 700), (-2, 0), count=300)
 )
 _BESSEL_POSITIVE = lambda: (np.abs(_BESSEL()[0]),)
 
@@ -345,6 +370,24 @@ CASES: dict[str, Case] = {
     ),
     "bessel_y0": Case(lambda x: mp.bessely(0, x), _BESSEL_POSITIVE, floor=amplitude),
     "bessel_y1": Case(lambda x: mp.bessely(1, x), _BESSEL_POSITIVE, floor=amplitude),
+    "modified_bessel_k0": Case(within(second_kind(0, False), 0), _BESSEL_MIXED),
+    "modified_bessel_k1": Case(within(second_kind(1, False), 0), _BESSEL_MIXED),
+    "scaled_modified_bessel_k0": Case(within(second_kind(0, True), 0), _BESSEL_MIXED),
+    "scaled_modified_bessel_k1": Case(within(second_kind(1, True), 0), _BESSEL_MIXED),
+    "airy_ai": Case(
+        lambda x: mp.airyai(x) if x < 200 else mpf(0),
+        lambda: spread(stratified(300, -60, 6), uniform((-40, -8), (-8, 8), (8, 110))),
+        floor=airy_amplitude,
+    ),
+    "erfcx": Case(
+        lambda x: mp.exp(x * x) * mp.erfc(x) if x < 1e4 else asymptotic_erfcx(x),
+        lambda: spread(stratified(300, -60, 4), uniform((-27, 0), (0, 40), (-1, 1))),
+    ),
+    "entr": Case(
+        lambda x: -x * mp.log(x) if x > 0 else (mpf(0) if x == 0 else -mp.inf),
+        lambda: spread(stratified(400), around(1.0)),
+        floor=lambda x: abs(x - 1) / 4 if x > 0 else mpf(0),
+    ),
     "floor": Case(mp.floor, _ALL, np.floor),
     "ceil": Case(mp.ceil, _ALL, np.ceil),
     "trunc": Case(lambda x: mp.sign(x) * mp.floor(abs(x)), _ALL, np.trunc),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.utils.prune
 from safetensors.numpy import save_file
 
 from tests.nn import cases

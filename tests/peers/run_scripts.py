@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -75,7 +76,7 @@ class Run:
     def pace(self) -> float:
         """Seconds from one loss to the next in the later half: without compilation."""
         times = self.losses()[1]
-        gaps = [b - a for a, b in zip(times, times[1:], strict=False) if b - a > 1e-5]
+        gaps = [b - a for a, b in pairwise(times) if b - a > 1e-5]
         return median(gaps[len(gaps) // 2 :]) if gaps else self.seconds
 
 

@@ -20,6 +20,8 @@ TOPICS = (
     "gamma",
     "bessel",
     "incomplete_gamma",
+    "modified_bessel",
+    "airy",
 )
 
 for topic in sys.argv[1:] or TOPICS:

@@ -34,6 +34,7 @@ class ObjectError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class _Section:
+    name: int
     kind: int
     flags: int
     offset: int
@@ -80,9 +81,10 @@ class _Loader:
         start = struct.unpack_from("<Q", data, 0x28)[0]
         count = struct.unpack_from("<H", data, 0x3C)[0]
         self.sections = [
-            _Section(s[1], s[2], s[4], s[5], s[6], s[7], max(s[8], 1))
+            _Section(s[0], s[1], s[2], s[4], s[5], s[6], s[7], max(s[8], 1))
             for s in (_SECTION.unpack_from(data, start + 64 * i) for i in range(count))
         ]
+        self.names = struct.unpack_from("<H", data, 0x3E)[0]
         self.table = next((s for s in self.sections if s.kind == _SYMTAB), None)
         self.slots: dict[str, int] = {}  # outside name -> offset of its address in the mapping
         self.stubs: dict[str, int] = {}  # outside name -> offset of a jump to it
@@ -117,13 +119,20 @@ class _Loader:
         allocated = [i for i, s in enumerate(self.sections) if s.flags & _ALLOC and s.size]
         outside = self._outside_count()
         self.places: dict[int, int] = {}
-        offset = self._place([i for i in allocated if not self.sections[i].flags & _WRITE], 0)
+        fixed = [i for i in allocated if not self._writable(self.sections[i])]
+        offset = self._place(fixed, 0)
         stub_area = _up(offset, 16)
         offset = _up(stub_area + 16 * outside, mmap.PAGESIZE)
         writable = offset
-        offset = self._place([i for i in allocated if self.sections[i].flags & _WRITE], offset)
+        offset = self._place([i for i in allocated if i not in fixed], offset)
         self.next_slot = _up(offset, 8)
         return stub_area, writable, _up(self.next_slot + 8 * outside, mmap.PAGESIZE)
+
+    def _writable(self, section: _Section) -> bool:
+        """Writable to LLVM; the constants that it must not know to be such (emit) are not."""
+        if not section.flags & _WRITE:
+            return False
+        return self._name(self.sections[self.names].offset + section.name) != ".constants"
 
     def _place(self, indices: list[int], offset: int) -> int:
         for index in indices:

@@ -22,14 +22,14 @@ from fanal.ops.pointwise import bitwise_not, detach, eq, exp, where
 from fanal.ops.promotion import broadcast_shapes, constant
 from fanal.ops.reductions import amax
 from fanal.ops.reductions import sum as sum_op
-from fanal.ops.shape import reshaped, transpose
+from fanal.ops.shape import cat, narrow, reshaped, transpose
 from fanal.random.generator import default_generator
 
 
-def causal(rows: int, columns: int) -> Any:
-    """True where column ≤ row: what each position may see."""
+def causal(rows: int, columns: int, first: int = 0) -> Any:
+    """True where column ≤ row, for rows that are numbered from `first`: what each may see."""
     shape = (rows, columns)
-    row = bind(iota_p, shape=shape, dim=0, dtype=dtypes.int64)
+    row = bind(iota_p, shape=shape, dim=0, dtype=dtypes.int64) + first
     return bind(iota_p, shape=shape, dim=1, dtype=dtypes.int64) <= row
 
 
@@ -54,18 +54,44 @@ def attend(
     """softmax(q kᵀ · scale + mask) v over the last two dimensions; the others broadcast."""
     batch = broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2], op="attention")
     q, k, v = (expand_to(x, (*batch, *x.shape[-2:])) for x in (q, k, v))
-    scores = matmul(q * scale, transpose(k, -2, -1))
-    if is_causal:
-        scores = where(causal(q.shape[-2], k.shape[-2]), scores, -math.inf)
-    if mask is not None:
-        if mask.dtype is dtypes.bool_:
-            scores = where(mask, scores, -math.inf)
-        else:
-            scores = scores + mask
-    weights = safe_softmax(scores)
-    if key is not None:
-        weights = dropped(weights, key, p)
-    return matmul(weights, v)
+    rows, columns = q.shape[-2], k.shape[-2]
+    step = rows_at_once(rows, columns) if key is None else rows
+    parts = []
+    for start in range(0, max(rows, 1), max(step, 1)):
+        stop = min(start + step, rows)
+        # Of keys that come later than the last of these rows nothing is computed.
+        seen = max(1, min(stop, columns)) if is_causal and step < rows else columns
+        scores = matmul(_rows(q, start, stop) * scale, transpose(_rows(k, 0, seen), -2, -1))
+        if is_causal:
+            scores = where(causal(stop - start, seen, start), scores, -math.inf)
+        if mask is not None:
+            part = mask if mask.ndim < 2 or mask.shape[-2] == 1 else _rows(mask, start, stop)
+            if mask.dtype is dtypes.bool_:
+                scores = where(part, scores, -math.inf)
+            else:
+                scores = scores + part
+        weights = safe_softmax(scores)
+        if key is not None:
+            weights = dropped(weights, key, p)
+        parts.append(matmul(weights, _rows(v, 0, seen)))
+    return parts[0] if len(parts) == 1 else cat(parts, -2)
+
+
+BLOCK = 128  # query rows whose scores are computed, used and forgotten together
+BLOCKS = 16  # at most; a long sequence gets larger blocks, not a longer program
+
+
+def rows_at_once(rows: int, columns: int) -> int:
+    """Rows of scores in one block: few enough to stay in cache. Depends on the lengths alone, never
+    on the batch, since with a causal mask it decides how many keys a row's sums run over."""
+    if rows * columns <= 256 * 256:
+        return rows
+    return max(BLOCK, -(-rows // (BLOCKS * 64)) * 64)
+
+
+def _rows(x: Any, start: int, stop: int) -> Any:
+    """Rows start..stop of the dimension before the last."""
+    return x if (start, stop) == (0, x.shape[-2]) else narrow(x, -2, start, stop - start)
 
 
 def _repeated(x: Any, heads: int) -> Any:

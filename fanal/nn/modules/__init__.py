@@ -176,3 +176,7 @@ __all__ = sorted(
     name for name, value in list(globals().items())
     if isinstance(value, type) and not name.startswith("_")
 )  # fmt: skip
+
+from fanal.nn.modules import paths
+
+paths.install(globals())

@@ -12,6 +12,7 @@ from tests.nn.cases import (
     norms,
     pools,
     sequences,
+    utilities,
 )  # fmt: skip
 from tests.nn.cases import shapes as shapes_
 from tests.nn.cases.case import Case
@@ -19,6 +20,7 @@ from tests.nn.cases.case import Case
 ALL: list[Case] = []
 for _module in (
     activations, losses, norms, convolutions, pools, shapes_, attention, sequences, functions, containers,
+    utilities,
 ):  # fmt: skip
     ALL += _module.CASES
 

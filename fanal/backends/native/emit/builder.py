@@ -132,6 +132,26 @@ class Builder:
     def const(self, type_: str, value: Number) -> V:
         return V(self, type_, constant(type_, value))
 
+    def pooled(self, type_: str, value: Number) -> V:
+        """A vector constant that stays in memory, to be an operand of the instruction that uses it.
+
+        LLVM would hoist each constant of a polynomial out of the loop, run out of registers, and
+        shuffle them about. It can't hoist what a store might change, so the pool is not constant to
+        it; the loader maps it read-only.
+        """
+        lanes = lanes_of(type_)
+        if lanes == 1 or "avx2" not in self.target.features:
+            return self.const(type_, value)
+        text = constant(type_, value)
+        name = f"@pool.{lanes}.{len(self.globals)}"
+        key = f"pool {type_} {text}"
+        if key not in self.globals:
+            self.globals[key] = (
+                f'{name} = internal global {type_} {text}, section ".constants", align 64'
+            )
+        name = self.globals[key].split(" ", 1)[0]
+        return self.load(type_, V(self, "ptr", name))
+
     def i64(self, value: V | int) -> V:
         return value if isinstance(value, V) else self.const("i64", value)
 

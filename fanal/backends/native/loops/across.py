@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fanal.backends.native.emit import Builder, V, vector
 from fanal.backends.native.emit.value import bits_of
-from fanal.backends.native.loops.along import CHAIN
+from fanal.backends.native.loops.along import CHAIN, LIGHT
 from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
 from fanal.backends.native.loops.evaluate import Position, evaluate
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction
@@ -17,6 +17,8 @@ from fanal.backends.native.loops.rows import TASK_WORK, StageKernel
 from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
 
 STRIP_BYTES = 8192  # accumulators of one reduction
+# Rows of one lane that are added between reading its accumulators and writing them.
+GROUPS = (4, 1)
 
 
 class Arrays:
@@ -199,7 +201,7 @@ class _Piece:
         b, order = self.b, self.order
         if not mine:
             with b.loop(0, self.n) as (e,):
-                self._step(number, mine, o, e, b.i64(0))
+                self._step(number, mine, o, [e], b.i64(0))
             return
         chained = into == "chain"
         if chained:
@@ -225,8 +227,16 @@ class _Piece:
         used = minimum(b, stop - start, b.i64(width))
         for k in mine:
             self.lane_sums[k].clear(used * self.strip, self.lanes)
-        with b.loop(start, stop) as (e,):
-            self._step(number, mine, o, e, ((e - start) & (width - 1)) * self.strip)
+        rest = start
+        light = self.stage.work_of_pass(number) <= LIGHT
+        for group in GROUPS if light else ():
+            whole = rest + ((stop - rest) & -(group * width))
+            with b.loop(rest, whole, group * width) as (e,), b.loop(0, width) as (lane,):
+                rows = [e + lane + g * width for g in range(group)]
+                self._step(number, mine, o, rows, lane * self.strip)
+            rest = whole
+        with b.loop(rest, stop) as (e,):
+            self._step(number, mine, o, [e], ((e - start) & (width - 1)) * self.strip)
         for k in mine:
             self._fold(k, used)
             with self._columns() as (j,):
@@ -249,23 +259,26 @@ class _Piece:
                 sums.write(low, state)
             half //= 2
 
-    def _step(self, number: int, mine: list[int], o: V, e: V, lane: V) -> None:
-        """One row of the strip: evaluate, store per element, accumulate."""
+    def _step(self, number: int, mine: list[int], o: V, rows: list[V], lane: V) -> None:
+        """Rows of the strip that belong to one lane: evaluate, store per element, accumulate."""
         b, s = self.b, self.stage
-        position = self.place(o, e)  # type: ignore[operator]
+        positions = [self.place(o, e) for e in rows]  # type: ignore[operator]
         code = s.program.instructions
+        wanted = s.values_of_pass(number)
         with self._columns() as (j,):
             at = self.start + j
-            wanted = s.values_of_pass(number)
-            values = evaluate(b, code, wanted, position, self._known(j), at, self.lanes)
-            for value, walk, dtype, _ in s.stores_of_pass(number):
-                store(b, values[value], walk, dtype, position, at, self.lanes, None)
-            index = b.splat(e, self.lanes)
+            known = self._known(j)
+            states = {k: self.lane_sums[k].read(lane + j, self.lanes) for k in mine}
+            for e, position in zip(rows, positions, strict=True):
+                values = evaluate(b, code, wanted, position, known, at, self.lanes)
+                for value, walk, dtype, _ in s.stores_of_pass(number):
+                    store(b, values[value], walk, dtype, position, at, self.lanes, None)
+                index = b.splat(e, self.lanes)
+                for k in mine:
+                    r: Reduction = s.reductions[k]
+                    states[k] = r.combine(b, states[k], r.element(b, values[r.value], index))
             for k in mine:
-                r: Reduction = s.reductions[k]
-                sums = self.lane_sums[k]
-                new = r.element(b, values[r.value], index)
-                sums.write(lane + j, r.combine(b, sums.read(lane + j, self.lanes), new))
+                self.lane_sums[k].write(lane + j, states[k])
 
     def _row_stores(self) -> None:
         b, s = self.b, self.stage

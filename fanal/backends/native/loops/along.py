@@ -11,19 +11,13 @@ from fanal.backends.native.emit import Builder, V, vector
 from fanal.backends.native.loops.convert import compute_type
 from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
 from fanal.backends.native.loops.evaluate import Position, arguments, evaluate, maskable
-from fanal.backends.native.loops.operations import OPERATIONS
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction, fold_lanes
-from fanal.backends.native.loops.rows import TASK_WORK, StageKernel
+from fanal.backends.native.loops.rows import COSTLY, TASK_WORK, StageKernel
 from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import BY_NAME
-from fanal.ops.primitive import TABLE
 
 CACHED_ROW = 8192  # elements of a row up to which heavy values are kept for later passes
 LIGHT = 12  # instructions up to which the loop over a block is unrolled
-# Floating operations that take tens of instructions: those of vecmath.
-COSTLY = {
-    p.native for p in TABLE.values() if p.kind == "elementwise" and p.native not in OPERATIONS
-} - {"sqrt", "cast"}
 CHAIN = 256  # rows of the last reduced dimension that are added before the total is
 
 
@@ -190,7 +184,7 @@ class AlongKernel:
         spread = {k: b.splat(v, lanes) for k, v in known.items()}
         whole = start + ((stop - start) & -width)
         code = self.stage.program.instructions
-        if len(code) <= LIGHT:
+        if self.stage.work_of_pass(number, tuple(self.kept)) <= LIGHT:
             self._unrolled(b, number, position, start, whole, spread, accumulators)
         else:
             for a in accumulators:
@@ -278,17 +272,22 @@ class AlongKernel:
         self, b: Builder, number: int, position: Position, n: V, known: dict[int, V]
     ) -> None:
         lanes = self.lanes
-        spread = {k: b.splat(v, lanes) for k, v in known.items()}
-        whole = n & -lanes
-        with b.loop(0, whole, lanes) as (i,):
-            self._elements(b, number, position, i, spread, [], lanes, None)
         stores = self.stage.stores_of_pass(number)
         unit = all(self.stage.classes[w] == "1" for _, w, _, _ in stores)
         code = self.stage.program.instructions
-        if maskable(b, code, [t for _, _, t, _ in stores]) and unit and not self.stage.program.may_report:
-            with b.if_(whole.lt(n)):
-                mask = (b.iota("i64", lanes) + b.splat(whole, lanes)).lt(b.splat(n, lanes))
-                self._elements(b, number, position, whole, spread, [], lanes, mask)
+        masked = maskable(b, code, [t for _, _, t, _ in stores]) and unit
+        masked = masked and not self.stage.program.may_report
+        light = self.stage.work_of_pass(number, tuple(self.kept)) <= LIGHT
+        wide = 2 * lanes if masked and light else lanes
+        spread = {k: b.splat(v, lanes) for k, v in known.items()}
+        spread_wide = {k: b.splat(v, wide) for k, v in known.items()}
+        whole = n & -wide
+        with b.loop(0, whole, wide) as (i,):
+            self._elements(b, number, position, i, spread_wide, [], wide, None)
+        if masked:
+            with b.loop(whole, n, lanes) as (i,):
+                mask = (b.iota("i64", lanes) + b.splat(i, lanes)).lt(b.splat(n, lanes))
+                self._elements(b, number, position, i, spread, [], lanes, mask)
         else:
             with b.loop(whole, n) as (i,):
                 self._elements(b, number, position, i, known, [], 1, None)

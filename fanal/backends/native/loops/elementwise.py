@@ -18,6 +18,7 @@ from fanal.backends.native.loops.evaluate import (
     maskable,
     moving,
     vector_lanes,
+    waits,
 )
 from fanal.backends.native.loops.expression import Expression
 from fanal.backends.native.loops.structure import Program, memory_order, merged, stride_class
@@ -129,17 +130,21 @@ class ElementwiseKernel:
         known = evaluate(b, code, sorted(fixed), position, {}, None, 1)
         lanes = vector_lanes(b, code, inside)
         spread = {k: b.splat(v, lanes) for k, v in known.items()}
-        whole = start + ((stop - start) & -lanes)
-        with b.loop(start, whole, lanes) as (i,):
-            self._store(b, position, spread, i, lanes, None)
+        position.uniform = known
+        # Two vectors side by side where each waits long for itself: a processor's window is too
+        # small to find the next one on its own.
+        wide = 2 * lanes if lanes > 1 and waits(code) else lanes
+        whole = start + ((stop - start) & -wide)
+        with b.loop(start, whole, wide) as (i,):
+            widest = {k: b.splat(v, wide) for k, v in known.items()} if wide > lanes else spread
+            self._store(b, position, widest, i, wide, None)
         if lanes == 1:
             return
         stored = [dtype for _, _, dtype in self.targets]
         if maskable(b, code, stored) and not self.program.may_report and self._unit_stores():
-            rest = stop - whole
-            with b.if_(rest.gt(0)):
-                mask = b.iota("i64", lanes).lt(b.splat(rest, lanes))
-                self._store(b, position, spread, whole, lanes, mask)
+            with b.loop(whole, stop, lanes) as (i,):
+                mask = b.iota("i64", lanes).lt(b.splat(stop - i, lanes))
+                self._store(b, position, spread, i, lanes, mask)
         else:
             with b.loop(whole, stop) as (i,):
                 self._store(b, position, known, i, 1, None)

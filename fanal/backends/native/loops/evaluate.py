@@ -29,6 +29,7 @@ class Position:
     classes: list[str]  # of each walk, along the vector dimension
     strides: dict[int, V]  # of walks of class "n", in elements
     words: list[V] = field(default_factory=list)  # the program's own words
+    uniform: dict[int, V] = field(default_factory=dict)  # values that don't move, of one lane
 
 
 def arguments(instruction: Instruction) -> tuple[int, ...]:
@@ -38,8 +39,10 @@ def arguments(instruction: Instruction) -> tuple[int, ...]:
         return instruction[4:]  # type: ignore[return-value]
     if kind == "random":
         return (instruction[2],)  # type: ignore[return-value]
+    if kind == "place":
+        return tuple(i[0] for i in instruction[1:])  # type: ignore[index,misc]
     if kind == "gather":
-        return tuple(i[0] for i in instruction[3:])  # type: ignore[index,misc]
+        return (instruction[3],)  # type: ignore[return-value]
     return ()
 
 
@@ -137,7 +140,9 @@ def _one(
         key = position.pointers[instruction[1]]  # type: ignore[index]
         return philox.random_bits(b, key, value(instruction[2]))  # type: ignore[operator]
     if kind == "gather":
-        return _gather(b, instruction, value, position, index, lanes)
+        return _gather(b, instruction, value, position, index, lanes, mask)
+    if kind == "place":
+        return _place(b, instruction, value, position, lanes)
     if kind == "op":
         operand, result = BY_NAME[str(instruction[2])], BY_NAME[str(instruction[3])]
         args = [value(a) for a in instruction[4:]]  # type: ignore[operator]
@@ -217,24 +222,36 @@ def _ramp(
     return convert(b, wide, BY_NAME["int64"], BY_NAME[dtype])
 
 
-def _gather(
-    b: Builder, instruction: Instruction, value: object, position: Position, index: V | None, lanes: int
-) -> V:
-    walk, dtype = instruction[1], BY_NAME[str(instruction[2])]
-    storage = storage_type(dtype)
-    pointer, cls = position.pointers[walk], position.classes[walk]  # type: ignore[index]
-    offset: V | None = None
-    uniform = True
-    for number, extent_word, step_word in instruction[3:]:  # type: ignore[misc]
+def _place(b: Builder, instruction: Instruction, value: object, position: Position, lanes: int) -> V:
+    """The offset (in elements) that index values select in a table; wild ones are reported."""
+    total: V | None = None
+    for number, extent_word, step_word in instruction[1:]:  # type: ignore[misc]
         i = value(number)  # type: ignore[operator]
         i = i.cast("sext", "i64") if bits_of(i.type) < 64 else i
         extent, step = position.words[extent_word], position.words[step_word]
         wild = i.uge(b.splat(extent, lanes))
         report(b, wild, STATUS_INDEX)
         i = b.select(wild, b.const(i.type, 0), i) * b.splat(step, lanes)
-        offset = i if offset is None else offset + i
-        uniform = False
-    assert offset is not None and not uniform
+        total = i if total is None else total + i
+    assert total is not None
+    return total
+
+
+def _gather(
+    b: Builder, instruction: Instruction, value: object, position: Position, index: V | None,
+    lanes: int, mask: V | None,
+) -> V:  # fmt: skip
+    walk, dtype = instruction[1], BY_NAME[str(instruction[2])]
+    place: int = instruction[3]  # type: ignore[assignment]
+    storage = storage_type(dtype)
+    pointer, cls = position.pointers[walk], position.classes[walk]  # type: ignore[index]
+    if place in position.uniform:
+        # One index for the whole row (an embedding): neighbours in the table are neighbours here.
+        moved = dict(position.pointers)
+        moved[walk] = b.at(pointer, position.uniform[place], storage)  # type: ignore[index]
+        there = Position(moved, position.ramps, position.classes, position.strides)
+        return load(b, walk, dtype.name, there, index, lanes, mask)  # type: ignore[arg-type]
+    offset = value(place)  # type: ignore[operator]
     move = b.i64(0)
     if cls != "0" and index is not None:
         move = b.i64(1) if cls == "1" else position.strides[walk]  # type: ignore[index]
@@ -243,9 +260,20 @@ def _gather(
         return from_storage(b.load(storage, b.at(pointer, offset, storage)), dtype)
     result = b.op(vector(storage, lanes), f"freeze {vector(storage, lanes)} poison")
     for lane in range(lanes):
-        place = offset[lane] + move * lane
-        result = b.insert(result, b.load(storage, b.at(pointer, place, storage)), lane)
+        at = offset[lane] + move * lane
+        result = b.insert(result, b.load(storage, b.at(pointer, at, storage)), lane)
     return from_storage(result, dtype)
+
+
+# Functions short enough to be written out twice, yet with a chain long enough to gain by it.
+CHAINS = {"erf"}
+
+
+def waits(instructions: list[Instruction]) -> bool:
+    """Whether two vectors at once pay: the code is one long chain of dependent operations."""
+    chains = [i for i in instructions if i[0] == "op" and i[1] in CHAINS]
+    plain = all(i[0] in ("op", "load", "const", "literal", "scalar") for i in instructions)
+    return plain and 0 < len(chains) <= 2 and all(i[2] != "float64" for i in chains)
 
 
 def maskable(b: Builder, instructions: list[Instruction], stored: Iterable[str]) -> bool:

@@ -228,9 +228,9 @@ def apply(b: Builder, name: str, operands: list[V], dtype: DType, result: DType)
     if operation is not None:
         value = operation(b, *operands, dtype=dtype)
     else:
-        from fanal.backends.native.vecmath import FUNCTIONS
+        from fanal.backends.native.vecmath import FUNCTIONS, POLYNOMIALS
 
-        value = FUNCTIONS[name](b, *operands)
+        value = (FUNCTIONS.get(name) or POLYNOMIALS[name])(b, *operands)
     return rounded(value, result) if is_float(value.type) else value
 
 

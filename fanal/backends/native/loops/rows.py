@@ -13,13 +13,20 @@ from dataclasses import dataclass
 
 from fanal.backends.native.loops.evaluate import arguments, walk_of
 from fanal.backends.native.loops.expression import Expression
+from fanal.backends.native.loops.operations import OPERATIONS
 from fanal.backends.native.loops.reductions import Order, Reduction, order_of
 from fanal.backends.native.loops.structure import Program, merged, stride_class
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import BY_NAME
+from fanal.ops.primitive import TABLE
 
 Shape = tuple[int, ...]
 TASK_WORK = 16384
+# Floating operations that take tens of instructions: those of vecmath.
+COSTLY = {
+    p.native for p in TABLE.values() if p.kind == "elementwise" and p.native not in OPERATIONS
+} - {"sqrt", "cast"}
+COSTLY_WORK = 3  # counted low: their chains gain most by standing side by side
 
 
 @dataclass(slots=True)
@@ -196,6 +203,26 @@ class StageKernel:
     def stores_of_pass(self, number: int) -> list[tuple[int, int, str, bool]]:
         """Stores per element that a pass makes."""
         return [s for s in self.stores if not s[3] and self.first[s[0]] == number]
+
+    def work_of_pass(self, number: int, kept: tuple[int, ...] = ()) -> int:
+        """About how many instructions one element of a pass takes; `kept` values are just loaded."""
+        code = self.program.instructions
+        seen = set(self.values_of_pass(number))
+        stack = list(seen)
+        work = 0
+        while stack:
+            v = stack.pop()
+            if v not in self.full:
+                continue
+            work += 1
+            if v in kept and self.first[v] < number:
+                continue
+            if code[v][0] == "op" and code[v][1] in COSTLY:
+                work += COSTLY_WORK
+            new = [a for a in arguments(code[v]) if a not in seen]
+            seen.update(new)
+            stack += new
+        return work
 
     def row_values(self, wanted: list[int]) -> list[int]:
         """Instructions constant within a row that computing `wanted` uses."""

@@ -83,7 +83,8 @@ class Program:
 
     ("load", walk, dtype) ("scalar", walk, dtype) ("const", dtype, 0 or 1) ("literal", dtype, word)
     ("ramp", walk, dtype)
-    ("random", key operand, position) ("gather", walk, dtype, (index, extent word, step word)…)
+    ("random", key operand, position)
+    ("place", (index, extent word, step word)…) ("gather", walk, dtype, place)
     ("op", name, operand dtype, result dtype, arguments…)
     Arguments are positions of earlier instructions; names in front of ":" are values that come from
     outside (a reduction's result).
@@ -165,7 +166,8 @@ class Program:
             value = self.add(index, outside, memo)
             indices.append((value, len(self.words), len(self.words) + 1))
             self.words += [extent, step]
-        return self._add(("gather", self._walk(e.strides, table), e.dtype.name, *indices))
+        place = self._add(("place", *indices))
+        return self._add(("gather", self._walk(e.strides, table), e.dtype.name, place))
 
     @property
     def operands(self) -> list[int]:
@@ -177,6 +179,6 @@ class Program:
         """Whether an instruction can write the status (its lanes must all be real elements)."""
         divides = ("floor_div", "trunc_div", "remainder", "fmod")
         return any(
-            i[0] == "gather" or (i[0] == "op" and i[1] in divides and "float" not in str(i[2]))
+            i[0] == "place" or (i[0] == "op" and i[1] in divides and "float" not in str(i[2]))
             for i in self.instructions
         )

@@ -156,6 +156,7 @@ class TiledKernel:
             wanted = [value for value, _, _ in self.targets]
             fixed = sorted(needed(code, wanted, inside))
             known = evaluate(b, code, fixed, position, {}, None, 1)
+            position.uniform = known
             with b.loop(start, stop) as (j,):
                 self._point(b, position, j, 1, known)
 

@@ -10,7 +10,8 @@ without, where they differ. The tests hold them. An ulp is that of the exact res
   result·(1 + |log result|/8);
 - zeta for negative q sums terms of both signs: the ulp is that of the largest term;
 - bessel_j and bessel_y near their zeros: the ulp is that of max(|result|, amplitude/16) with the
-  amplitude √(2/πx).
+  amplitude √(2/πx);
+- airy_ai for negative arguments likewise, with the amplitude 1/(√π·|x|^¼).
 
 `remainder` returns one addition of the exact fmod (rounded), 0 is "exact".
 """
@@ -67,5 +68,12 @@ _bound("digamma", 0.6, 4.0)
 _bound("trigamma", 0.6, 4.0)
 _bound("i0 i1 i0e i1e", 0.7, 4.0)
 _bound("bessel_j0 bessel_j1 bessel_y0 bessel_y1", 0.6, 5.0)
+_bound(
+    "modified_bessel_k0 modified_bessel_k1 scaled_modified_bessel_k0 scaled_modified_bessel_k1",
+    0.6, 4.0,
+)
+_bound("airy_ai", 0.6, 5.0)
+_bound("erfcx", 0.6, 3.0)
+_bound("entr", 0.6, 2.0)
 _bound("zeta", 0.6, 8.0)
 _bound("gammainc gammaincc", 0.6, 8.0)

@@ -1,4 +1,4 @@
-"""Small functions made of the others: hypot, cbrt, logaddexp, xlogy, xlog1py."""
+"""Small functions made of the others: hypot, cbrt, logaddexp, xlogy, xlog1py, entr."""
 
 from __future__ import annotations
 
@@ -89,3 +89,12 @@ def xlogy(b: Builder, x: V, y: V) -> V:
 def xlog1py(b: Builder, x: V, y: V) -> V:
     """x·log(1 + y), 0 where x is 0."""
     return _zero_times(b, x, y, x * log1p(b, y))
+
+
+@through_double
+def entr(b: Builder, x: V) -> V:
+    """-x·log(x), 0 at 0, -∞ below."""
+    positive = b.select(x.gt(0.0), x, const(x, 1.0))
+    y = b.select(x.gt(0.0), -(positive * log(b, positive)), const(x, 0.0))
+    y = b.select(x.lt(0.0), const(x, -INF), y)
+    return b.select(x.isnan(), x, y)

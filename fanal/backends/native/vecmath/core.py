@@ -66,9 +66,9 @@ def const(x: V, value: float) -> V:
 def horner(b: Builder, x: V, coefficients: Sequence[float]) -> V:
     """Σ c_i·x^i, lowest power first: fewest instructions, longest chain."""
     *lower, last = coefficients
-    total = const(x, last)
+    total = b.pooled(x.type, last)
     for c in reversed(lower):
-        total = b.fma(total, x, const(x, c))
+        total = b.fma(total, x, b.pooled(x.type, c))
     return total
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fanal.backends.native.emit import V
 from fanal.backends.native.vecmath import (
+    airy,
     bessel,
     bits,
     combined,
@@ -17,10 +18,12 @@ from fanal.backends.native.vecmath import (
     inverse_hyperbolic,
     inverse_trigonometric,
     logarithm,
+    modified_bessel,
     normal,
     power,
     remainders,
     rounding,
+    scaled_error,
     trigonometric,
     zeta,
 )
@@ -71,6 +74,13 @@ FUNCTIONS: dict[str, Callable[..., V]] = {
     "bessel_j1": bessel.bessel_j1,
     "bessel_y0": bessel.bessel_y0,
     "bessel_y1": bessel.bessel_y1,
+    "modified_bessel_k0": modified_bessel.k0,
+    "modified_bessel_k1": modified_bessel.k1,
+    "scaled_modified_bessel_k0": modified_bessel.k0e,
+    "scaled_modified_bessel_k1": modified_bessel.k1e,
+    "airy_ai": airy.airy_ai,
+    "erfcx": scaled_error.erfcx,
+    "entr": combined.entr,
     "hypot": combined.hypot,
     "cbrt": combined.cbrt,
     "logaddexp": combined.logaddexp,

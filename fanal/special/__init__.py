@@ -1,0 +1,34 @@
+"""Special functions, as `torch.special`: error, gamma, Bessel and Airy functions, entropies,
+orthogonal polynomials. Integers are computed in the default floating dtype."""
+
+from typing import Any
+
+from fanal.core.dtypes import DType
+from fanal.ops import reductions as _reductions
+from fanal.special import elementwise, polynomials
+from fanal.special.elementwise import *
+from fanal.special.polynomials import *
+from fanal.tensor.methods import attach as _attach
+from fanal.tensor.methods import in_place as _in_place
+
+logsumexp = _reductions.logsumexp
+
+
+def softmax(input: Any, dim: int, *, dtype: DType | None = None) -> Any:
+    """exp(x) / Σ exp(x) along a dimension."""
+    return _reductions.softmax(input, dim, dtype)
+
+
+def log_softmax(input: Any, dim: int, *, dtype: DType | None = None) -> Any:
+    """The logarithm of softmax, without overflow."""
+    return _reductions.log_softmax(input, dim, dtype)
+
+
+_attach({
+    "logit": logit, "sinc": sinc, "xlogy": xlogy, "igamma": gammainc, "igammac": gammaincc,
+    "mvlgamma": multigammaln, "polygamma": lambda self, n: polygamma(n, self),
+    "logit_": _in_place(logit), "sinc_": _in_place(sinc), "xlogy_": _in_place(xlogy),
+    "igamma_": _in_place(gammainc), "igammac_": _in_place(gammaincc),
+})  # fmt: skip
+
+__all__ = [*elementwise.__all__, *polynomials.__all__, "log_softmax", "logsumexp", "softmax"]
