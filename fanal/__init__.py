@@ -16,6 +16,7 @@ from fanal.autograd import (
     set_grad_enabled,
 )
 from fanal.core.device import device
+from fanal.core.errors import OutOfMemoryError
 from fanal.core.dtypes import (
     DType as dtype,
     bfloat16, bool_ as bool, float16, float16 as half, float32, float32 as float, float64,
@@ -28,6 +29,10 @@ from fanal.linalg import (
 )
 from fanal.linalg.legacy import (
     cholesky, cholesky_inverse, cholesky_solve, lu, lu_solve, pinverse, qr, svd, triangular_solve,
+)
+from fanal.special import (
+    gammainc as igamma, gammaincc as igammac, logit, multigammaln as mvlgamma, polygamma, sinc,
+    xlogy,
 )
 from fanal.ops.convolution import (
     conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d,
@@ -94,7 +99,7 @@ from fanal.ops.scattering import (
 )
 from fanal.ops.searching import isin
 from fanal.ops.shape import (
-    cat, cat as concat, cat as concatenate, chunk, flatten, flip, movedim, narrow, permute, reshape,
+    cat, cat as concat, cat as concatenate, chunk, constant_pad as constant_pad_nd, flatten, flip, movedim, narrow, permute, reshape,
     select, split, squeeze, stack, t, transpose, unbind, unflatten, unsqueeze,
 )
 from fanal.ops.statistics import corrcoef, count_nonzero, cov, nanmean
@@ -114,7 +119,7 @@ from fanal.tensor.interop import from_dlpack
 from fanal.tensor import method_table
 from fanal.tensor.namespace import (
     aminmax, bucketize, diag, histc, histogram, masked_select, max, median, min, nanmedian,
-    nanquantile, nonzero, pow, quantile, scatter, searchsorted, std, std_mean, var, var_mean, where,
+    nanquantile, narrow_copy, nonzero, pow, quantile, scatter, searchsorted, std, std_mean, var, var_mean, where,
 )
 from fanal.tensor.printing import set_printoptions
 from fanal.tensor.queries import (
@@ -136,9 +141,13 @@ from fanal.tensor.tapers import (
     bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window,
 )
 from fanal.tensor.tensor import Size, Tensor
+from fanal.tensor.typed import (
+    BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor,
+    IntTensor, LongTensor, ShortTensor,
+)
 from fanal.tensor.threads import get_num_threads, set_num_threads
 from fanal.tensor.toplevel import (
-    allclose, equal, narrow_copy, split_with_sizes, unsafe_chunk, unsafe_split,
+    allclose, equal, split_with_sizes, unsafe_chunk, unsafe_split,
 )
 from fanal.tensor.unique import unique, unique_consecutive
 from fanal.version import __version__

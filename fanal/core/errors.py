@@ -41,6 +41,10 @@ class LinAlgError(RuntimeError):
     """A matrix has no such factorisation, inverse or solution; the message names which one."""
 
 
+class DTypeError(NotImplementedError, TypeError):
+    """An operation is not defined for a dtype (PyTorch's NotImplementedError; a TypeError as well)."""
+
+
 class OutOfMemoryError(RuntimeError, MemoryError):
     """A tensor could not be allocated."""
 

@@ -77,6 +77,8 @@ def isclose(
 
     Raises RuntimeError if the dtypes differ, or for a negative tolerance.
     """
+    if not isinstance(input, Value) or not isinstance(other, Value):
+        raise TypeError(message("isclose", "not two tensors", None, "tensors", "fanal.tensor(...)"))
     if input.dtype is not other.dtype:
         raise RuntimeError(
             message("isclose", "dtypes differ", f"{input.dtype!r} and {other.dtype!r}", "one dtype",

@@ -87,6 +87,8 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Any:
     """Slices along a dimension scaled down so that none has a p-norm above maxnorm."""
     if input.ndim < 2:
         raise RuntimeError(message("renorm", "fewer than two dimensions", input.shape))
+    if input.dtype.kind != "f":
+        raise RuntimeError(message("renorm", "only for floating tensors", repr(input.dtype)))
     if p <= 0 or maxnorm < 0:
         raise RuntimeError(
             message("renorm", "p must be positive, maxnorm 0 or more", (p, maxnorm))

@@ -179,16 +179,16 @@ def round(input: Any, *, decimals: int = 0) -> Any:
     """The nearest integer, halves to even; or the nearest multiple of 10^-decimals."""
     if input.dtype.kind != "f":
         if decimals:
-            raise RuntimeError(message("round", "decimals of integers", repr(input.dtype)))
+            raise NotImplementedError(message("round", "decimals of integers", repr(input.dtype)))
         return input
     return _round_decimals(input, decimals) if decimals else bind(round_p, input)
 
 
 @fused
 def frac(input: Any) -> Any:
-    """x - trunc(x), with the sign of x. Raises RuntimeError for integers."""
+    """x - trunc(x), with the sign of x. Raises NotImplementedError for integers."""
     if input.dtype.kind != "f":
-        raise RuntimeError(message("frac", "only for floating tensors", repr(input.dtype)))
+        raise NotImplementedError(message("frac", "only for floating tensors", repr(input.dtype)))
     return input - trunc(input)
 
 
@@ -247,7 +247,7 @@ def nan_to_num(
 def _integers(name: str, input: Any, other: Any) -> list[Value]:
     x, y = together(name, input, other)
     if x.dtype.kind not in "iu":
-        raise RuntimeError(message(name, "only for integers", repr(x.dtype), "an integer dtype"))
+        raise NotImplementedError(message(name, "only for integers", repr(x.dtype), "an integer dtype"))
     return [x, y]
 
 

@@ -119,7 +119,7 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
     """Positions in a flattened tensor of a shape as one index tensor a dimension."""
     extents = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
     if indices.dtype.kind not in "iu":
-        raise ValueError(message("unravel_index", "the indices are not integers", repr(indices.dtype)))
+        raise TypeError(message("unravel_index", "the indices are not integers", repr(indices.dtype)))
     if any(n < 0 for n in extents):
         raise ValueError(message("unravel_index", "a negative extent", extents))
     found: tuple[Any, ...] = tuple(unravel_indices(indices, extents))

@@ -91,7 +91,13 @@ def _exact(name: str, doc: str, ranks: tuple[int, int]) -> Any:
 
 mm = _exact("mm", "Product of two matrices: (n, k) @ (k, m) → (n, m).", (2, 2))
 bmm = _exact("bmm", "Batched product: (b, n, k) @ (b, k, m) → (b, n, m).", (3, 3))
-mv = _exact("mv", "Matrix times vector: (n, k) @ (k,) → (n,).", (2, 1))
+_mv = _exact("mv", "", (2, 1))
+
+
+@fused
+def mv(input: Any, vec: Any) -> Any:
+    """Matrix times vector: (n, k) @ (k,) → (n,)."""
+    return _mv(input, vec)
 
 
 @fused

@@ -7,7 +7,6 @@ from typing import Any
 from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
-from fanal.core.limits import lowest
 from fanal.graph.ir import Value
 from fanal.ops.create import iota_p
 from fanal.ops.cumulative import cummax_p
@@ -27,6 +26,11 @@ def sorted_line(x: Value, dim: int, descending: bool = False) -> ValuesAndIndice
     if x.ndim == 0:
         return ValuesAndIndices(x, constant(0, dtypes.int64))
     return ValuesAndIndices(*bind(sort_p, x, dim=dim, descending=descending))
+
+
+def _not_empty(name: str, n: int) -> None:
+    if n == 0:
+        raise IndexError(message(name, "no value for a dimension without elements", hint="a dim"))
 
 
 @fused
@@ -83,6 +87,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th smallest element along a dimension (from 1 on) and its index."""
     d = normalize_dim("kthvalue", dim, input.ndim)
     n = input.shape[d] if input.ndim else 1
+    _not_empty("kthvalue", n)
     if not 1 <= k <= n:
         raise RuntimeError(message("kthvalue", "k is out of range", k, f"a number from 1 to {n}"))
     if input.ndim == 0:
@@ -98,11 +103,6 @@ def _nan_count(x: Value, dim: int) -> Value:
         return constant(0, dtypes.int64, shape)
     flags = cast(ne(x, x), dtypes.int64)
     return reshaped(bind(reduce_sum_p, flags, dims=(dim,)), shape)
-
-
-def _not_empty(name: str, n: int) -> None:
-    if n == 0:
-        raise IndexError(message(name, "no value for a dimension without elements", hint="a dim"))
 
 
 @fused
@@ -129,7 +129,7 @@ def _nanmedian(input: Any, dim: int, keepdim: bool) -> Any:
 
 
 def _of_all(function: Any, input: Any) -> Any:
-    """The value for the flattened tensor; NaN of a tensor without elements."""
+    """The value for the flattened tensor; NaN (of integers 0) of a tensor without elements."""
     if 0 in input.shape:
         return _no_median(input)
     return function(flatten(input), 0, False).values
@@ -137,7 +137,7 @@ def _of_all(function: Any, input: Any) -> Any:
 
 @fused
 def _no_median(input: Any) -> Any:
-    return constant(float("nan") if input.dtype.kind == "f" else lowest(input.dtype), input.dtype)
+    return constant(float("nan") if input.dtype.kind == "f" else 0, input.dtype)
 
 
 def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:

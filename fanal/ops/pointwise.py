@@ -16,7 +16,7 @@ from fanal.graph.ir import Value
 from fanal.ops import arithmetic as a
 from fanal.ops import transcendental as t
 from fanal.ops.primitive import Primitive
-from fanal.ops.promotion import cast, constant, result_type, to_float, together
+from fanal.ops.promotion import cast, constant, result_type, to_float, together, working_dtype
 
 Function = Callable[..., Any]
 
@@ -88,7 +88,16 @@ minimum = binary(a.minimum_p, "minimum", "The smaller of two; NaN if either is."
 remainder = binary(a.remainder_p, "remainder", "Remainder with the divisor's sign (Python's %).")
 fmod = binary(a.fmod_p, "fmod", "Remainder with the dividend's sign (C's fmod).")
 floor_divide = binary(a.floor_div_p, "floor_divide", "⌊input / other⌋.")
-true_divide = binary(a.div_p, "true_divide", "input / other; integers give floats.", "float")
+
+
+@fused(scalars=("input", "other"))
+def true_divide(input: Any, other: Any) -> Any:
+    """input / other; integers give floats."""
+    dtype = to_float(result_type(input, other))
+    x, y = together("true_divide", input, other, dtype=working_dtype(dtype, input, other))
+    return cast(bind(a.div_p, x, y), dtype)
+
+
 pow_general = binary(a.pow_p, "pow", "input to the power other.")
 
 
@@ -128,23 +137,27 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
 
 def _scaled(primitive: Primitive, name: str, input: Any, other: Any, alpha: Any) -> Any:
     x, y = together(name, input, other)
-    if x.dtype is dtypes.bool_:
+    dtype = x.dtype
+    if dtype is dtypes.bool_:
         if primitive is a.sub_p:
             raise RuntimeError(
                 message("sub", "bools can't be subtracted", None, "numbers", "^ or logical_xor()")
             )
         return bind(a.or_p, x, y)
     if isinstance(alpha, Value) or alpha != 1:
-        _, y, factor = together(name, x, y, cast(alpha, x.dtype))
+        # 16-bit floats are rounded once, at the end.
+        work = working_dtype(dtype, alpha)
+        x, y, factor = (cast(v, work) for v in together(name, x, y, cast(alpha, dtype)))
         y = bind(a.mul_p, y, factor)
-    return bind(primitive, x, y)
+    return cast(bind(primitive, x, y), dtype)
 
 
 @fused(scalars=("input", "other"))
 def mul(input: Any, other: Any) -> Any:
     """input · other, broadcast."""
-    x, y = together("mul", input, other)
-    return bind(a.and_p if x.dtype is dtypes.bool_ else a.mul_p, x, y)
+    dtype = result_type(input, other)
+    x, y = together("mul", input, other, dtype=working_dtype(dtype, input, other))
+    return cast(bind(a.and_p if dtype is dtypes.bool_ else a.mul_p, x, y), dtype)
 
 
 @fused

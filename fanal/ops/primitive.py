@@ -16,7 +16,7 @@ import numpy as np
 
 from fanal.core import dtypes
 from fanal.core.dtypes import DType
-from fanal.core.errors import message
+from fanal.core.errors import DTypeError, message
 from fanal.graph.ir import Type, Value
 
 TABLE: dict[str, Primitive] = {}
@@ -84,9 +84,9 @@ def same_shape(name: str, values: Sequence[Value]) -> tuple[int, ...]:
 
 
 def check_dtype(name: str, dtype: DType, allowed: tuple[DType, ...]) -> None:
-    """Raise TypeError for a dtype that the operation isn't defined for."""
+    """Raise DTypeError for a dtype that the operation isn't defined for."""
     if dtype not in allowed:
-        raise TypeError(
+        raise DTypeError(
             message(
                 name, "not defined for this dtype", repr(dtype),
                 "one of " + ", ".join(d.name for d in allowed), "casting with .to(...)",

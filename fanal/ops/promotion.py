@@ -81,10 +81,13 @@ def broadcast_shapes(*shapes: Sequence[int], op: str = "broadcast_shapes") -> tu
 
 
 def cast(x: Operand, dtype: DType) -> Value:
-    """A value in a dtype (no node when it has it); a number becomes a 0-d constant."""
+    """A value in a dtype (no node when it has it); a number becomes a 0-d constant.
+
+    The result promotes as a tensor does, also where `x` is a run-time number.
+    """
     if not isinstance(x, Value):
         return constant(x, dtype)
-    return x if x.dtype is dtype else bind(cast_p, x, dtype=dtype)
+    return x if x.dtype is dtype and not x.weak else bind(cast_p, x, dtype=dtype)
 
 
 def constant(x: Any, dtype: DType, shape: tuple[int, ...] = ()) -> Value:
@@ -113,6 +116,16 @@ def together(op: str, *operands: Operand, dtype: DType | None = None) -> list[Va
         else:
             out.append(constant(x, target, shape))
     return out
+
+
+def working_dtype(dtype: DType, *operands: Any) -> DType:
+    """What a product or quotient that ends in `dtype` is computed in: a Python number that scales
+    a 16-bit tensor is not rounded to 16 bits first. (One that is added is, as in PyTorch.)"""
+    if dtype.kind == "f" and dtype.bits == 16:
+        for x in operands:
+            if not isinstance(x, Value) or getattr(x, "weak", False):
+                return dtypes.float32
+    return dtype
 
 
 def to_float(dtype: DType) -> DType:

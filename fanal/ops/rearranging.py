@@ -183,6 +183,8 @@ def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
         )
     if size == 0:
         return reshaped(slice_dim(x, d, 0, 0), (*x.shape[:d], x.shape[d] // step + 1, *x.shape[d + 1 :], 0))
+    if input.ndim == 0:
+        return reshaped(x, (size,))
     out = bind(windows_p, x, first=d, size=(size,), stride=(step,), dilation=(1,))
     return permuted(out, [*range(d + 1), *range(d + 2, out.ndim), d + 1])
 
@@ -210,10 +212,6 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
         raise RuntimeError(message("masked_fill", "the mask is not bool", repr(mask.dtype)))
     if isinstance(value, Value) and value.ndim:
         raise RuntimeError(message("masked_fill", "value is not a number or 0-d", value.shape))
-    if isinstance(value, float) and input.dtype.kind != "f":
-        raise RuntimeError(
-            message("masked_fill", "the number does not fit the dtype", f"{value} into {input.dtype!r}")
-        )
     return where(mask, cast(value, input.dtype), input)
 
 

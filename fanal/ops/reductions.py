@@ -111,16 +111,18 @@ def amin(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
 
 @fused
 def all(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
-    """Whether all elements are true (not zero)."""
+    """Whether all elements are true (not zero); of uint8 as uint8, as in PyTorch."""
     x = input if input.dtype is dtypes.bool_ else ne(input, 0)
-    return reduced(reduce_all_p, x, dims_of("all", dim, x.ndim), keepdim)
+    answer = reduced(reduce_all_p, x, dims_of("all", dim, x.ndim), keepdim)
+    return cast(answer, dtypes.uint8) if input.dtype is dtypes.uint8 else answer
 
 
 @fused
 def any(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
-    """Whether any element is true (not zero)."""
+    """Whether any element is true (not zero); of uint8 as uint8, as in PyTorch."""
     x = input if input.dtype is dtypes.bool_ else ne(input, 0)
-    return reduced(reduce_any_p, x, dims_of("any", dim, x.ndim), keepdim)
+    answer = reduced(reduce_any_p, x, dims_of("any", dim, x.ndim), keepdim)
+    return cast(answer, dtypes.uint8) if input.dtype is dtypes.uint8 else answer
 
 
 class Extreme(NamedTuple):
@@ -242,6 +244,8 @@ def _finite_peak(x: Value, dims: tuple[int, ...]) -> Value:
     """The maximum as a constant; 0 where it is infinite (so that inf - inf never arises)."""
     from fanal.ops.pointwise import abs, detach, eq
 
+    if count(x, dims) == 0:
+        return constant(0, x.dtype, ones_shape(x.shape, dims))
     peak = detach(reduced(reduce_max_p, x, dims, True))
     return where(eq(abs(peak), math.inf), 0.0, peak)
 
@@ -253,6 +257,8 @@ def softmax(input: Any, dim: int, dtype: DType | None = None) -> Any:
     from fanal.ops.pointwise import detach
 
     dims = dims_of("softmax", dim, x.ndim)
+    if 0 in x.shape:
+        return x
     e = exp(x - detach(reduced(reduce_max_p, x, dims, True)))
     return e / reduced(reduce_sum_p, e, dims, True)
 
@@ -264,5 +270,7 @@ def log_softmax(input: Any, dim: int, dtype: DType | None = None) -> Any:
     from fanal.ops.pointwise import detach
 
     dims = dims_of("log_softmax", dim, x.ndim)
+    if 0 in x.shape:
+        return x
     shifted = x - detach(reduced(reduce_max_p, x, dims, True))
     return shifted - log(reduced(reduce_sum_p, exp(shifted), dims, True))

@@ -132,7 +132,7 @@ def _trapezoids(name: str, y: Value, x: Any, dx: float, dim: int) -> tuple[Value
 
 def _spacing(name: str, x: Any, dx: float | None) -> float:
     if x is not None and dx is not None:
-        raise RuntimeError(message(name, "both x and dx are given", hint="one of them"))
+        raise TypeError(message(name, "both x and dx are given", hint="one of them"))
     return 1.0 if dx is None else dx
 
 

@@ -222,7 +222,7 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
     at = wrapped(check_index("put", index), n)
     _same_dtype("put", input, source)
     if math.prod(at.shape) != math.prod(source.shape):
-        raise RuntimeError(
+        raise IndexError(
             message("put", "as many elements as indices are needed", f"{source.shape} and {at.shape}")
         )
     count = math.prod(at.shape)

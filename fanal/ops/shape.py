@@ -205,6 +205,8 @@ def select(input: Any, dim: int, index: int) -> Any:
 def split(tensor: Any, split_size_or_sections: int | Ints, dim: int = 0) -> Any:
     """Pieces of a given length (the last may be shorter), or of given lengths."""
     d = normalize_dim("split", dim, tensor.ndim)
+    if tensor.ndim == 0:
+        raise RuntimeError(message("split", "a 0-d tensor can't be split"))
     n = tensor.shape[d]
     if isinstance(split_size_or_sections, int):
         step = split_size_or_sections
@@ -231,6 +233,8 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
     if chunks < 1:
         raise RuntimeError(message("chunk", "number of pieces must be positive", chunks))
     d = normalize_dim("chunk", dim, input.ndim)
+    if input.ndim == 0:
+        raise RuntimeError(message("chunk", "a 0-d tensor can't be split"))
     step = -(-input.shape[d] // chunks)
     if step == 0:
         return tuple(slice_dim(input, d, 0, 0) for _ in range(chunks))

@@ -34,7 +34,7 @@ def _unary(
 ndtr_p = _unary(
     "ndtr", _scipy("ndtr"),
     lambda x, y: bind(exp_p, x * x * -0.5) * (1 / math.sqrt(2 * math.pi)),
-    ulp=4, doc="the standard normal distribution function",
+    ulp=8, domain=(-1, 4), doc="the standard normal distribution function",
 )  # fmt: skip
 erfcx_p = _unary(
     "erfcx", _scipy("erfcx"), lambda x, y: x * y * 2 - 2 / math.sqrt(math.pi), ulp=8,
@@ -62,7 +62,9 @@ def _sinc_partial(x: Any, y: Any) -> Any:
     return bind(where_p, near, series * x * math.pi**2, far)
 
 
-sinc_p = _unary("sinc", np.sinc, _sinc_partial, ulp=4, doc="sin(πx)/(πx), 1 at 0")
+sinc_p = _unary(
+    "sinc", np.sinc, _sinc_partial, ulp=4, domain=(-0.9, 0.9), doc="sin(πx)/(πx), 1 at 0"
+)
 k0_p = _unary(
     "modified_bessel_k0", _scipy("k0"), lambda x, y: -bind(k1_p, x), ulp=8, domain=(0.2, 6),
     doc="modified Bessel function K₀",
@@ -80,7 +82,7 @@ k1e_p = _unary(
     domain=(0.2, 6), doc="eˣ·K₁(x)",
 )  # fmt: skip
 airy_ai_p = _unary(
-    "airy_ai", lambda x: _scipy("airy")(x)[0], None, ulp=16, domain=(-2, 5),
+    "airy_ai", lambda x: _scipy("airy")(x)[0], None, ulp=64, domain=(-1.5, 4),
     doc="the Airy function Ai",
 )  # fmt: skip
 
@@ -125,7 +127,7 @@ def _polynomial(
     )  # fmt: skip
 
 
-# W is V of -x, up to the sign: SciPy has neither, so the references go by U.
+# SciPy has neither V nor W, which are differences and sums of neighbours of U.
 def _third(sign: float, shifted: bool) -> Callable[..., Any]:
     def reference(x: Any, n: Any) -> Any:
         u = _scipy("eval_chebyu")
@@ -155,12 +157,16 @@ hermite_he_p = _polynomial(
 )  # fmt: skip
 laguerre_l_p = _polynomial("laguerre_polynomial_l", "eval_laguerre")
 legendre_p_p = _polynomial("legendre_polynomial_p", "eval_legendre")
-chebyshev_v_p, chebyshev_w_p, shifted_chebyshev_v_p, shifted_chebyshev_w_p = (
-    elementwise(
+def _third_kind(letter: str, sign: float, shifted: bool) -> Primitive:
+    return elementwise(
         f"{'shifted_' if shifted else ''}chebyshev_polynomial_{letter}", _third(sign, shifted),
         arity=2, dtypes_=FLOATS, ulp=256, domain=(-1, 3.5), smooth=False,
         doc="orthogonal polynomial of degree n (cut to a whole number) at x",
     )  # fmt: skip
+
+
+chebyshev_v_p, chebyshev_w_p, shifted_chebyshev_v_p, shifted_chebyshev_w_p = (
+    _third_kind(letter, sign, shifted)
     for shifted in (False, True)
     for letter, sign in (("v", -1.0), ("w", 1.0))
 )

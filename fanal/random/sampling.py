@@ -153,7 +153,7 @@ def _key(generator: Generator | None) -> Tensor:
 def _floating(dtype: DType | None, device: Any, like: DType | None = None) -> DType:
     kind = check_options(dtype, device, like)
     if kind.kind != "f":
-        raise RuntimeError(message("random", "not a floating dtype", repr(kind)))
+        raise NotImplementedError(message("random", "not a floating dtype", repr(kind)))
     return kind
 
 
@@ -243,6 +243,8 @@ def normal(
     dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Normal numbers; mean and std are numbers (with a size) or tensors."""
+    if isinstance(std, int | float) and std < 0:
+        raise RuntimeError(message("normal", "a negative standard deviation", std))
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         like = mean if isinstance(mean, Tensor) else std
         shape = tuple((mean + std).shape)

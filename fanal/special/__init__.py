@@ -25,10 +25,10 @@ def log_softmax(input: Any, dim: int, *, dtype: DType | None = None) -> Any:
 
 
 _attach({
-    "logit": logit, "sinc": sinc, "xlogy": xlogy, "igamma": gammainc, "igammac": gammaincc,
-    "mvlgamma": multigammaln, "polygamma": lambda self, n: polygamma(n, self),
-    "logit_": _in_place(logit), "sinc_": _in_place(sinc), "xlogy_": _in_place(xlogy),
-    "igamma_": _in_place(gammainc), "igammac_": _in_place(gammaincc),
+    "logit": elementwise.logit, "sinc": elementwise.sinc, "xlogy": elementwise.xlogy, "igamma": elementwise.gammainc, "igammac": elementwise.gammaincc,
+    "mvlgamma": elementwise.multigammaln, "polygamma": lambda self, n: elementwise.polygamma(n, self),
+    "logit_": _in_place(elementwise.logit), "sinc_": _in_place(elementwise.sinc), "xlogy_": _in_place(elementwise.xlogy),
+    "igamma_": _in_place(elementwise.gammainc), "igammac_": _in_place(elementwise.gammaincc),
 })  # fmt: skip
 
 __all__ = [*elementwise.__all__, *polynomials.__all__, "log_softmax", "logsumexp", "softmax"]

@@ -82,7 +82,9 @@ def logit(input: Any, eps: float | None = None) -> Any:
     middle = lt(absolute(x - 0.5), 0.25)
     inner = where(middle, x, 0.5)
     outer = where(middle, 0.25, x)
-    return where(middle, atanh(inner * 2 - 1) * 2, log(outer / (1 - outer)))
+    value = where(middle, atanh(inner * 2 - 1) * 2, log(outer / (1 - outer)))
+    outside = lt(x, 0.0) | gt(x, 1.0)  # no value, and no derivative either
+    return where(outside, x * math.nan, value)
 
 
 @composite

@@ -198,7 +198,7 @@ def type_of(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         if found is None:
             raise ValueError(message("type", "unknown tensor type", repr(dtype), ", ".join(TYPES)))
         dtype = found
-    return to(self, dtype)
+    return to(self, getattr(dtype, "dtype", dtype))  # a dtype, or FloatTensor and its like
 
 
 def as_subclass(self: Tensor, cls: type) -> Any:

@@ -22,7 +22,8 @@ from fanal.tensor.tensor import Tensor
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, 2, … occurs in a vector of integers (or the sum of its weights)."""
     if input.ndim != 1 or input.dtype.kind not in "iu":
-        raise RuntimeError(
+        kind = NotImplementedError if input.dtype.kind == "f" else RuntimeError
+        raise kind(
             message("bincount", "not a vector of integers", f"{input.dtype!r} {tuple(input.shape)}")
         )
     if minlength < 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ from fanal.tensor.views import View, take
 STRIDED_VIEWS = {k: v for k, v in VIEWS.items() if k != "flip"}
 NUMBERS = (bool, int, float)
 _new_node = object.__new__
+# One thread makes a plan's program: a second one would replace it while the first is running it.
+_compiling = threading.RLock()
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -63,10 +66,11 @@ class Plan:
 
     def compile(self) -> Executable:
         """The program without anything saved."""
-        if self.executable is None:
-            self.executable = build(self.graph, self.inputs, self.outputs)
-            self.address = self.executable.address
-        return self.executable
+        with _compiling:
+            if self.executable is None:
+                self.executable = build(self.graph, self.inputs, self.outputs)
+                self.address = self.executable.address
+            return self.executable
 
 
 class GradPlan:
@@ -108,13 +112,14 @@ class GradPlan:
 
     def compile(self) -> Executable:
         """The forward program that also writes what is saved."""
-        if self.executable is None:
-            if self.extras:
-                self.executable = build(self.base, self.inputs, self.layouts)
-            else:
-                self.executable = self.plan.compile()
-            self.address = self.executable.address
-        return self.executable
+        with _compiling:
+            if self.executable is None:
+                if self.extras:
+                    self.executable = build(self.base, self.inputs, self.layouts)
+                else:
+                    self.executable = self.plan.compile()
+                self.address = self.executable.address
+            return self.executable
 
     def backward_for(self, mask: tuple[bool, ...]) -> Backward:
         """The backward function for the outputs that have a gradient."""

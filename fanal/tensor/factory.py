@@ -23,7 +23,7 @@ def factory(function: Callable[..., Any]) -> Any:
     found = inspect.signature(function)
     like = name.endswith("_like")
     given = list(found.parameters.values())
-    extra = _LIKE if like else _EXTRA
+    extra = _LIKE if like else _EXTRA | ({"memory_format": None} if name == "empty" else {})
     options = [
         inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d)
         for n, d in extra.items()

@@ -7,6 +7,7 @@ with a trailing underscore as well.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -146,6 +147,9 @@ def _new(factory: Callable[..., Any], name: str) -> Callable[..., Tensor]:
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"`fanal.{factory.__name__}` in this tensor's dtype."
+    me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    given = inspect.signature(factory).parameters.values()
+    method.__signature__ = inspect.Signature([me, *given])  # type: ignore[attr-defined]
     return method
 
 

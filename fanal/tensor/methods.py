@@ -6,6 +6,7 @@ wanted, it is launched right there. The methods by name stand in `method_table`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -83,9 +84,7 @@ def in_place(function: Any) -> Method:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return inplace.apply(record, self, args, kwargs)
 
-    method.__name__ = f"{record.name}_"
-    method.__doc__ = f"In-place version of `{record.name}`."
-    return method
+    return _described(method, function, f"{record.name}_")
 
 
 def in_place_of(function: Any) -> Method:
@@ -95,9 +94,17 @@ def in_place_of(function: Any) -> Method:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return inplace.assign(self, lambda x: function(x, *args, **kwargs), name)
 
-    method.__name__ = f"{name}_"
-    method.__doc__ = f"In-place version of `{name}`."
-    return method
+    return _described(method, function, f"{name}_")
+
+
+def _described(method: Any, function: Any, name: str) -> Method:
+    """Name, text and signature of an in-place method."""
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"In-place version of `{name[:-1]}`."
+    signature = inspect.signature(function)
+    kept = [p for p in signature.parameters.values() if p.name != "out"]
+    method.__signature__ = signature.replace(parameters=kept)
+    return method  # type: ignore[no-any-return]
 
 
 def in_place_operator(function: Any) -> Method:
@@ -122,8 +129,11 @@ def varargs(function: Any, name: str) -> Method:
         given = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
         return function(self, tuple([n if type(n) is int else int(n) for n in given]))
 
-    method.__name__ = name
+    method.__name__ = method.__qualname__ = name
     method.__doc__ = function.__doc__
+    first, second = list(inspect.signature(function).parameters.values())[:2]
+    sizes_ = second.replace(kind=inspect.Parameter.VAR_POSITIONAL)
+    method.__signature__ = inspect.Signature([first, sizes_])  # type: ignore[attr-defined]
     return method
 
 

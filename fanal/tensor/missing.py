@@ -9,7 +9,7 @@ from fanal.core.errors import nearest
 
 SUBMODULES = (
     "autograd", "data", "export", "linalg", "nn", "optim", "random", "special", "utils", "cuda",
-    "backends", "testing", "serialization",
+    "backends", "testing", "serialization", "amp", "distributions",
 )
 
 # Functions of nn.functional that PyTorch also has at the top; that package is loaded on first use.
@@ -37,6 +37,8 @@ def find(name: str) -> object:
         except ModuleNotFoundError as error:
             if error.name != f"fanal.{name}":
                 raise
+    if name == "autocast":
+        return importlib.import_module("fanal.amp").autocast
     if name in OF_LAYERS:
         return getattr(importlib.import_module("fanal.nn.functional"), name)
     public = [n for n in dir(sys.modules["fanal"]) if not n.startswith("_")]

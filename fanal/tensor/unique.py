@@ -11,6 +11,7 @@ from typing import Any
 
 from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
+from fanal.core.errors import message
 from fanal.graph.ir import Value
 from fanal.ops.cumulative import cumsum_p
 from fanal.ops.gathering import index_select
@@ -83,6 +84,10 @@ def _distinct(
     d = None if dim is None else normalize_dim("unique", dim, x.ndim)
     if x.ndim == 0:
         x, d = reshape(x, (1,)), None
+    if d is not None and 0 in (*x.shape[:d], *x.shape[d + 1 :]):
+        raise RuntimeError(
+            message("unique", "slices without elements can't be told apart", tuple(x.shape))
+        )
     rows = _as_rows(x, d)
     n = rows.shape[0]
     shape = tuple(input.shape) if d is None else (n,)

@@ -42,10 +42,10 @@ def inputs() -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def run(text: str, library: Library, floating: Any, second: bool) -> tuple[dict[str, Any], list[Any]]:
+def run(text: str, library: Library, floating: Any, order: int) -> tuple[dict[str, Any], list[Any]]:
     """Arrays by name (out0, grad_x, second_x, …), and the plain answers.
 
-    `floating` casts the inputs (np.float64 or np.float32).
+    `floating` casts the inputs (np.float64 or np.float32); `order`: of the highest derivative.
     """
     names = set(re.findall(r"\b[a-z]\b", text))
     env: dict[str, Any] = {"f": library.f}
@@ -65,7 +65,8 @@ def run(text: str, library: Library, floating: Any, second: bool) -> tuple[dict[
         collect(result, library, tensors, answers)
         for number, t in enumerate(tensors):
             found[f"out{number}"] = library.to_array(t)
-        gradients(text, tensors, moving, library, floating, found, second)
+        if order:
+            gradients(text, tensors, moving, library, floating, found, order > 1)
     return found, answers
 
 

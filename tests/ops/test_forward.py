@@ -17,6 +17,7 @@ from fanal.ops import (  # noqa: F401  # noqa: F401
     layout,
     reduce,
     sort,
+    special_records,
     transcendental,
     windows,
 )

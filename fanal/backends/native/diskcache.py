@@ -1,6 +1,6 @@
 """Object files kept between processes: written atomically, verified on load, never trusted blindly.
 
-A file is a header (magic, SHA-256 of the rest) and the object. The folder must belong to this user
+A file is a header (magic, SHA-256 of its name and the rest) and the object. The folder must belong to this user
 and be closed to others, else it is not used: code is never loaded from where others can write. Any
 failure to read or write only costs a compilation.
 """
@@ -13,7 +13,7 @@ import os
 import tempfile
 from pathlib import Path
 
-_MAGIC = b"FANALKC1"
+_MAGIC = b"FANALKC2"
 _LIMIT = 512 << 20  # bytes; the oldest files go first
 
 
@@ -51,10 +51,14 @@ def read(name: str) -> bytes | None:
     except OSError:
         return None
     body = data[40:]
-    if data[:8] != _MAGIC or data[8:40] != hashlib.sha256(body).digest():
+    if data[:8] != _MAGIC or data[8:40] != _digest(name, body):
         path.unlink(missing_ok=True)
         return None
     return body
+
+
+def _digest(name: str, body: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\0" + body).digest()
 
 
 def write(name: str, body: bytes) -> None:
@@ -62,7 +66,7 @@ def write(name: str, body: bytes) -> None:
     base = folder()
     if base is None:
         return
-    data = _MAGIC + hashlib.sha256(body).digest() + body
+    data = _MAGIC + _digest(name, body) + body
     try:
         handle, temporary = tempfile.mkstemp(dir=base, prefix=".new-")
         try:

@@ -278,17 +278,21 @@ def check_merge(shape: Shape, dims: Shape, expressions: list[Expression]) -> Non
                 strides = leaf.access.strides
             if strides is None:
                 continue
-            for d in dims:
-                if d + 1 in dims and not _walks_as_one(shape, strides, d):
-                    raise CannotMerge
+            if not all(strides[a] == strides[b] * shape[b] for a, b in _neighbours(shape, dims)):
+                raise CannotMerge
 
 
-def _walks_as_one(shape: Shape, strides: Shape, d: int) -> bool:
-    if shape[d] == 1:
-        return True
-    later = d + 1
-    extent = shape[later]
-    return extent == 1 or strides[d] == strides[later] * extent
+def _neighbours(shape: Shape, dims: Shape) -> list[tuple[int, int]]:
+    """Reduced dimensions with only extents of 1, reduced ones too, between them."""
+    pairs, last = [], None
+    for d in range(len(shape)):
+        if d not in dims:
+            last = None
+        elif shape[d] != 1:
+            if last is not None:
+                pairs.append((last, d))
+            last = d
+    return pairs
 
 
 def accumulates(dtype: DType) -> str:

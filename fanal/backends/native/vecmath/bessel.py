@@ -65,7 +65,8 @@ def _i(b: Builder, order: int, x: V, short: bool) -> V:
     capped = b.select(a.gt(720.0), const(x, 720.0), a)
     r, shifted = reduce_exp(b, capped, 2 * format_of(x).bias)
     grown = scale(b.fma(exp_reduced(b, r), y, y), shifted)
-    return b.select(a.lt(INF), grown, a)
+    # Past the cap y alone falls: without this the product would come back from infinity.
+    return b.select(a.le(720.0), grown, b.select(a.isnan(), a, const(x, INF)))
 
 
 def i0e(b: Builder, x: V) -> V:
