@@ -55,7 +55,7 @@ from fanal.ops.comparing import (
     isnan, isneginf, isposinf, isreal, logical_and, logical_not, logical_or, logical_xor, signbit,
 )
 from fanal.ops.diagonals import (
-    diag_embed, diagflat, diagonal_copy, diagonal_scatter, select_scatter, slice_scatter, trace,
+    diag_embed, diagflat, diagonal_scatter, select_scatter, slice_scatter, trace,
     tril, triu,
 )
 from fanal.ops.distances import cdist, dist, renorm
@@ -109,6 +109,7 @@ from fanal.random import (
     set_rng_state,
 )
 from fanal.tensor.conversion import clone
+from fanal.tensor import copies
 from fanal.tensor.counting import bincount, histogramdd
 from fanal.tensor.creation import (
     arange, as_tensor, empty, empty_like, eye, from_numpy, full, full_like, linspace, logspace,
@@ -119,7 +120,7 @@ from fanal.tensor.interop import from_dlpack
 from fanal.tensor import method_table
 from fanal.tensor.namespace import (
     aminmax, bucketize, diag, histc, histogram, masked_select, max, median, min, nanmedian,
-    nanquantile, narrow_copy, nonzero, pow, quantile, scatter, searchsorted, std, std_mean, var, var_mean, where,
+    nanquantile, nonzero, pow, quantile, scatter, searchsorted, std, std_mean, var, var_mean, where,
 )
 from fanal.tensor.printing import set_printoptions
 from fanal.tensor.queries import (
@@ -153,8 +154,9 @@ from fanal.tensor.unique import unique, unique_consecutive
 from fanal.version import __version__
 
 newaxis = None
+globals().update(copies.COPIES)
 
-_PACKAGES = {"autograd", "core", "graph", "ops", "backends", "linalg", "special", "method_table"}
+_PACKAGES = {"autograd", "core", "graph", "ops", "backends", "linalg", "special", "method_table", "copies"}
 __all__ = [
     name for name in list(globals()) if not name.startswith("_") and name not in _PACKAGES
 ]

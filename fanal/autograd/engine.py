@@ -191,3 +191,5 @@ def _deliver(
             found[position] = grad
         return
     leaf._accumulate(grad, create_graph, own)
+    for hook in list(leaf._rare.after_hooks or ()):
+        hook(leaf)

@@ -1,8 +1,8 @@
-"""`backward` and `grad`: the user's doors to the engine."""
+"""`backward` and `grad`: the user's doors to the engine; below them Jacobians and Hessians."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fanal.autograd.engine import run_backward
@@ -69,7 +69,8 @@ def backward(
 
 
 def _sequence(x: Any) -> Sequence[Any]:
-    return tuple(x) if isinstance(x, tuple | list) else (x,)
+    """One tensor, or any iterable of them (a tensor is iterable itself)."""
+    return (x,) if hasattr(x, "_layout") or not isinstance(x, Iterable) else tuple(x)
 
 
 def grad(
@@ -78,6 +79,7 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -85,9 +87,19 @@ def grad(
     """Gradients of `outputs` with respect to `inputs`, without touching any `.grad`.
 
     Raises RuntimeError where an input does not contribute, unless `allow_unused` (None then) or
-    `materialize_grads` (zeros then).
+    `materialize_grads` (zeros then). is_grads_batched: `grad_outputs` have a first dimension more,
+    and so have the results (one backward pass each).
     """
     wanted = _sequence(inputs)
+    if is_grads_batched:
+        passes = [
+            grad(outputs, wanted, g, True, create_graph, True, allow_unused, False, materialize_grads)
+            for g in zip(*_sequence(grad_outputs), strict=True)
+        ]
+        from fanal.ops.shape import stack
+
+        columns = zip(*passes, strict=True)
+        return tuple(None if c[0] is None else stack(list(c), 0) for c in columns)
     for tensor in wanted:
         if not tensor.requires_grad:
             raise RuntimeError(
@@ -113,3 +125,8 @@ def grad(
             )
         results.append(gradient)
     return tuple(results)
+
+
+from fanal.autograd.jacobian import hessian, hvp, jacobian, jvp, vhp, vjp  # noqa: E402 - use grad
+
+__all__ = ["backward", "grad", "hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fanal.core.dispatch import bind, fused
+from fanal.core.dispatch import bind, fused, is_tracing
 from fanal.core.errors import message
 from fanal.graph.ir import Value
 from fanal.linalg.results import InvEx, Lstsq, SolveEx
@@ -165,13 +165,15 @@ def lstsq(
     Singular values up to rcond · largest (ε·max(m, n) by default) count as 0. All drivers compute the
     same, by singular values; they decide what comes beside the solution, as in PyTorch: "gelsd" and
     "gelss" singular values, rank and (for m > n and full rank) residuals, "gelsy" the rank,
-    "gels" residuals.
+    "gels" residuals. While a graph is traced all of it is given.
     """
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise RuntimeError(
             message("linalg.lstsq", "unknown driver", repr(driver), "gels, gelsy, gelsd or gelss")
         )
     solution, residuals, rank, values = _lstsq(A, B, rcond)
+    if is_tracing():  # what depends on the rank can't depend on it in a graph
+        return Lstsq(solution, residuals, rank, values)
     driver = driver or "gelsy"
     none = values.new_empty((0,))
     m, n = A.shape[-2:]

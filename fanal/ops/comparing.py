@@ -157,6 +157,8 @@ def fmin(input: Any, other: Any) -> Any:
 @fused(scalars=("values",))
 def heaviside(input: Any, values: Any) -> Any:
     """0 below zero, 1 above, `values` at zero. Raises RuntimeError if the dtypes differ."""
+    if not isinstance(input, Value):
+        raise TypeError(message("heaviside", "not a tensor", type(input).__name__, "a tensor"))
     if isinstance(values, Value) and not values.weak and values.dtype is not input.dtype:
         raise RuntimeError(
             message("heaviside", "dtypes differ", f"{input.dtype!r} and {values.dtype!r}",

@@ -131,7 +131,7 @@ def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2:
     """A copy of input with its diagonal (see `diagonal`) replaced by src."""
     from fanal.ops.promotion import cast
 
-    a, b, row, column, n = diagonal_place("diagonal_scatter", input.shape, offset, dim1, dim2)
+    a, b, _, _, n = diagonal_place("diagonal_scatter", input.shape, offset, dim1, dim2)
     rest = tuple(e for d, e in enumerate(input.shape) if d not in (a, b))
     _check_source("diagonal_scatter", (*rest, n), src)
     if n == 0:

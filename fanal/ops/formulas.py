@@ -23,7 +23,6 @@ from fanal.ops.pointwise import (
     log1p,
     log2,
     lt,
-    mul,
     ne,
     neg,
     pow_general,
@@ -109,10 +108,11 @@ def float_power(input: Any, exponent: Any) -> Any:
     return pow_general(x, y)
 
 
-@fused(scalars=("other",))
+@composite(scalars=("other",), promote=True)
 def ldexp(input: Any, other: Any) -> Any:
     """input · 2^other."""
-    return mul(input, pow_general(2.0, other))
+    x, y = together("ldexp", input, other, dtype=to_float(result_type(input, other)))
+    return x * pow_general(2.0, y)
 
 
 @fused

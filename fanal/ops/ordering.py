@@ -69,8 +69,7 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
 
 def _picked(x: Value, position: Value, dim: int, keepdim: bool) -> ValuesAndIndices:
     """Elements of the sorted line at positions (extent 1 in `dim`), with the original indices."""
-    values, order = sorted_line(x, dim)
-    index = take_along(order, position, dim)
+    index = take_along(sorted_line(x, dim).indices, position, dim)
     # The value is read from the input, so that its gradient goes straight there.
     return _finished(take_along(x, index, dim), index, dim, keepdim)
 

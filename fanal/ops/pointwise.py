@@ -202,8 +202,8 @@ bitwise_not = unary(a.not_p, "bitwise_not", "Bitwise complement; of a bool, its 
 
 @fused
 def square(input: Any) -> Any:
-    """x · x."""
-    return input * input
+    """x · x; of bools as int64."""
+    return cast(input, dtypes.int64) if input.dtype is dtypes.bool_ else input * input
 
 
 @fused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -162,7 +163,7 @@ def chosen(n: int, r: int, with_replacement: bool) -> Any:
     shape = (n,) * r
     index = [bind(iota_p, shape=shape, dim=d, dtype=dtypes.int64) for d in range(r)]
     ok = constant(True, dtypes.bool_, shape)
-    for left, right in zip(index, index[1:], strict=False):
+    for left, right in itertools.pairwise(index):
         ok = ok & (left <= right)
         if not with_replacement:
             ok = ok & ne(left, right)

@@ -50,8 +50,7 @@ def _quantile(
         d = normalize_dim(name, dim, input.ndim)
         x = input if input.ndim else reshaped(input, (1,))
         kept = tuple(1 if i == d else n for i, n in enumerate(input.shape))
-    n = x.shape[d]
-    if n == 0:
+    if math.prod(x.shape) == 0:
         raise RuntimeError(message(name, "the input is empty", input.shape))
     line = move_axis(x, d, x.ndim - 1)
     values = _interpolated(line, cast(q, input.dtype), interpolation, ignore_nan)

@@ -131,7 +131,7 @@ def movedim(input: Any, source: int | Ints, destination: int | Ints) -> Any:
     order = [d for d in range(input.ndim) if d not in sources]
     for to, d in sorted(zip(targets, sources, strict=True)):
         order.insert(to, d)
-    return permuted(input, order)
+    return permuted(input, order) if input.ndim else input
 
 
 @fused(view=True)
@@ -256,7 +256,7 @@ def flip(input: Any, dims: Ints) -> Any:
     moved = tuple(sorted(normalize_dim("flip", d, input.ndim) for d in wanted))
     if len(set(moved)) != len(moved):
         raise RuntimeError(message("flip", "a dimension appears twice", tuple(wanted)))
-    return bind(flip_p, input, dims=moved)
+    return bind(flip_p, input, dims=moved) if input.ndim else input
 
 
 @fused

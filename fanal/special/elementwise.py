@@ -78,13 +78,13 @@ def logit(input: Any, eps: float | None = None) -> Any:
     x = cast(input, to_float(input.dtype))
     if eps is not None:
         x = where(lt(x, eps), eps, where(gt(x, 1 - eps), 1 - eps, x))
+    # Outside of [0, 1] there is no value, and no derivative either.
+    x = x * where(lt(x, 0.0) | gt(x, 1.0), constant(math.nan, x.dtype), 1.0)
     # Near ½ the quotient is near 1 and its logarithm inexact; there 2x - 1 is exact.
     middle = lt(absolute(x - 0.5), 0.25)
     inner = where(middle, x, 0.5)
     outer = where(middle, 0.25, x)
-    value = where(middle, atanh(inner * 2 - 1) * 2, log(outer / (1 - outer)))
-    outside = lt(x, 0.0) | gt(x, 1.0)  # no value, and no derivative either
-    return where(outside, x * math.nan, value)
+    return where(middle, atanh(inner * 2 - 1) * 2, log(outer / (1 - outer)))
 
 
 @composite

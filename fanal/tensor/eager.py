@@ -18,10 +18,10 @@ import numpy as np
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import Node, anomaly, overwritten, released, sequence
 from fanal.backends.native.executable import Executable, compile_graph, launch, runtime
-from fanal.backends.native.host import STATUS_HOST, taken_error
+from fanal.backends.native.host import taken_error
 from fanal.backends.native.loops.expression import Load
-from fanal.backends.native.lower.lowering import VIEWS
-from fanal.backends.native.program import Access
+from fanal.backends.native.loops.views import VIEWS
+from fanal.backends.native.program import STATUS_DIVISION, STATUS_HOST, Access
 from fanal.core import dtypes
 from fanal.core.dispatch import Fused, register_eager
 from fanal.core.dtypes import DType
@@ -74,7 +74,11 @@ class Plan:
 
 
 class GradPlan:
-    """The forward program that saves, and the backward functions, of a plan."""
+    """The forward program that saves, and the backward functions, of a plan.
+
+    Derived when first run with gradients on: what runs without them (most backward functions) may
+    have no derivative, and needs none.
+    """
 
     __slots__ = (
         "address", "backward", "base", "count", "differentiable", "executable", "extras", "inputs",
@@ -82,13 +86,20 @@ class GradPlan:
         "single", "tensors", "visible", "wrt",
     )  # fmt: skip
 
+    base: Graph | None
+
     def __init__(self, plan: Plan, wrt: list[bool]):
-        graph = plan.graph
         self.plan, self.name, self.wrt, self.inputs = plan, plan.name, wrt, plan.inputs
+        self.base = None
+        self.executable: Executable | None = None
+        self.address = 0
+
+    def derive(self) -> None:
+        """Derive the plan's graph; Limit where it has no derivative."""
+        plan, wrt, graph = self.plan, self.wrt, self.plan.graph
         self.visible = len(graph.outputs)
         given = [v.dtype.kind == "f" for v in graph.outputs]
         first = derivative(graph, wrt, given)
-        self.base = first.forward
         self.extras = len(first.forward.outputs) - self.visible
         self.needs = [g is not None for g in first.gradients]
         self.saved_inputs = sorted({i for kind, i in first.sources if kind == "input"})
@@ -97,8 +108,6 @@ class GradPlan:
         outs |= {self.visible + i for kind, i in first.sources if kind == "extra"}
         self.saved_outputs = sorted(outs)
         self.layouts = output_layouts(first.forward, plan.inputs)
-        self.executable: Executable | None = None
-        self.address = 0
         self.count = len(first.forward.outputs)
         self.saves = bool(self.saved_inputs or self.saved_outputs)
         needs = any(self.needs)
@@ -109,11 +118,15 @@ class GradPlan:
         self.backward: dict[tuple[bool, ...], Backward] = {}
         if not self.extras:
             self.backward[tuple(given)] = self.backward_of(first)
+        self.base = first.forward
 
     def compile(self) -> Executable:
         """The forward program that also writes what is saved."""
         with _compiling:
             if self.executable is None:
+                if self.base is None:
+                    self.derive()
+                assert self.base is not None
                 if self.extras:
                     self.executable = build(self.base, self.inputs, self.layouts)
                 else:
@@ -125,6 +138,7 @@ class GradPlan:
         """The backward function for the outputs that have a gradient."""
         found = self.backward.get(mask)
         if found is None:
+            assert self.base is not None
             found = self.backward[mask] = self.backward_of(derivative(self.base, self.wrt, mask))
         return found
 
@@ -383,8 +397,11 @@ def _run_view(plan: Plan, tensors: Sequence[Any]) -> Any:
     (t,) = tensors
     assert plan.views is not None
     outputs = [take(t, view) for view in plan.views]
-    if plan.grad is not None and mode.enabled:
-        record(plan.grad, tensors, outputs)
+    grad = plan.grad
+    if grad is not None and mode.enabled:
+        if grad.base is None:
+            grad.derive()
+        record(grad, tensors, outputs)
     return outputs[0] if plan.single else plan.structure(outputs)
 
 
@@ -480,7 +497,7 @@ def raise_status(name: str, code: int) -> None:
     kind = code & 0xFF
     if kind == STATUS_HOST:
         raise taken_error()
-    if kind == 1:
+    if kind == STATUS_DIVISION:
         raise RuntimeError(
             message(name, "integer division by zero", hint="checking the divisor, or floats")
         )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
+import weakref
 from typing import Any
 
+from fanal.backends.native.executable import runtime
 from fanal.core import dtypes
 from fanal.core.errors import message
 from fanal.tensor.layout import layout
@@ -69,6 +72,28 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:
 def is_pinned(self: Tensor, device: Any = None) -> bool:
     """Whether the memory is pinned: never."""
     return False
+
+
+_shared: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def share_memory_(self: Tensor) -> Tensor:
+    """Move the elements to memory that processes forked from this one share."""
+    if not is_shared(self) and self._layout.nbytes:
+        size = self._storage.nbytes
+        block = mmap.mmap(-1, size)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(block))
+        ctypes.memmove(address, self._storage.ptr, size)
+        storage = runtime.wrap(address, size, block)
+        self._ptr = address + self._ptr - self._storage.ptr
+        self._storage = storage
+        _shared.add(storage)
+    return self
+
+
+def is_shared(self: Tensor) -> bool:
+    """Whether `share_memory_` was called."""
+    return self._storage in _shared
 
 
 def apply_(self: Tensor, callable: Any) -> Tensor:

@@ -34,6 +34,7 @@ from fanal.ops import (
 )  # fmt: skip
 from fanal.tensor import (
     conversion,
+    copies,
     counting,
     creation,
     inplace,
@@ -99,7 +100,7 @@ FUNCTIONS: dict[Any, str] = {
     products: "cross kron inner vdot addr",
     linear: "matmul mm bmm mv dot outer ger=outer addmm baddbmm addmv addbmm",
     distances: "dist renorm",
-    toplevel: "max min equal allclose narrow_copy split_with_sizes unsafe_chunk unsafe_split",
+    toplevel: "max min equal allclose split_with_sizes unsafe_chunk unsafe_split",
     inplace: "copy_ fill_ zero_",
     inplace_views: (
         "squeeze_ unsqueeze_ t_ transpose_ swapaxes_ swapdims_ as_strided_ detach_ resize_ resize_as_ "
@@ -108,11 +109,11 @@ FUNCTIONS: dict[Any, str] = {
     interop: "numpy item tolist",
     queries: (
         "numel nelement=numel size stride storage_offset is_floating_point is_complex is_conj is_neg "
-        "is_signed is_inference is_nonzero is_same_size get_device conj=same conj_physical=same "
+        "is_signed is_inference is_nonzero is_same_size get_device conj=same conj_physical=same conj_physical_=same "
         "resolve_conj=same resolve_neg=same"
     ),
     conversion: "view view_as contiguous is_contiguous clone dim_order to type_as type=type_of as_subclass",
-    memory: "untyped_storage pin_memory is_pinned apply_ map_ module_load",
+    memory: "untyped_storage pin_memory is_pinned share_memory_ is_shared apply_ map_ module_load",
 }
 
 IN_PLACE = (
@@ -196,6 +197,7 @@ def _attach_functions() -> None:
     found["pow_"] = in_place(pointwise.pow_general)
     found["scatter_"] = scatter_
     found["where"] = where
+    found["narrow_copy"] = copies.COPIES["narrow_copy"]
     attach(found)
 
 

@@ -39,6 +39,10 @@ def find(name: str) -> object:
                 raise
     if name == "autocast":
         return importlib.import_module("fanal.amp").autocast
+    if name.endswith("_") and not name.startswith("_"):
+        method = getattr(sys.modules["fanal"].Tensor, name, None)  # x.exp_() as exp_(x)
+        if callable(method):
+            return method
     if name in OF_LAYERS:
         return getattr(importlib.import_module("fanal.nn.functional"), name)
     public = [n for n in dir(sys.modules["fanal"]) if not n.startswith("_")]

@@ -28,6 +28,7 @@ class Rare:
     grad: Tensor | None = None
     hooks: list[Callable[..., Any]] | None = None
     retains = False
+    after_hooks: list[Callable[..., Any]] | None = None
     name: str | None = None
     # Of a view: what it is a view of, the steps from there, and the version its node was made at.
     base: Tensor | None = None
@@ -227,6 +228,18 @@ class Tensor:
             more = node.extra()
             more.pre_hooks = more.pre_hooks or {}
             hooks = more.pre_hooks.setdefault(self._index, [])
+        hooks.append(hook)
+        return RemovableHandle(hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+        """Call `hook(tensor)` each time a gradient was added to this leaf's `.grad`."""
+        if not self._layout.grad or self._current_node() is not None:
+            raise RuntimeError(
+                message("register_post_accumulate_grad_hook", "not a leaf that requires grad",
+                        hint="register_hook()")
+            )
+        extra = self._extra()
+        extra.after_hooks = hooks = extra.after_hooks or []
         hooks.append(hook)
         return RemovableHandle(hooks, hook)
 

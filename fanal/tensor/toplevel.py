@@ -54,11 +54,6 @@ def allclose(
     return bool(reductions.all(near))
 
 
-def narrow_copy(input: Any, dim: int, start: int, length: int) -> Any:
-    """`narrow` in memory of its own."""
-    return shape.clone(shape.narrow(input, dim, start, length))
-
-
 def split_with_sizes(input: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     """Pieces of given lengths along a dimension (views)."""
     found: tuple[Any, ...] = shape.split(input, tuple(split_sizes), dim)

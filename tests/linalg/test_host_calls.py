@@ -10,6 +10,7 @@ import pytest
 
 import fanal
 from fanal import linalg
+from fanal.core.dispatch import fused
 from tests.linalg.matrices import close, definite, normal, regular, symmetric, t
 
 BATCHED = {
@@ -49,18 +50,17 @@ def test_strides_do_not_matter(name):
 
 
 def test_within_a_larger_program():
-    @fanal_fused
+    @fused
     def step(x, y):
-        return (linalg.solve(x * 2 + 1, y - 1) * 3).sum(-1)
+        return fanal.sum(linalg.solve(x * 2 + 1, y - 1) * 3, -1)
 
     a, b = regular(3, 3), normal(3, 2)
     close(step(t(a), t(b)), (np.linalg.solve(a * 2 + 1, b - 1) * 3).sum(-1))
 
 
-def fanal_fused(function):
-    from fanal.core.dispatch import fused
-
-    return fused(function)
+def test_lstsq_within_a_larger_program():
+    step = fused(lambda a, b: linalg.lstsq(a, b).solution * 2)
+    close(step(t(normal(4, 2)), t(normal(4))), np.linalg.pinv(normal(4, 2)) @ normal(4) * 2)
 
 
 def test_programs_outlive_their_callers():

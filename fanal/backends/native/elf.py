@@ -52,9 +52,25 @@ def load(
     `outside` gives the address of a name that the object refers to and does not define.
     """
     try:
-        return _Loader(data, outside).load(symbols)
+        loader = _Loader(data, outside)
+        memory = mmap.mmap(-1, loader.total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        found = loader.link(memory, base, symbols)
     except (struct.error, IndexError, ValueError) as error:
         raise ObjectError(f"[load] damaged object file of {len(data)} bytes: {error}") from error
+    _protect(base, loader.writable)
+    # Held even while the interpreter goes down: objects of ours may outlive this module.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
+    return found
+
+
+def image(data: bytes, base: int, symbols: tuple[str, ...]) -> tuple[bytes, dict[str, int]]:
+    """The bytes of an object as they would lie at address `base` (of whatever machine), and the
+    addresses of `symbols` there."""
+    loader = _Loader(data, None)
+    memory = bytearray(loader.total)
+    found = loader.link(memory, base, symbols)
+    return bytes(memory), found
 
 
 def process_symbol(name: str) -> int:
@@ -88,14 +104,13 @@ class _Loader:
         self.table = next((s for s in self.sections if s.kind == _SYMTAB), None)
         self.slots: dict[str, int] = {}  # outside name -> offset of its address in the mapping
         self.stubs: dict[str, int] = {}  # outside name -> offset of a jump to it
+        self.next_stub, self.writable, self.total = self._lay_out()
 
-    def load(self, symbols: tuple[str, ...]) -> dict[str, int]:
-        """Lay out, copy, relocate, protect."""
-        stub_area, writable, total = self._lay_out()
-        memory = mmap.mmap(-1, total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.memory = memory
-        self.base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        self.next_stub = stub_area
+    def link(
+        self, memory: mmap.mmap | bytearray, base: int, symbols: tuple[str, ...]
+    ) -> dict[str, int]:
+        """Copy into memory that lies (or will lie) at `base`, and relocate."""
+        self.memory, self.base = memory, base
         for index, offset in self.places.items():
             section = self.sections[index]
             if section.kind != _NOBITS:
@@ -106,16 +121,14 @@ class _Loader:
         for section in self.sections:
             if section.kind == _RELA and section.info in self.places:
                 self._relocate(section, addresses)
-        _protect(self.base, writable)
-        # Held even while the interpreter goes down: objects of ours may outlive this module.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
         try:
             return {name: self.defined[name] for name in symbols}
         except KeyError as error:
             raise ObjectError(f"[load] the object defines no {error}") from None
 
     def _lay_out(self) -> tuple[int, int, int]:
-        """Offsets of sections: constants and code | stubs || data, zeros, outside addresses."""
+        """Offsets of sections (constants and code | stubs || data, zeros, outside addresses):
+        where stubs begin, where what may be written begins, and the size of all."""
         allocated = [i for i, s in enumerate(self.sections) if s.flags & _ALLOC and s.size]
         outside = self._outside_count()
         self.places: dict[int, int] = {}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fanal.backends.native import diskcache, kernels
-from fanal.backends.native.loops.expression import Load
-from fanal.backends.native.lower import lower
 from fanal.backends.native.program import Access, ProgramBuilder, Temp
 from fanal.backends.native.runtime import (
     FLAG_CHECK_SIGNALS,
@@ -22,6 +21,9 @@ from fanal.backends.native.runtime import (
 from fanal.backends.native.runtime.loader import check_interpreter
 from fanal.backends.native.target import host_target
 from fanal.graph.ir import Graph
+
+if TYPE_CHECKING:
+    from fanal.backends.native.loops.expression import Load
 
 # Work (elements touched) above which releasing the GIL is worth its 50 ns.
 RELEASE_ABOVE = 20_000
@@ -105,6 +107,8 @@ def compile_graph(
     graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]
 ) -> Executable:
     """Compile a graph for inputs and outputs that lie in memory as their accesses say."""
+    from fanal.backends.native.lower import lower  # much code, needed only now
+
     builder = lower(graph, inputs, outputs, host_target())
     shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
     work = sum(math.prod(s) for s in shapes)

@@ -11,14 +11,15 @@ import ctypes
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from fanal.backends.native.emit import Builder
-from fanal.backends.native.loops.operations import STATUS_HOST
-from fanal.backends.native.program import Access, Kernel
+from fanal.backends.native.program import STATUS_HOST, Access, Kernel
 from fanal.core.errors import Limit, message
+
+if TYPE_CHECKING:
+    from fanal.backends.native.emit import Builder
 
 _Entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 _numbers = itertools.count()

@@ -13,10 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.target import Target
 from fanal.core.dtypes import DType
+
+if TYPE_CHECKING:
+    from fanal.backends.native.emit import Builder, V
+
+# What a kernel may report in its status word (0: nothing).
+STATUS_DIVISION = 1  # an integer was divided by zero
+STATUS_INDEX = 2  # an index was out of range
+STATUS_HOST = 3  # a host call raised; see `host.taken_error`
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,9 @@ class Kernel:
     owner: object = None
 
     def ir(self, target: Target, name: str) -> str:
+        # Imported when code is generated, which a process with a warm cache does not.
+        from fanal.backends.native.emit import Builder
+
         b = Builder(target, name)
         self.emit(b)
         return b.finish()

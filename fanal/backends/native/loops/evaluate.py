@@ -14,7 +14,8 @@ from fanal.backends.native.emit import Builder, V, element, vector
 from fanal.backends.native.emit.value import bits_of
 from fanal.backends.native.loops import philox
 from fanal.backends.native.loops.convert import compute_type, convert, from_storage, storage_type
-from fanal.backends.native.loops.operations import STATUS_INDEX, apply, report
+from fanal.backends.native.loops.operations import apply, report
+from fanal.backends.native.program import STATUS_INDEX
 from fanal.core.dtypes import BY_NAME
 
 Instruction = tuple[object, ...]

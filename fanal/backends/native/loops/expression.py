@@ -7,17 +7,13 @@ expand, slice, flip, most reshapes) is the same expression over other strides: v
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from fanal.backends.native.loops.views import View
 from fanal.backends.native.program import Access
 from fanal.core.dtypes import DType
-from fanal.ops.layout import reshape_strides
-from fanal.ops.windows import window_strides
 
 Shape = tuple[int, ...]
-# (shape, strides) -> (new strides, offset in elements), or None if strides can't express it.
-View = Callable[[Shape, Shape], tuple[Shape, int] | None]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -132,46 +128,6 @@ def viewed(e: Expression, shape: Shape, view: View, memo: dict[int, Expression])
         raise TypeError(type(e))
     memo[id(e)] = result
     return result
-
-
-def reshape_view(new_shape: Shape) -> View:
-    def view(shape: Shape, strides: Shape) -> tuple[Shape, int] | None:
-        found = reshape_strides(shape, strides, new_shape)
-        return None if found is None else (found, 0)
-
-    return view
-
-
-def permute_view(dims: Shape) -> View:
-    return lambda shape, strides: (tuple(strides[d] for d in dims), 0)
-
-
-def expand_view(new_shape: Shape) -> View:
-    return lambda shape, strides: (
-        tuple(s if n == m else 0 for n, m, s in zip(shape, new_shape, strides, strict=True)),
-        0,
-    )
-
-
-def slice_view(start: Shape, step: Shape) -> View:
-    return lambda shape, strides: (
-        tuple(s * k for s, k in zip(strides, step, strict=True)),
-        sum(a * s for a, s in zip(start, strides, strict=True)),
-    )
-
-
-def flip_view(dims: Shape) -> View:
-    return lambda shape, strides: (
-        tuple(-s if d in dims else s for d, s in enumerate(strides)),
-        sum((shape[d] - 1) * strides[d] for d in dims if shape[d]),
-    )
-
-
-def window_view(first: int, size: Shape, stride: Shape, dilation: Shape) -> View:
-    return lambda shape, strides: (
-        window_strides(shape, strides, first, size, stride, dilation),
-        0,
-    )
 
 
 def leaves(e: Expression, seen: set[int] | None = None) -> list[Expression]:

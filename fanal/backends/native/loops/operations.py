@@ -10,14 +10,11 @@ from collections.abc import Callable
 
 from fanal.backends.native.emit import Builder, V, is_float, vector
 from fanal.backends.native.loops.convert import rounded
+from fanal.backends.native.program import STATUS_DIVISION
 from fanal.core import dtypes
 from fanal.core.dtypes import DType
 
 Operation = Callable[..., V]
-
-STATUS_DIVISION = 1
-STATUS_INDEX = 2
-STATUS_HOST = 3  # a host call raised; see `host.taken_error`
 
 
 def _compare(signed: str, unsigned: str) -> Operation:
@@ -234,4 +231,4 @@ def apply(b: Builder, name: str, operands: list[V], dtype: DType, result: DType)
     return rounded(value, result) if is_float(value.type) else value
 
 
-__all__ = ["OPERATIONS", "STATUS_DIVISION", "STATUS_INDEX", "apply", "report", "vector"]
+__all__ = ["OPERATIONS", "apply", "report", "vector"]

@@ -22,10 +22,10 @@ from fanal.backends.native.loops.expression import (
     Op,
     Random,
     leaves,
-    reshape_view,
     viewed,
 )
 from fanal.backends.native.loops.rows import CannotMerge, RowReduction, RowStore, StageKernel
+from fanal.backends.native.loops.views import reshape_view
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType
 from fanal.ops.primitive import contiguous_strides
@@ -141,9 +141,17 @@ class StageEntry(Entry):
             target = replace(to, shape=shape, strides=strides[0])
             if per_row:
                 inner, target = self.lifted(inner), self.lifted_access(target)
-            if self.is_local(inner):
+            if self.is_local(inner) and self.walks(inner, target):
                 return RowStore(inner, target, per_row)
         return None
+
+    def walks(self, e: Expression, to: Access) -> bool:
+        """Whether a store reads and writes each run of reduced dimensions as one."""
+        try:
+            check_merge(self.shape, self.dims, [e, Load(to.dtype, to.shape, to)])
+        except CannotMerge:
+            return False
+        return True
 
     def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
         outside = {k: v for k, v in real.items() if k not in self.own}

@@ -20,17 +20,11 @@ from fanal.backends.native.loops.expression import (
     Op,
     Ramp,
     Random,
-    View,
-    expand_view,
-    flip_view,
     leaves,
-    permute_view,
-    reshape_view,
-    slice_view,
     viewed,
-    window_view,
 )
 from fanal.backends.native.loops.rows import CannotMerge
+from fanal.backends.native.loops.views import VIEWS, View, expand_view, reshape_view, slice_view
 from fanal.backends.native.lower.groups import Schedule, buffers_of, check_merge
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
@@ -192,16 +186,6 @@ def lower(
 ) -> ProgramBuilder:
     """The phases that compute a graph's outputs from its inputs."""
     return Lowering(graph, inputs, outputs, target).run()
-
-
-VIEWS: dict[str, Callable[[Node], View]] = {
-    "reshape": lambda node: reshape_view(node.attributes["shape"]),
-    "permute": lambda node: permute_view(node.attributes["dims"]),
-    "expand": lambda node: expand_view(node.attributes["shape"]),
-    "slice": lambda node: slice_view(node.attributes["start"], node.attributes["step"]),
-    "flip": lambda node: flip_view(node.attributes["dims"]),
-    "windows": lambda node: window_view(**node.attributes),
-}
 
 
 @rule("full")

@@ -18,10 +18,10 @@ from fanal.backends.native.loops.convert import (
     to_storage,
 )
 from fanal.backends.native.loops.elementwise import decode, minimum
-from fanal.backends.native.loops.operations import STATUS_INDEX, apply, report
+from fanal.backends.native.loops.operations import apply, report
 from fanal.backends.native.loops.structure import merged
 from fanal.backends.native.lower.lowering import Lowering, rule
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import STATUS_INDEX, Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import BY_NAME
 from fanal.graph.ir import Node
 
