@@ -36,7 +36,7 @@ def main() -> None:
     except ImportError:
         sys.exit("PyTorch is needed to compare with: pip install torch==2.13.0 (or make bench)")
 
-    from benchmarks import report
+    from benchmarks import processes, report
     from benchmarks.groups import GROUPS
 
     found = {
@@ -53,6 +53,10 @@ def main() -> None:
             if rows:
                 print(report.table(group, threads, rows), flush=True)
                 found["results"] += report.records(group, threads, rows)
+    facts = processes.measure(chosen)
+    if facts:
+        print(processes.table(facts), flush=True)
+        found["processes"] = [fact.record() for fact in facts]
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=1) + "\n")
     print(f"as JSON: {options.json}")

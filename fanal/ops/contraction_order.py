@@ -8,6 +8,7 @@ the batch as a rule, and a row must not change its bits with the number of rows 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 NOMINAL = 64  # what an extent counts that the order must not depend on
 ALL_ORDERS = 8  # operands for which all orders are compared
@@ -16,9 +17,7 @@ Labels = frozenset[Hashable]
 
 
 def order_of(
-    inputs: Sequence[Sequence[Hashable]],
-    output: Sequence[Hashable],
-    extents: Mapping[Hashable, int],
+    inputs: Sequence[Sequence[Any]], output: Sequence[Any], extents: Mapping[Any, int]
 ) -> list[tuple[int, int]]:
     """Pairs of positions to contract; the result of each goes to the end of the list."""
     count = len(inputs)

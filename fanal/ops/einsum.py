@@ -135,8 +135,7 @@ def _contracted(
         needed = set(output).union(*(labels for _, labels in rest))
         terms = [*rest, _pair(x, x_labels, y, y_labels, needed)]
     x, labels = terms[0]
-    # Labels of the output that every operand had with extent 1 against none: none are missing here,
-    # since an extent comes from some operand; only the order may differ.
+    # No label of the output is missing: its extent comes from some operand. Only the order differs.
     return permuted(x, [labels.index(label) for label in output])
 
 

@@ -8,8 +8,9 @@ from fanal.ops import reductions as _reductions
 from fanal.special import elementwise, polynomials
 from fanal.special.elementwise import *
 from fanal.special.polynomials import *
-from fanal.tensor.methods import attach, in_place_of as _attach
+from fanal.tensor.methods import attach as _attach
 from fanal.tensor.methods import in_place as _in_place
+from fanal.tensor.methods import in_place_of as _in_place_of
 
 logsumexp = _reductions.logsumexp
 
@@ -24,17 +25,19 @@ def log_softmax(input: Any, dim: int, *, dtype: DType | None = None) -> Any:
     return _reductions.log_softmax(input, dim, dtype)
 
 
-_def _polygamma(self: Any, n: int) -> Any:
+def _polygamma(self: Any, n: int) -> Any:
     """The n-th derivative of digamma; see `fanal.special.polygamma`."""
     return elementwise.polygamma(n, self)
 
 
-attach({
-    "logit": elementwise.logit, "sinc": elementwise.sinc, "xlogy": elementwise.xlogy, "igamma": elementwise.gammainc, "igammac": elementwise.gammaincc,
-    "mvlgamma": elementwise.multigammaln, "polygamma": _polygamma, "polygamma_": in_place_of(_polygamma),
-    "mvlgamma_": in_place_of(elementwise.multigammaln),
-    "logit_": _in_place(elementwise.logit), "sinc_": _in_place(elementwise.sinc), "xlogy_": _in_place(elementwise.xlogy),
-    "igamma_": _in_place(elementwise.gammainc), "igammac_": _in_place(elementwise.gammaincc),
+_attach({
+    "logit": elementwise.logit, "logit_": _in_place(elementwise.logit),
+    "sinc": elementwise.sinc, "sinc_": _in_place(elementwise.sinc),
+    "xlogy": elementwise.xlogy, "xlogy_": _in_place(elementwise.xlogy),
+    "igamma": elementwise.gammainc, "igamma_": _in_place(elementwise.gammainc),
+    "igammac": elementwise.gammaincc, "igammac_": _in_place(elementwise.gammaincc),
+    "mvlgamma": elementwise.multigammaln, "mvlgamma_": _in_place_of(elementwise.multigammaln),
+    "polygamma": _polygamma, "polygamma_": _in_place_of(_polygamma),
 })  # fmt: skip
 
 __all__ = [*elementwise.__all__, *polynomials.__all__, "log_softmax", "logsumexp", "softmax"]

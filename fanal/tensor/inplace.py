@@ -246,7 +246,11 @@ def rebase(self: Tensor, result: Tensor) -> None:
         return
     base = rare.base
 
+    # A view by strides alone means the same elements only in a gradient that lies as the base does.
+    by_strides = any(step.name == "as_strided" for step in rare.steps)
+
     def pull(grad: Any) -> tuple[Any, Any]:
+        grad = grad.contiguous() if by_strides else grad
         kept = grad.clone()
         zero_part = again(rare, kept)
         zero_part.zero_()

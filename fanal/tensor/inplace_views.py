@@ -10,7 +10,7 @@ from fanal.autograd.mode import mode
 from fanal.core.errors import message
 from fanal.ops import rearranging, shape
 from fanal.tensor import strided
-from fanal.tensor.layout import extent_bytes, layout
+from fanal.tensor.layout import layout
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
 
 
@@ -81,9 +81,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     room = self._storage.ptr + self._storage.nbytes - self._ptr
     if target.nbytes > room:
         fresh = allocate(target)
-        _, used = extent_bytes(self._layout.shape, self._layout.strides, self.dtype.itemsize)
-        count = min(used, target.nbytes) // self.dtype.itemsize
-        line = layout(self.dtype, (count,))
+        line = layout(self.dtype, (room // self.dtype.itemsize,))
         new_tensor(fresh._storage, line, fresh._ptr).copy_(
             new_tensor(self._storage, line, self._ptr)
         )

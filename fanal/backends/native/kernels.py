@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from fanal.backends.native.target import host_target
 
 _addresses: dict[str, int] = {}
 _lock = threading.Lock()
-statistics = {"compiled": 0, "loaded": 0}
+statistics: dict[str, float] = {"compiled": 0, "loaded": 0, "seconds": 0.0}
 
 
 @functools.cache
@@ -49,7 +50,14 @@ def address(kernel: Kernel) -> int:
 
 
 def _build(kernel: Kernel) -> int:
-    name = symbol(kernel)
+    began = time.perf_counter()
+    try:
+        return _made(symbol(kernel), kernel)
+    finally:
+        statistics["seconds"] += time.perf_counter() - began
+
+
+def _made(name: str, kernel: Kernel) -> int:
     data = diskcache.read(name)
     if data is None:
         data = compile_ir(kernel.ir(host_target(), name))

@@ -10,7 +10,13 @@ from __future__ import annotations
 from fanal.backends.native.emit import Builder, V, vector
 from fanal.backends.native.loops.convert import compute_type
 from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
-from fanal.backends.native.loops.evaluate import Position, arguments, evaluate, maskable
+from fanal.backends.native.loops.evaluate import (
+    Position,
+    arguments,
+    evaluate,
+    first_lanes,
+    maskable,
+)
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction, fold_lanes
 from fanal.backends.native.loops.rows import COSTLY, TASK_WORK, StageKernel
 from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
@@ -184,33 +190,42 @@ class AlongKernel:
         spread = {k: b.splat(v, lanes) for k, v in known.items()}
         whole = start + ((stop - start) & -width)
         code = self.stage.program.instructions
-        if self.stage.work_of_pass(number, tuple(self.kept)) <= LIGHT:
-            self._unrolled(b, number, position, start, whole, spread, accumulators)
+        stores = self.stage.stores_of_pass(number)
+        names = [dtype for _, _, dtype, _ in stores] + [a.reduction.dtype for a in accumulators]
+        unit = all(self.stage.classes[w] == "1" for _, w, _, _ in stores)
+        masked = maskable(b, code, names) and unit and not self.stage.program.may_report
+        light = self.stage.work_of_pass(number, tuple(self.kept)) <= LIGHT
+        if light:
+            states = self._unrolled(b, number, position, start, whole, spread, accumulators)
+            if masked:
+                states = self._masked_rest(b, number, position, whole, stop, spread, accumulators, states)
+                return self._folded_states(b, accumulators, states)
+            for u, mine in enumerate(states):
+                for a, state in zip(accumulators, mine, strict=True):
+                    a.write(b.i64(u * lanes), state)
         else:
             for a in accumulators:
                 a.clear(width, lanes)
             with b.loop(start, whole, lanes) as (i,):
                 self._step(b, number, position, i, (i - start) & (width - 1), spread, accumulators, lanes, None)
-        stored = [dtype for _, _, dtype, _ in self.stage.stores_of_pass(number)]
-        names = [a.reduction.dtype for a in accumulators]
-        unit = all(self.stage.classes[w] == "1" for _, w, _, _ in self.stage.stores_of_pass(number))
-        if maskable(b, code, stored + names) and unit and not self.stage.program.may_report:
+        if masked:
             with b.loop(whole, stop, lanes) as (i,):
-                mask = (b.iota("i64", lanes) + b.splat(i, lanes)).lt(b.splat(stop, lanes))
+                mask = first_lanes(b, stop - i, lanes)
                 self._step(b, number, position, i, i - whole, spread, accumulators, lanes, mask)
         else:
             with b.loop(whole, stop) as (i,):
                 self._step(b, number, position, i, i - whole, known, accumulators, 1, None)
-        return [self._folded(b, a) for a in accumulators]
+        read = [[a.read(b.i64(u * lanes), lanes) for a in accumulators] for u in range(UNROLL)]
+        return self._folded_states(b, accumulators, read)
 
     def _unrolled(
         self, b: Builder, number: int, position: Position, start: V, whole: V,
         spread: dict[int, V], accumulators: list[Accumulators],
-    ) -> None:  # fmt: skip
-        """Whole lane groups with the accumulators in registers."""
+    ) -> list[list[list[V]]]:  # fmt: skip
+        """Whole lane groups with the accumulators in registers; states by vector and reduction."""
         lanes = self.lanes
-        initial = [v for _ in range(UNROLL) for a in accumulators for v in a.reduction.initial(b, lanes)]
         reductions = [a.reduction for a in accumulators]
+        initial = [v for _ in range(UNROLL) for r in reductions for v in r.initial(b, lanes)]
         group = len(initial) // UNROLL
         loop = b.loop(start, whole, self.order.width, carry=initial)
         with loop as (i, *states):
@@ -221,10 +236,37 @@ class AlongKernel:
                 mine = states[u * group : (u + 1) * group]
                 following += _joined(b, reductions, mine, _flat(new))
             loop.next(*following)
-        for u in range(UNROLL):
-            mine = _nested(reductions, loop.results[u * group : (u + 1) * group])
-            for a, state in zip(accumulators, mine, strict=True):
-                a.write(b.i64(u * lanes), state)
+        found = loop.results
+        return [_nested(reductions, found[u * group : (u + 1) * group]) for u in range(UNROLL)]
+
+    def _masked_rest(
+        self, b: Builder, number: int, position: Position, whole: V, stop: V,
+        spread: dict[int, V], accumulators: list[Accumulators], states: list[list[list[V]]],
+    ) -> list[list[list[V]]]:  # fmt: skip
+        """What is left of a block, less than one lane group, without leaving registers.
+
+        The vectors take turns: each step works on the first and puts it last, so that the code is
+        there once and a short row pays for the vectors that it has; what is missing to a full turn
+        is made up at the end.
+        """
+        lanes = self.lanes
+        reductions = [a.reduction for a in accumulators]
+        initial = [v for mine in states for v in _flat(mine)]
+        group = len(initial) // UNROLL
+        steps = b.loop(whole, stop, lanes, carry=initial)
+        with steps as (i, *before):
+            mask = first_lanes(b, stop - i, lanes)
+            new = self._elements(b, number, position, i, spread, reductions, lanes, mask)
+            mine = before[:group]
+            joined = _joined(b, reductions, mine, _flat(new))
+            chosen = [b.select(mask, x, y) for x, y in zip(joined, mine, strict=True)]
+            steps.next(*before[group:], *chosen)
+        taken = (stop - whole + (lanes - 1)).udiv(lanes)
+        turns = b.loop(taken, b.select(taken.gt(0), b.i64(UNROLL), taken), 1, carry=steps.results)
+        with turns as (_, *before):
+            turns.next(*before[group:], *before[:group])
+        found = turns.results
+        return [_nested(reductions, found[u * group : (u + 1) * group]) for u in range(UNROLL)]
 
     def _step(
         self, b: Builder, number: int, position: Position, i: V, lane: V, known: dict[int, V],
@@ -286,20 +328,26 @@ class AlongKernel:
             self._elements(b, number, position, i, spread_wide, [], wide, None)
         if masked:
             with b.loop(whole, n, lanes) as (i,):
-                mask = (b.iota("i64", lanes) + b.splat(i, lanes)).lt(b.splat(n, lanes))
+                mask = first_lanes(b, n - i, lanes)
                 self._elements(b, number, position, i, spread, [], lanes, mask)
         else:
             with b.loop(whole, n) as (i,):
                 self._elements(b, number, position, i, known, [], 1, None)
 
-    def _folded(self, b: Builder, a: Accumulators) -> list[V]:
-        vectors = [a.read(b.i64(u * self.lanes), self.lanes) for u in range(UNROLL)]
-        while len(vectors) > 1:
-            half = len(vectors) // 2
-            vectors = [
-                a.reduction.combine(b, vectors[u], vectors[u + half]) for u in range(half)
-            ]
-        return fold_lanes(b, a.reduction, vectors[0], self.lanes)
+    def _folded_states(
+        self, b: Builder, accumulators: list[Accumulators], states: list[list[list[V]]]
+    ) -> list[list[V]]:
+        """The lanes of each reduction folded by halves: its vectors first, then their lanes."""
+        found = []
+        for k, a in enumerate(accumulators):
+            vectors = [mine[k] for mine in states]
+            while len(vectors) > 1:
+                half = len(vectors) // 2
+                vectors = [
+                    a.reduction.combine(b, vectors[u], vectors[u + half]) for u in range(half)
+                ]
+            found.append(fold_lanes(b, a.reduction, vectors[0], self.lanes))
+        return found
 
 
 def _flat(states: list[list[V]]) -> list[V]:

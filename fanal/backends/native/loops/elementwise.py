@@ -15,6 +15,7 @@ from fanal.backends.native.loops.evaluate import (
     Position,
     element_bytes,
     evaluate,
+    first_lanes,
     maskable,
     moving,
     vector_lanes,
@@ -143,7 +144,7 @@ class ElementwiseKernel:
         stored = [dtype for _, _, dtype in self.targets]
         if maskable(b, code, stored) and not self.program.may_report and self._unit_stores():
             with b.loop(whole, stop, lanes) as (i,):
-                mask = b.iota("i64", lanes).lt(b.splat(stop - i, lanes))
+                mask = first_lanes(b, stop - i, lanes)
                 self._store(b, position, spread, i, lanes, mask)
         else:
             with b.loop(whole, stop) as (i,):

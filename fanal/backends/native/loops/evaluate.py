@@ -266,6 +266,11 @@ def _gather(
     return from_storage(result, dtype)
 
 
+def first_lanes(b: Builder, count: V, lanes: int) -> V:
+    """A mask of the first `count` lanes; `count` may be negative, and must fit 32 bits."""
+    return b.iota("i32", lanes).lt(b.splat(count.cast("trunc", "i32"), lanes))
+
+
 # Functions short enough to be written out twice, yet with a chain long enough to gain by it.
 CHAINS = {"erf"}
 

@@ -157,6 +157,8 @@ class StageKernel:
         walks = self.program.walks
         memory = [i for i, w in enumerate(walks) if w.access is not None]
         moving = [i for i in memory if self.r_rows[i][-1] != 0]
+        # One value a row (or a column) is cheap either way: the whole operands decide.
+        moving = [i for i in moving if self.p_rows[i][-1] != 0] or moving
         unit_r = sum(abs(self.r_rows[i][-1]) == 1 for i in moving)
         unit_p = sum(abs(self.p_rows[i][-1]) == 1 for i in moving)
         return unit_r >= unit_p
