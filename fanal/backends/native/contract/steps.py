@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fanal.backends.native.contract.dims import Dim, extent_of, needs_table, walk_of
 from fanal.backends.native.contract.tables import Tables
-from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.emit import Builder, V, vector
 from fanal.backends.native.program import Access
 from fanal.core.dtypes import DType
 
@@ -59,4 +59,4 @@ class Walk:
 
     def offsets(self, index: V, lanes: int) -> V:
         """The offsets of `lanes` indices from `index` on, as a vector (tables only)."""
-        return self.b.load(f"<{lanes} x i64>", self.b.at(self.table, index, "i64"))
+        return self.b.load(vector("i64", lanes), self.b.at(self.table, index, "i64"))
