@@ -19,19 +19,24 @@ from fanal.backends.native.loops.evaluate import (
 )
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction, fold_lanes
 from fanal.backends.native.loops.rows import COSTLY, TASK_WORK, StageKernel
-from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import BY_NAME
 
 CACHED_ROW = 8192  # elements of a row up to which heavy values are kept for later passes
 LIGHT = 12  # instructions up to which the loop over a block is unrolled
+FEW_ROWS = 32  # rows so few that each long one is worth more than one task
 CHAIN = 256  # rows of the last reduced dimension that are added before the total is
 
 
 class AlongKernel:
-    """Emits a `StageKernel` with vectors along the last reduced dimension."""
+    """Emits a `StageKernel` with vectors along the last reduced dimension.
 
-    def __init__(self, stage: StageKernel):
-        self.stage = stage
+    `part`: "whole" does everything; of a few long rows, "split" computes the state of each
+    superblock as a task of its own, and "join" combines them in order and finishes the rows.
+    """
+
+    def __init__(self, stage: StageKernel, part: str = "whole"):
+        self.stage, self.part = stage, part
         self.order = stage.order
         self.lanes = self.order.width // UNROLL
         self.kept = self._worth_keeping()
@@ -64,10 +69,26 @@ class AlongKernel:
         return compute_type(BY_NAME[str(self.stage.program.instructions[v][3])])
 
     def add_phases(self, p: ProgramBuilder) -> None:
+        """Append one phase, or two for a few long rows."""
         s = self.stage
-        per_task = max(1, TASK_WORK // max(1, s.length))
+        supers = -(-s.length // self.order.superblock)
+        simple = s.passes == 1 and len(s.r_extents) == 1 and not s.stores_of_pass(0)
+        if not (simple and supers > 1 and s.rows < FEW_ROWS):
+            self.add_phase(p, max(1, TASK_WORK // max(1, s.length)), s.rows, [])
+            return
+        count = s.rows * supers
+        types = [t for r in s.reductions for t in r.types]
+        partial = [p.temp_like(BY_NAME["int64"], (count,)) for _ in types]
+        AlongKernel(s, "split").add_phase(p, 1, count, partial)
+        AlongKernel(s, "join").add_phase(p, 1, s.rows, partial)
+
+    def add_phase(
+        self, p: ProgramBuilder, per_task: int, units: int, partial: list[Access]
+    ) -> None:
+        """Append a phase of this kernel: `partial` are the states of superblocks, 8 bytes each."""
+        s = self.stage
         inner = s.r_extents[-1]
-        words = [s.rows, per_task, inner, s.length // inner if inner else 0]
+        words = [units, per_task, inner, s.length // inner if inner else 0]
         words += s.r_extents[1:-1] + s.p_extents[1:]
         for number, (walk, cls) in enumerate(zip(s.program.walks, s.classes, strict=True)):
             words += s.p_rows[number] + s.r_rows[number][:-1]
@@ -77,17 +98,19 @@ class AlongKernel:
                 words.append(walk.start)
         words += s.program.words
         operands = [w.access for w in s.program.walks if w.access is not None]
-        tasks = -(-s.rows // per_task)
+        tasks = -(-units // per_task)
         for v in self.kept:
             dtype = BY_NAME["float64" if self._kept_type(v) == "double" else "float32"]
             operands.append(p.temp_like(dtype, (tasks, inner)))
-        kernel = Kernel(f"along {self.kept} {s.key}", self.emit)
+        operands += partial
+        kernel = Kernel(f"along {self.part} {self.kept} {s.key}", self.emit)
         p.phase(kernel, operands, words, tasks)
 
     def emit(self, b: Builder) -> None:
         s = self.stage
         count = len(s.program.operands)
-        d = Descriptor(b, count + len(self.kept))
+        states = sum(len(r.types) for r in s.reductions) if self.part != "whole" else 0
+        d = Descriptor(b, count + len(self.kept) + states)
         rows, per_task, n, outer = (d.word() for _ in range(4))
         r_extents = [d.word() for _ in s.r_extents[1:-1]]
         p_extents = [d.word() for _ in s.p_extents[1:]]
@@ -96,8 +119,14 @@ class AlongKernel:
         for i, v in enumerate(self.kept):
             start = b.arg("task") * n
             self.scratch[v] = b.at(d.pointer(count + i), start, self._kept_type(v))
+        self.partial = [d.pointer(count + len(self.kept) + i) for i in range(states)]
         low = b.arg("task") * per_task
-        with b.loop(low, minimum(b, low + per_task, rows)) as (row,):
+        with b.loop(low, minimum(b, low + per_task, rows)) as (unit,):
+            row = unit
+            if self.part != "whole":
+                self.supers = (n + (self.order.superblock - 1)).udiv(self.order.superblock)
+                row = unit.udiv(self.supers) if self.part == "split" else unit
+            self.unit, self.row = unit, row
             p_index = decode(b, row, p_extents)
 
             def place(o: V, p_index: list[V] = p_index) -> Position:
@@ -106,9 +135,12 @@ class AlongKernel:
                 return walks.at(b, p_index + decode(b, o, r_extents))
 
             known: dict[int, V] = {}
-            for number in range(s.passes):
-                self._pass(b, number, place, outer, n, known, accumulators)
-            self._row_stores(b, place(b.i64(0)), known)
+            if self.part == "split":
+                self._split(b, place(b.i64(0)), n, known, accumulators)
+            else:
+                for number in range(s.passes):
+                    self._pass(b, number, place, outer, n, known, accumulators)
+                self._row_stores(b, place(b.i64(0)), known)
         b.ret()
 
     def _pass(
@@ -173,14 +205,46 @@ class AlongKernel:
         initial = _flat([r.initial(b, 1) for r in reductions])
         supers = b.loop(0, n, o.superblock, carry=initial)
         with supers as (first, *totals):
-            end = minimum(b, first + o.superblock, n)
-            blocks = b.loop(first, end, o.block, carry=initial)
-            with blocks as (start, *parts):
-                stop = minimum(b, start + o.block, end)
-                states = self._block(b, number, position, start, stop, known, accumulators)
-                blocks.next(*_joined(b, reductions, parts, _flat(states)))
-            supers.next(*_joined(b, reductions, totals, blocks.results))
+            if self.part == "join":
+                state = self._partial_state(b, first)
+            else:
+                state = self._superblock(b, number, position, first, n, known, accumulators)
+            supers.next(*_joined(b, reductions, totals, state))
         return _nested(reductions, supers.results)
+
+    def _superblock(
+        self, b: Builder, number: int, position: Position, first: V, n: V,
+        known: dict[int, V], accumulators: list[Accumulators],
+    ) -> list[V]:  # fmt: skip
+        """The states over one superblock, flat: its blocks in order."""
+        o = self.order
+        reductions = [a.reduction for a in accumulators]
+        end = minimum(b, first + o.superblock, n)
+        initial = _flat([r.initial(b, 1) for r in reductions])
+        blocks = b.loop(first, end, o.block, carry=initial)
+        with blocks as (start, *parts):
+            stop = minimum(b, start + o.block, end)
+            states = self._block(b, number, position, start, stop, known, accumulators)
+            blocks.next(*_joined(b, reductions, parts, _flat(states)))
+        return blocks.results
+
+    def _split(
+        self, b: Builder, position: Position, n: V, known: dict[int, V],
+        accumulators: list[Accumulators],
+    ) -> None:  # fmt: skip
+        """One superblock's states, kept for the phase that joins them."""
+        self._know_rows(b, position, self.stage.values_of_pass(0), known)
+        first = (self.unit - self.row * self.supers) * self.order.superblock
+        state = self._superblock(b, 0, position, first, n, known, accumulators)
+        for base, x in zip(self.partial, state, strict=True):
+            b.store(x, b.at(base, self.unit, "i64"))
+
+    def _partial_state(self, b: Builder, first: V) -> list[V]:
+        """The kept states of the superblock that begins at `first`."""
+        number = self.row * self.supers + first.udiv(self.order.superblock)
+        types = [t for r in self.stage.reductions for t in r.types]
+        at = [b.at(base, number, "i64") for base in self.partial]
+        return [b.load(t, a) for t, a in zip(types, at, strict=True)]
 
     def _block(
         self, b: Builder, number: int, position: Position, start: V, stop: V,
