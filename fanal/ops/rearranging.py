@@ -159,9 +159,10 @@ def repeat_each(input: Any, repeats: int, dim: int | None) -> Any:
     return reshaped(expand_to(reshaped(x, shape), wide), out)
 
 
+@fused(view=True)
 def broadcast_to(input: Any, size: Sequence[int]) -> Any:
     """The tensor expanded to a shape without copying; the same as `expand`."""
-    return expand(input, tuple(size))
+    return expand(input, size)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:

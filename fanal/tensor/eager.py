@@ -396,6 +396,8 @@ def _run_view(plan: Plan, tensors: Sequence[Any]) -> Any:
     """Outputs that share the input's memory."""
     (t,) = tensors
     assert plan.views is not None
+    if plan.single and (plan.grad is None or not mode.enabled):
+        return take(t, plan.views[0])
     outputs = [take(t, view) for view in plan.views]
     grad = plan.grad
     if grad is not None and mode.enabled:

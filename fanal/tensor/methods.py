@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fanal.backends.native.executable import launch
+from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import Fused, fused
 from fanal.core.errors import message
 from fanal.ops import linear, pointwise, shape
@@ -121,13 +122,30 @@ def in_place_operator(function: Any) -> Method:
 
 
 def varargs(function: Any, name: str) -> Method:
-    """A method that takes its sizes as `f(2, 3)` or `f((2, 3))`."""
+    """A method that takes its sizes as `f(2, 3)` or `f((2, 3))`.
+
+    Calls that turn out to be views are remembered by layout and sizes: the same call again takes
+    the view at once.
+    """
+    record: Fused | None = getattr(function, "fused", None)
+    known = BoundedCache(4096)
 
     def method(self: Tensor, *sizes: Any, **kwargs: Any) -> Tensor:
-        if kwargs:
-            sizes = tuple(kwargs.values())
-        given = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
-        return function(self, tuple([n if type(n) is int else int(n) for n in given]))
+        try:
+            plan = known.get((self._layout, sizes))
+        except TypeError:  # a list of sizes
+            plan = None
+        if plan is not None and not kwargs:
+            return eager.run(plan, (self,))
+        given = tuple(kwargs.values()) if kwargs else sizes
+        if len(given) == 1 and isinstance(given[0], tuple | list):
+            given = tuple(given[0])
+        given = tuple([n if type(n) is int else int(n) for n in given])
+        result = function(self, given)
+        plan = None if record is None else record.cache.get((self._layout, given))
+        if plan is not None and plan.views is not None and all(type(n) is int for n in sizes):
+            known[self._layout, sizes] = plan
+        return result
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = function.__doc__
