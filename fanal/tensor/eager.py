@@ -495,16 +495,22 @@ def number_bits(x: Any) -> Any:
 
 
 def raise_status(name: str, code: int) -> None:
-    """The error that a kernel reported."""
-    kind = code & 0xFF
+    """The error that a kernel reported: a code, and 55 bits of what it saw."""
+    kind, info = code & 0xFF, code >> 8
+    name = name.lstrip("_")
     if kind == STATUS_HOST:
         raise taken_error()
     if kind == STATUS_DIVISION:
         raise RuntimeError(
             message(name, "integer division by zero", hint="checking the divisor, or floats")
         )
+    # Negative indices were counted from the end already, so their own value is not known here.
+    got = str(info) if info < 1 << 54 else "one before the first element"
     raise IndexError(
-        message(name, "index out of range", hint="checking indices against the indexed dimension")
+        message(
+            name, "index out of range", got, "an index within the dimension that it selects from",
+            "checking indices, labels or the table's size",
+        )
     )
 
 

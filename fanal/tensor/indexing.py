@@ -349,6 +349,10 @@ def _fit(values: Any, shape: tuple[int, ...]) -> Any:
         ) from None
 
 
+# What users call them by.
+gather_at.fused.name, scatter_at.fused.name = "index", "index_put"
+
+
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """`self[index] = value`, in place."""
     items = index if isinstance(index, tuple) else (index,)

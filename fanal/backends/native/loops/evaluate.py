@@ -231,7 +231,7 @@ def _place(b: Builder, instruction: Instruction, value: object, position: Positi
         i = i.cast("sext", "i64") if bits_of(i.type) < 64 else i
         extent, step = position.words[extent_word], position.words[step_word]
         wild = i.uge(b.splat(extent, lanes))
-        report(b, wild, STATUS_INDEX)
+        report(b, wild, STATUS_INDEX, i)
         i = b.select(wild, b.const(i.type, 0), i) * b.splat(step, lanes)
         total = i if total is None else total + i
     assert total is not None

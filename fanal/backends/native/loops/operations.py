@@ -55,14 +55,19 @@ def _abs(b: Builder, x: V, dtype: DType) -> V:
     return x if dtype.kind == "u" else b.abs(x)
 
 
-def report(b: Builder, bad: V, code: int) -> None:
-    """Write a status code if any lane of `bad` is set (and the mask of valid lanes allows it)."""
+def report(b: Builder, bad: V, code: int, value: V | None = None) -> None:
+    """Write a status code if any lane of `bad` is set, and the first such lane of `value`."""
+    word = bad
     if bad.lanes > 1:
         bits = f"i{bad.lanes}"
         word = b.op(bits, f"bitcast {bad.type} {bad.ref} to {bits}")
-        bad = word.ne(0)
-    with b.if_(bad):
+    with b.if_(word.ne(0) if bad.lanes > 1 else bad):
         b.store(b.i64(code), b.arg("status"))
+        if value is not None:
+            if value.lanes > 1:
+                lane = b.intrinsic("cttz", word, b.const("i1", True))
+                value = b.op("i64", f"extractelement {value.type} {value.ref}, {lane.type} {lane.ref}")
+            b.store(value, b.at(b.arg("status"), 8))
 
 
 def _safe_divisor(b: Builder, x: V, y: V, dtype: DType) -> V:

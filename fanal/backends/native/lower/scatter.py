@@ -102,7 +102,7 @@ class _Scatter:
                 place = b.load(storage, b.at(table, _dot(b, at, row), storage))
                 place = place.cast("sext", "i64")
                 wild = place.uge(extent)
-                report(b, wild, STATUS_INDEX)
+                report(b, wild, STATUS_INDEX, place)
                 target = target + b.select(wild, b.i64(0), place) * step
             source = _dot(b, at, index_rows[-1])
             with b.loop(0, outer) as (o,):
