@@ -8,7 +8,7 @@ operators from the ops layer, so functions over primitives read as mathematics.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fanal.core.dispatch import tracing
 from fanal.core.dtypes import DType
@@ -49,6 +49,17 @@ class Value:
 
     def __repr__(self) -> str:
         return f"Value({self.type!r})"
+
+    if TYPE_CHECKING:
+        # The ops layer attaches the operators (`ops.pointwise`); they give values of any kind.
+        def __operator(self, other: Any = None) -> Any: ...
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __operator
+        __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __operator
+        __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __neg__ = __pos__ = __invert__ = __operator
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __operator
+        __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __abs__ = __operator
+        __lt__ = __le__ = __gt__ = __ge__ = __operator
 
 
 class Node:

@@ -66,7 +66,7 @@ def _sign(x: Any) -> Any:
     return np.where(x > 0, 1, np.where(x < 0, -1, 0)).astype(x.dtype)
 
 
-sign_p = elementwise(
+sign_p: Primitive = elementwise(
     "sign", _sign, arity=1, partials=lambda x, y: (None,), smooth=False,
     doc="-1, 0 or 1; 0 for NaN, as in PyTorch",
 )  # fmt: skip
@@ -205,7 +205,7 @@ ceil_p = elementwise(
     "ceil", np.ceil, arity=1, dtypes_=FLOATS, partials=lambda x, y: (None,), smooth=False,
     doc="⌈x⌉",
 )  # fmt: skip
-trunc_p = elementwise(
+trunc_p: Primitive = elementwise(
     "trunc", np.trunc, arity=1, dtypes_=FLOATS, partials=lambda x, y: (None,), smooth=False,
     doc="x without its fraction",
 )  # fmt: skip
@@ -293,7 +293,7 @@ def _cast_batch(inputs: Any, axes: Any, size: int, *, dtype: DType) -> Any:
     return bind(cast_p, move_axis(inputs[0], axes[0], 0), dtype=dtype), 0
 
 
-cast_p = Primitive(
+cast_p: Primitive = Primitive(
     name="cast",
     kind="elementwise",
     infer=_cast_infer,

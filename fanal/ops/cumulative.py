@@ -38,7 +38,7 @@ def reversed_sum(x: Value, dim: int) -> Value:
     return bind(flip_p, bind(cumsum_p, back, dim=dim), dims=(dim,))
 
 
-cumsum_p = _cumulative(
+cumsum_p: Primitive = _cumulative(
     "cumsum",
     lambda x, *, dim: np.cumsum(x, dim, dtype=x.dtype),
     NUMBERS,

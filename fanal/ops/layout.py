@@ -41,7 +41,7 @@ def _reshape_infer(x: Value, *, shape: Shape) -> list[Type]:
     return [Type(x.dtype, tuple(shape))]
 
 
-reshape_p = Primitive(
+reshape_p: Primitive = Primitive(
     name="reshape",
     kind="layout",
     infer=_reshape_infer,
@@ -68,7 +68,7 @@ def _permute_batch(inputs: Any, axes: Any, size: int, *, dims: tuple[int, ...]) 
     return bind(permute_p, inputs[0], dims=(axes[0], *shifted)), 0
 
 
-permute_p = Primitive(
+permute_p: Primitive = Primitive(
     name="permute",
     kind="layout",
     infer=_permute_infer,
@@ -253,7 +253,7 @@ def _flip_batch(inputs: Any, axes: Any, size: int, *, dims: Shape) -> Any:
     return bind(flip_p, move_axis(inputs[0], axes[0], 0), dims=moved), 0
 
 
-flip_p = Primitive(
+flip_p: Primitive = Primitive(
     name="flip",
     kind="layout",
     infer=lambda x, *, dims: [x.type],

@@ -70,7 +70,7 @@ def _sum_transpose(ct: Value, inputs: Any, linear: Any, *, dims: Dims) -> Any:
     return [spread(ct, inputs[0], dims)]
 
 
-reduce_sum_p = _reduction(
+reduce_sum_p: Primitive = _reduction(
     "reduce_sum",
     lambda x, *, dims: np.sum(x, axis=dims, dtype=x.dtype),
     NUMBERS,

@@ -69,7 +69,7 @@ k0_p = _unary(
     "modified_bessel_k0", _scipy("k0"), lambda x, y: -bind(k1_p, x), ulp=8, domain=(0.2, 6),
     doc="modified Bessel function K₀",
 )  # fmt: skip
-k1_p = _unary(
+k1_p: Primitive = _unary(
     "modified_bessel_k1", _scipy("k1"), lambda x, y: -bind(k0_p, x) - y / x, ulp=8,
     domain=(0.2, 6), doc="modified Bessel function K₁",
 )  # fmt: skip
@@ -77,7 +77,7 @@ k0e_p = _unary(
     "scaled_modified_bessel_k0", _scipy("k0e"), lambda x, y: y - bind(k1e_p, x), ulp=8,
     domain=(0.2, 6), doc="eˣ·K₀(x)",
 )  # fmt: skip
-k1e_p = _unary(
+k1e_p: Primitive = _unary(
     "scaled_modified_bessel_k1", _scipy("k1e"), lambda x, y: y - bind(k0e_p, x) - y / x, ulp=8,
     domain=(0.2, 6), doc="eˣ·K₁(x)",
 )  # fmt: skip
@@ -148,10 +148,10 @@ shifted_chebyshev_t_p = _polynomial(
     "shifted_chebyshev_polynomial_t", "eval_chebyt",
     lambda x, n, less: n * 2 * bind(shifted_chebyshev_u_p, x, less),
 )  # fmt: skip
-hermite_h_p = _polynomial(
+hermite_h_p: Primitive = _polynomial(
     "hermite_polynomial_h", "eval_hermite", lambda x, n, less: n * 2 * bind(hermite_h_p, x, less)
 )
-hermite_he_p = _polynomial(
+hermite_he_p: Primitive = _polynomial(
     "hermite_polynomial_he", "eval_hermitenorm",
     lambda x, n, less: n * bind(hermite_he_p, x, less),
 )  # fmt: skip

@@ -59,7 +59,7 @@ log1p_p = _unary(
     "log1p", np.log1p, lambda x, y: 1 / (1 + x), domain=(-0.9, 4), ulp=2, doc="log(1 + x)"
 )
 sin_p = _unary("sin", np.sin, lambda x, y: bind(cos_p, x), ulp=2, doc="sin x")
-cos_p = _unary("cos", np.cos, lambda x, y: -bind(sin_p, x), ulp=2, doc="cos x")
+cos_p: Primitive = _unary("cos", np.cos, lambda x, y: -bind(sin_p, x), ulp=2, doc="cos x")
 tan_p = _unary("tan", np.tan, lambda x, y: 1 + y * y, domain=(-1.4, 1.4), ulp=2, doc="tan x")
 asin_p = _unary(
     "asin", np.arcsin, lambda x, y: 1 / _sqrt(1 - x * x), domain=(-0.9, 0.9), ulp=2, doc="arcsin x"
@@ -69,7 +69,7 @@ acos_p = _unary(
 )
 atan_p = _unary("atan", np.arctan, lambda x, y: 1 / (1 + x * x), ulp=2, doc="arctan x")
 sinh_p = _unary("sinh", np.sinh, lambda x, y: bind(cosh_p, x), ulp=2, doc="sinh x")
-cosh_p = _unary("cosh", np.cosh, lambda x, y: bind(sinh_p, x), ulp=2, doc="cosh x")
+cosh_p: Primitive = _unary("cosh", np.cosh, lambda x, y: bind(sinh_p, x), ulp=2, doc="cosh x")
 tanh_p = _unary("tanh", np.tanh, lambda x, y: 1 - y * y, ulp=2, doc="tanh x")
 asinh_p = _unary("asinh", np.arcsinh, lambda x, y: 1 / _sqrt(1 + x * x), ulp=2, doc="arsinh x")
 acosh_p = _unary(
@@ -98,7 +98,7 @@ lgamma_p = _unary(
     "lgamma", _scipy("gammaln"), lambda x, y: bind(digamma_p, x), domain=(0.5, 6), ulp=8,
     doc="log |Γ(x)|",
 )  # fmt: skip
-digamma_p = _unary(
+digamma_p: Primitive = _unary(
     "digamma", _scipy("digamma"), lambda x, y: bind(zeta_p, one_like(x) * 2, x), domain=(0.5, 6),
     ulp=8, doc="Γ'(x) / Γ(x)",
 )  # fmt: skip
@@ -106,10 +106,10 @@ i0_p = _unary("i0", _scipy("i0"), lambda x, y: bind(i1_p, x), ulp=8, doc="Bessel
 i0e_p = _unary(
     "i0e", _scipy("i0e"), lambda x, y: bind(i1e_p, x) - _sgn(x) * y, ulp=8, doc="e^(-|x|) I₀(x)"
 )
-i1_p = _unary(
+i1_p: Primitive = _unary(
     "i1", _scipy("i1"), lambda x, y: bind(i0_p, x) - _over(y, x), ulp=8, doc="Bessel function I₁"
 )
-i1e_p = _unary(
+i1e_p: Primitive = _unary(
     "i1e", _scipy("i1e"), lambda x, y: bind(i0e_p, x) - y * _sgn(x) - _over(y, x), ulp=8,
     doc="e^(-|x|) I₁(x)",
 )  # fmt: skip
@@ -126,7 +126,7 @@ log_ndtr_p = _unary(
 bessel_j0_p = _unary(
     "bessel_j0", _scipy("j0"), lambda x, y: -bind(bessel_j1_p, x), ulp=16, doc="Bessel function J₀"
 )
-bessel_j1_p = _unary(
+bessel_j1_p: Primitive = _unary(
     "bessel_j1", _scipy("j1"), lambda x, y: bind(bessel_j0_p, x) - _over(y, x), ulp=16,
     doc="Bessel function J₁",
 )  # fmt: skip
@@ -134,7 +134,7 @@ bessel_y0_p = _unary(
     "bessel_y0", _scipy("y0"), lambda x, y: -bind(bessel_y1_p, x), ulp=16, domain=(0.5, 6),
     doc="Bessel function Y₀",
 )  # fmt: skip
-bessel_y1_p = _unary(
+bessel_y1_p: Primitive = _unary(
     "bessel_y1", _scipy("y1"), lambda x, y: bind(bessel_y0_p, x) - y / x, ulp=16, domain=(0.5, 6),
     doc="Bessel function Y₁",
 )  # fmt: skip
@@ -172,7 +172,7 @@ atan2_p = _binary(
     ulp=2, doc="the angle of the point (b, a)",
 )  # fmt: skip
 hypot_p = _binary("hypot", np.hypot, lambda a, b, y: (a / y, b / y), ulp=2, doc="√(a² + b²)")
-zeta_p = _binary(
+zeta_p: Primitive = _binary(
     "zeta", _scipy("zeta"), lambda a, b, y: (None, -a * bind(zeta_p, a + 1, b)), ulp=16,
     domain=(1.5, 6), doc="Hurwitz zeta Σ (k + b)^(-a); not differentiable in a",
 )  # fmt: skip

@@ -61,7 +61,7 @@ def _batch(inputs: Any, axes: Any, size_: int, *, first: int, **at: Any) -> Any:
     return bind(windows_p, move_axis(inputs[0], axes[0], 0), first=first + 1, **at), 0
 
 
-windows_p = Primitive(
+windows_p: Primitive = Primitive(
     name="windows",
     kind="layout",
     infer=_infer,
@@ -105,7 +105,7 @@ def _sum_batch(inputs: Any, axes: Any, size_: int, *, first: int, **at: Any) -> 
     return bind(window_sum_p, move_axis(inputs[0], axes[0], 0), first=first + 1, **at), 0
 
 
-window_sum_p = Primitive(
+window_sum_p: Primitive = Primitive(
     name="window_sum",
     kind="window_sum",
     dtypes=NUMBERS,

@@ -28,6 +28,12 @@ class Layout:
     dtype: DType
     grad: bool
     twin: Layout
+    ndim: int
+    numel: int
+    nbytes: int
+    contiguous: bool
+    dense: bool
+    overlaps: bool
 
     def __repr__(self) -> str:
         flag = ", grad" if self.grad else ""

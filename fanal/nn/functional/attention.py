@@ -29,8 +29,9 @@ from fanal.random.generator import default_generator
 def causal(rows: int, columns: int, first: int = 0) -> Any:
     """True where column ≤ row, for rows that are numbered from `first`: what each may see."""
     shape = (rows, columns)
-    row = bind(iota_p, shape=shape, dim=0, dtype=dtypes.int64) + first
-    return bind(iota_p, shape=shape, dim=1, dtype=dtypes.int64) <= row
+    dtype = dtypes.int32 if first + rows + columns < 1 << 31 else dtypes.int64
+    row = bind(iota_p, shape=shape, dim=0, dtype=dtype) + first
+    return bind(iota_p, shape=shape, dim=1, dtype=dtype) <= row
 
 
 @fused

@@ -78,7 +78,7 @@ def _cofactors_jvp(t: Any, inputs: Any, outputs: Any) -> Any:
     return product(u, on_diagonal(sums) - turned, vh)
 
 
-cofactors_p = host_primitive(
+cofactors_p: Primitive = host_primitive(
     "cofactors", _cofactors, lambda a: [a.type], jvp=_cofactors_jvp,
     doc="The matrix of cofactors: ∂ det(A) / ∂A, also where A is singular.",
 )  # fmt: skip

@@ -214,6 +214,16 @@ def _ramp(
 ) -> V:
     value = position.ramps[walk]
     cls = position.classes[walk]
+    kind = BY_NAME[dtype]
+    if kind.kind in "iu" and kind.bits < 64 and cls != "0" and index is not None:
+        # Modulo 2^bits from the start: twice the lanes in a register.
+        narrow = f"i{kind.bits}"
+        step = b.i64(1) if cls == "1" else position.strides[walk]
+        first = (value + index * step).cast("trunc", narrow)
+        moves = b.iota(narrow, lanes)
+        if cls != "1":
+            moves = moves * b.splat(step.cast("trunc", narrow), lanes)
+        return b.splat(first, lanes) + moves
     if cls == "0" or index is None:
         wide = b.splat(value, lanes)
     else:
