@@ -76,7 +76,7 @@ class Node:
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The nodes that this one's gradients go to, as PyTorch shows them."""
-        found = []
+        found: list[tuple[Any, int]] = []
         for edge in self.edges:
             if edge is None:
                 found.append((None, 0))

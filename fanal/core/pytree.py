@@ -15,7 +15,7 @@ from typing import Any
 class Structure:
     """A tree without its leaves; `unflatten` puts leaves back."""
 
-    kind: type | None
+    kind: type[Any] | None
     keys: tuple[Any, ...] = ()
     children: tuple[Structure, ...] = ()
 

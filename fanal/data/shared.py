@@ -102,7 +102,8 @@ class _Pickler(pickle.Pickler):
         if not t._layout.dense:
             t = t.contiguous()
         flat = new_tensor(t._storage, layout(uint8, (t._layout.nbytes,)), t._ptr)
-        buffer = pickle.PickleBuffer(as_array(flat))
+        array: Any = as_array(flat)
+        buffer = pickle.PickleBuffer(array)
         l = t._layout
         return _tensor, (buffer, l.dtype.name, l.shape, l.strides, obj.requires_grad, type(obj))
 
@@ -262,7 +263,7 @@ class Inbox:
     def open(self, batch: Batch) -> Any:
         """The object; its tensors lie in the segment, which is released with the last of them."""
         if batch.segment < 0:
-            root = np.frombuffer(bytearray(batch.inline), np.uint8)
+            root: Any = np.frombuffer(bytearray(batch.inline), np.uint8)
         else:
             number, released = batch.segment, self.released
             root = self.segments[number].root(lambda _: released.append(number))

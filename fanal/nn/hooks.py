@@ -81,7 +81,7 @@ def register_module_forward_hook(
     hook: Hook, *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
     """`hook(module, args, output)` after the forward of every module."""
-    flags = {}
+    flags: dict[str, Any] = {}
     if with_kwargs:
         flags["kwargs"] = Everywhere.forward_with_kwargs
     if always_call:

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from fanal.autograd.mode import no_grad
 from fanal.core import dtypes
+from fanal.linalg import qr
+from fanal.ops.pointwise import sign
 from fanal.random.sampling import normal_ as fill_normal
 from fanal.random.sampling import randperm
 from fanal.random.sampling import uniform_ as fill_uniform
-from fanal.tensor.creation import empty, from_numpy
+from fanal.tensor.creation import empty
+from fanal.tensor.creation import eye as identity
+from fanal.tensor.strided import diagonal
 from fanal.tensor.tensor import Tensor
 
 __all__ = [
@@ -122,16 +124,12 @@ def zeros_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 0.0)
 
 
-def _from_array(tensor: Tensor, array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
-    with no_grad():
-        return tensor.copy_(from_numpy(np.ascontiguousarray(array)))
-
-
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix."""
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    return _from_array(tensor, np.eye(*tensor.shape))
+    with no_grad():
+        return tensor.copy_(identity(*tensor.shape, dtype=tensor.dtype))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -141,13 +139,12 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     out, channels, *kernel = tensor.shape
     if out % groups:
         raise ValueError("dim 0 must be divisible by groups")
-    array = np.zeros(tuple(tensor.shape))
     middle = tuple(k // 2 for k in kernel)
-    per_group = out // groups
-    for g in range(groups):
-        for d in range(min(per_group, channels)):
-            array[(g * per_group + d, d, *middle)] = 1
-    return _from_array(tensor, array)
+    with no_grad():
+        tensor.zero_()
+        one_group = identity(out // groups, channels, dtype=tensor.dtype)
+        tensor[(slice(None), slice(None), *middle)] = one_group.repeat(groups, 1)
+    return tensor
 
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
@@ -218,12 +215,13 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         return tensor
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     flat = empty(max(rows, columns), min(rows, columns), dtype=dtypes.float64)
-    q, r = np.linalg.qr(normal_(flat, generator=generator).numpy())
-    # Uniform over all orthogonal matrices (Mezzadri, 2006).
-    q *= np.sign(np.diag(r))
-    if rows < columns:
-        q = q.T
-    return _from_array(tensor, gain * q.reshape(tuple(tensor.shape)))
+    with no_grad():
+        q, r = qr(normal_(flat, generator=generator))
+        # Uniform over all orthogonal matrices (Mezzadri, 2006).
+        q = q * sign(diagonal(r))
+        if rows < columns:
+            q = q.mT
+        return tensor.copy_(gain * q.reshape(tuple(tensor.shape)))
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:

@@ -7,7 +7,7 @@ uninitialised kinds stand in lazy modules until the first input tells their shap
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 from fanal.core import dtypes
 from fanal.core.device import device as device_type
@@ -59,8 +59,9 @@ class Parameter(Tensor):
             )
         return found
 
-    def __reduce_ex__(self, protocol: int) -> Any:
-        rebuild, args = super().__reduce_ex__(protocol)
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        reduced: Any = super().__reduce_ex__(protocol)
+        rebuild, args = reduced
         return (rebuild, args, self.__dict__) if self.__dict__ else (rebuild, args)
 
 
@@ -86,8 +87,9 @@ class Buffer(Tensor):
         found.__dict__.update(self.__dict__)
         return found  # type: ignore[no-any-return]
 
-    def __reduce_ex__(self, protocol: int) -> Any:
-        rebuild, args = super().__reduce_ex__(protocol)
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        reduced: Any = super().__reduce_ex__(protocol)
+        rebuild, args = reduced
         return rebuild, args, self.__dict__
 
 

@@ -34,8 +34,6 @@ class IncompatibleKeys(NamedTuple):
             return "<All keys matched successfully>"
         return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
-    __str__ = __repr__
-
 
 class StateDict(OrderedDict):  # type: ignore[type-arg]
     """A state dictionary with the versions of the modules that it came from (`_metadata`)."""
@@ -44,7 +42,8 @@ class StateDict(OrderedDict):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._metadata = getattr(args[0], "_metadata", OrderedDict()) if args else OrderedDict()
+        none: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._metadata = getattr(args[0], "_metadata", none) if args else none
 
     def __repr__(self) -> str:
         return f"OrderedDict({list(self.items())})"

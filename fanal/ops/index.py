@@ -139,12 +139,13 @@ def _scatter_weights(
     if mode in ("max", "min"):
         y = scattered(x, updates, mode)
         hits = [bind(cast_p, eq(*p), dtype=x.dtype) for p in ((x, y), (updates, gathered(y)))]
-        count = scattered(*hits, "add")
+        count = scattered(hits[0], hits[1], "add")
         return hits[0] / where(eq(count, 0.0), 1.0, count), hits[1] / gathered(count)
     zeros = [eq(v, 0.0) for v in (x, updates)]
     filled = [where(z, 1.0, v) for z, v in zip(zeros, (x, updates), strict=True)]
-    count = scattered(*[bind(cast_p, z, dtype=x.dtype) for z in zeros], "add")
-    product = scattered(*filled, "mul")
+    counts = [bind(cast_p, z, dtype=x.dtype) for z in zeros]
+    count = scattered(counts[0], counts[1], "add")
+    product = scattered(filled[0], filled[1], "mul")
     pairs = ((count, product), (gathered(count), gathered(product)))
     rows = zip(zeros, filled, pairs, strict=True)
     of_x, of_u = (

@@ -131,7 +131,7 @@ def scatter_reduce(
 def _combined(write: Any, x: Value, src: Value, reduce: str, include_self: bool) -> Value:
     mode = MODES.get(reduce, "add")
     start = x
-    touched = None
+    touched: Any = None
     if not include_self or reduce == "mean":
         from fanal.core import dtypes
 

@@ -157,7 +157,9 @@ def expand(input: Any, size: Ints) -> Any:
     extra = len(size) - input.ndim
     if extra < 0:
         raise RuntimeError(
-            message("expand", "fewer dimensions than the tensor", tuple(size), tuple(input.shape))
+            message(
+                "expand", "fewer dimensions than the tensor", tuple(size), str(tuple(input.shape))
+            )
         )
     wide = (1,) * extra + tuple(input.shape)
     shape = tuple(n if m == -1 else m for n, m in zip(wide, size, strict=True))

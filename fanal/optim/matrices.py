@@ -131,7 +131,8 @@ class Adafactor(Stepper):
             some = [i for i, p in enumerate(params) if (p.ndim > 1) is factored]
             if some:
                 self._factored = factored
-                super()._apply(group, *some_of(some, params, grads, states), **changed)
+                some_params, some_grads, some_states = some_of(some, params, grads, states)
+                super()._apply(group, some_params, some_grads, some_states, **changed)
 
 
 # -- Muon -------------------------------------------------------------------------------------------

@@ -103,10 +103,10 @@ class SGD(Stepper):
         for new, numbers in ((True, start), (False, changed)):
             some = [i for i, x in enumerate(fresh) if x is new]
             if some:
-                chosen = some_of(some, params, grads, states)
+                some_params, some_grads, some_states = some_of(some, params, grads, states)
                 if new:
-                    self._make_buffers(chosen[0], chosen[2])
-                super()._apply(group, *chosen, **numbers)
+                    self._make_buffers(some_params, some_states)
+                super()._apply(group, some_params, some_grads, some_states, **numbers)
 
     def _make_buffers(self, params: list[Tensor], states: list[State]) -> None:
         for p, state in zip(params, states, strict=True):

@@ -6,6 +6,7 @@ masks go through the gather and scatter primitives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -263,7 +264,7 @@ def nonzero_indices(t: Tensor) -> tuple[Tensor, ...]:
 def _flags(t: Any) -> Any:
     from fanal.ops.pointwise import ne
 
-    flat = reshaped(t, (int(np.prod(t.shape, dtype=np.int64)),))
+    flat = reshaped(t, (math.prod(t.shape),))
     return flat if t.dtype is dtypes.bool_ else ne(flat, 0)
 
 

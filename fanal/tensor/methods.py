@@ -182,7 +182,8 @@ def __contains__(self: Tensor, value: Any) -> bool:
         raise RuntimeError(
             message("in", "not a tensor or number", type(value).__name__, "a Tensor or number")
         )
-    return bool((self == value).any())
+    equal: Any = self == value
+    return bool(equal.any())
 
 
 def __format__(self: Tensor, spec: str) -> str:

@@ -120,7 +120,7 @@ def _inside(parts: list[tuple[Any, Any, int]]) -> Any:
     """Which elements of the windows of `_read` count (the others repeat the last one)."""
     n = len(parts)
     shape = (*(s.shape[0] for s, _, _ in parts), *(most for _, _, most in parts))
-    found = None
+    found: Any = None
     for d, (_, length, _) in enumerate(parts):
         offset = bind(iota_p, shape=shape, dim=n + d, dtype=dtypes.int64)
         view = tuple(length.shape[0] if i == d else 1 for i in range(2 * n))
@@ -139,7 +139,8 @@ def _max_of(x: Any, parts: list[tuple[Any, Any, int]], with_indices: bool) -> An
     values = _behind(reshaped(take_along(found, at, n), tuple(best.shape)), n)
     if not with_indices:
         return values
-    flat, step = None, 1
+    flat: Any = None
+    step = 1
     for i, m in zip(reversed(indices), reversed(spatial), strict=True):
         flat = i * step if flat is None else flat + i * step
         step *= m
@@ -213,7 +214,8 @@ def _fractional(input: Any, samples: Any, kernel: Ints, out: Ints, order: Ints) 
     n = len(out)
     rows, channels = input.shape[:2]
     shape = (rows, channels, *out, *kernel)
-    places, flat, step = [], None, 1
+    flat: Any = None
+    places, step = [], 1
     for d in range(n):
         u = reshaped(_column(samples, order[d]), (rows, channels))
         start = _starts(u, input.shape[2 + d], out[d], kernel[d])

@@ -7,10 +7,9 @@ time runs on logarithms, one program a step. The gradient is the mathematical on
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
-
-import numpy as np
 
 from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
@@ -27,6 +26,7 @@ from fanal.ops.pointwise import (
     exp,
     log,
     maximum,
+    minimum,
     ne,
     neg,
     where,
@@ -35,7 +35,7 @@ from fanal.ops.promotion import cast, constant
 from fanal.ops.reductions import mean as mean_op
 from fanal.ops.reductions import sum as sum_op
 from fanal.ops.shape import reshaped
-from fanal.tensor.creation import from_numpy
+from fanal.tensor.creation import arange, tensor
 from fanal.tensor.tensor import Tensor
 
 
@@ -132,11 +132,11 @@ def _padded(targets: Any, lengths: list[int]) -> Tensor:
                 str(targets.shape[0]),
             )
         )
-    starts = np.cumsum([0, *lengths[:-1]])
-    index = np.minimum(
-        starts[:, None] + np.arange(longest)[None, :], max(int(targets.shape[0]) - 1, 0)
-    )
-    return targets[from_numpy(index)] if index.size else targets[:0].reshape(len(lengths), 0)
+    if longest == 0:
+        return targets[:0].reshape(len(lengths), 0)
+    starts = list(itertools.accumulate(lengths[:-1], initial=0))
+    index = tensor(starts, dtype=dtypes.int64).unsqueeze(1) + arange(longest)
+    return targets[minimum(index, int(targets.shape[0]) - 1)]
 
 
 def ctc_loss(
@@ -173,10 +173,10 @@ def ctc_loss(
     labels = _padded(targets, sizes)
     emissions, skip = _emissions(log_probs, labels, blank)
     alpha = _first(n, 2 * labels.shape[1] + 1, log_probs.dtype)
-    ends = from_numpy(np.array(times, np.int64))
+    ends = tensor(times, dtype=dtypes.int64)
     # Each piece is one time step, with a first dimension of 1.
     for time, emission in enumerate(pieces(emissions, [1] * steps)[: max(times, default=0)]):
         alpha = _step(alpha, emission, skip, ends, time)
-    loss = _finished(alpha, from_numpy(np.array(sizes, np.int64)), zero_infinity, how)
+    loss = _finished(alpha, tensor(sizes, dtype=dtypes.int64), zero_infinity, how)
     return loss.squeeze(0) if single and how == "none" else loss
 

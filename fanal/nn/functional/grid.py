@@ -60,7 +60,7 @@ def _placed(x: Any, n: int, padding: str, align: bool) -> Any:
 def _read(x: Any, places: list[Any]) -> Any:
     """x (N, C, spatial…) at integral coordinates (N, outs…) each: (N, C, outs…), 0 outside."""
     n = len(places)
-    inside = None
+    inside: Any = None
     indices = []
     for place, extent in zip(places, x.shape[2:], strict=True):
         fits = bitwise_and(place >= 0, place <= extent - 1)

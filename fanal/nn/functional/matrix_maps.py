@@ -1,35 +1,31 @@
-"""Maps from free matrices to orthogonal ones, as differentiable composites."""
+"""Maps from free matrices to orthogonal ones, as differentiable composites.
+
+All but `cayley` are products and sums of matrices, so they run as native kernels; the exponential and
+the product of reflections in `fanal.linalg` are host primitives, or contain one.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from fanal.autograd.function import Function
 from fanal.core import dtypes
-from fanal.core.dispatch import bind, fused
+from fanal.core.dispatch import bind
+from fanal.linalg import solve
 from fanal.nn.functional.composite import composite
 from fanal.ops.create import iota_p
 from fanal.ops.layout import pad_p, slice_dim
 from fanal.ops.linear import matmul
+from fanal.ops.matrix.parts import diagonal, lower
 from fanal.ops.pointwise import abs as absolute
 from fanal.ops.pointwise import eq, trunc, where
 from fanal.ops.promotion import cast
 from fanal.ops.reductions import amax
 from fanal.ops.reductions import sum as sum_op
 from fanal.ops.shape import reshaped, transpose
-from fanal.tensor.creation import from_numpy
 
 
 def _places(x: Any, dim: int) -> Any:
     return bind(iota_p, shape=tuple(x.shape), dim=dim, dtype=dtypes.int64)
-
-
-def lower(x: Any, diagonal: int = 0) -> Any:
-    """Elements up to a diagonal, zeros above it."""
-    row, column = _places(x, x.ndim - 2), _places(x, x.ndim - 1)
-    return where(column <= row + diagonal, x, 0.0)
 
 
 def identity(x: Any) -> Any:
@@ -99,34 +95,12 @@ def from_householder(x: Any) -> Any:
     """The orthogonal matrix whose reflections stand below X's diagonal, signs on it."""
     a = lower(x, -1)
     tau = 2.0 / (sum_op(a * a, a.ndim - 2) + 1.0)
-    signs = sum_op(trunc(x) * identity(x), x.ndim - 2, True)
-    return householder_product(a, tau) * signs
+    signs = trunc(diagonal(x))
+    return householder_product(a, tau) * reshaped(signs, (*signs.shape[:-1], 1, signs.shape[-1]))
 
 
-@fused
-def _half_steps(a: Any) -> Any:
-    eye = identity(a)
-    return eye - a * 0.5, eye + a * 0.5
-
-
-class Solve(Function):
-    """X with A X = B, by LAPACK; differentiable any number of times."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Any, b: Any) -> Any:
-        """X = A⁻¹ B."""
-        x = from_numpy(np.linalg.solve(a.detach().numpy(), b.detach().numpy()))
-        ctx.save_for_backward(a, x)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        """∂B = A⁻ᵀ G, ∂A = -∂B Xᵀ."""
-        a, x = ctx.saved_tensors
-        into_b = Solve.apply(a.mT, grad)
-        return -(into_b @ x.mT), into_b
-
-
+@composite
 def cayley(a: Any) -> Any:
     """(I - A/2)⁻¹ (I + A/2), orthogonal for a skew-symmetric A."""
-    return Solve.apply(*_half_steps(a))
+    eye = identity(a)
+    return solve(eye - a * 0.5, eye + a * 0.5)

@@ -23,7 +23,7 @@ from fanal.random.generator import default_generator
 class Heads(NamedTuple):
     """The static side of a call: number of heads, and which choices it makes."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # not the method of tuples
     batch_first: bool
     need_weights: bool
     average: bool
@@ -260,7 +260,7 @@ def multi_head_attention_forward(
     if embed_dim % num_heads:
         raise AssertionError(f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
     if use_separate_proj_weight:
-        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
+        weights: tuple[Any, ...] = (q_proj_weight, k_proj_weight, v_proj_weight)
         if any(w is None for w in weights):
             raise AssertionError("use_separate_proj_weight is True but a projection weight is None")
         if key.shape[:-1] != value.shape[:-1]:

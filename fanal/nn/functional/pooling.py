@@ -52,7 +52,7 @@ def max_windows(x: Any, window: Window, out: Ints, with_indices: bool) -> tuple[
     first = x.ndim - n
     index = _flat_index(x, n) if with_indices else None
     best = padded_for(x, window, out, _lowest(x))
-    place = padded_for(index, window, out, -1) if with_indices else None
+    place: Any = padded_for(index, window, out, -1) if with_indices else None
     for i in reversed(range(n)):
         step = (first + i, window.kernel[i], window.stride[i], window.dilation[i], out[i])
         values = slices_along(best, *step)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from fanal.core import dtypes
 from fanal.core.dtypes import DType
 from fanal.nn import functional as F
 from fanal.nn.module import Module
 from fanal.nn.modules.container import ModuleList, Sequential
 from fanal.nn.modules.linear import Linear
+from fanal.ops.pointwise import where
+from fanal.ops.scattering import index_add
+from fanal.ops.searching import searchsorted
 from fanal.ops.shape import cat
-from fanal.tensor.creation import from_numpy
+from fanal.tensor.creation import tensor
 
 
 class _ASMoutput(NamedTuple):
@@ -85,40 +87,31 @@ class AdaptiveLogSoftmaxWithLoss(Module):
                 "Input and target should have the same size in the batch dimension."
             )
         input = input_ if batched else input_.unsqueeze(0)
-        target = target_.numpy().reshape(-1)
-        if target.size and not 0 <= target.min() <= target.max() < self.n_classes:
-            raise RuntimeError(
-                f"Target values should be in [0, {self.n_classes - 1}], but values in range "
-                f"[{target.min()}, {target.max()}] were found. "
-            )
+        target = target_.reshape(-1).to(dtypes.int64)
+        if target.numel():
+            least, most = int(target.min().item()), int(target.max().item())
+            if least < 0 or most >= self.n_classes:
+                raise RuntimeError(
+                    f"Target values should be in [0, {self.n_classes - 1}], but values in range "
+                    f"[{least}, {most}] were found. "
+                )
         output = self._target_log_prob(input, target)
         loss = (-output).mean()
         return _ASMoutput(output if batched else output.squeeze(0), loss)
 
     def _target_log_prob(self, input: Any, target: Any) -> Any:
         """log p of each row's target: the head's part, and for rare classes their cluster's."""
-        bounds = [0, *self.cutoffs]
-        cluster = np.searchsorted(self.cutoffs, target, side="right")
-        head_index = np.where(cluster == 0, target, self.shortlist_size + cluster - 1)
+        cluster = searchsorted(tensor(self.cutoffs, dtype=dtypes.int64), target, right=True)
+        head_index = where(cluster == 0, target, cluster + (self.shortlist_size - 1))
         head = F.log_softmax(self.head(input), dim=1)
-        output = -F.nll_loss(head, _index(head_index), reduction="none")
-        parts, order = [], []
-        for number in range(1, self.n_clusters + 1):
-            rows = np.flatnonzero(cluster == number)
-            if rows.size:
-                scores = self.tail[number - 1](input[_index(rows)])
-                inner = _index(target[rows] - bounds[number])
-                log_p = F.log_softmax(scores, dim=1)
-                parts.append(-F.nll_loss(log_p, inner, reduction="none"))
-                order.append(rows)
-        if not parts:
-            return output
-        rest = np.flatnonzero(cluster == 0)
-        if rest.size:
-            parts.append(input.new_zeros(rest.size))
-            order.append(rest)
-        back = np.argsort(np.concatenate(order))
-        return output + cat(parts, 0)[_index(back)]
+        output = -F.nll_loss(head, head_index, reduction="none")
+        for number, tail in enumerate(self.tail, 1):
+            (rows,) = (cluster == number).nonzero(as_tuple=True)
+            if rows.numel():
+                log_p = F.log_softmax(tail(input[rows]), dim=1)
+                inner = target[rows] - self.cutoffs[number - 1]
+                output = index_add(output, 0, rows, -F.nll_loss(log_p, inner, reduction="none"))
+        return output
 
     def log_prob(self, input: Any) -> Any:
         """log p of all classes: (N, in_features) → (N, n_classes)."""
@@ -132,7 +125,3 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def predict(self, input: Any) -> Any:
         """The most likely class of each row: (N, in_features) → (N,)."""
         return self.log_prob(input).argmax(dim=1)
-
-
-def _index(values: Any) -> Any:
-    return from_numpy(np.ascontiguousarray(values, dtype=np.int64))

@@ -203,10 +203,11 @@ class _ConvTransposeNd(_ConvNd):
                 f"ConvTranspose{n}D: for {input.ndim}D input, output_size must have {n} or "
                 f"{lead + n} elements (got {len(size)})"
             )
+        padding: Any = self.padding
         smallest = [
             (m - 1) * s - 2 * int(p) + d * (k - 1) + 1
             for m, s, p, d, k in zip(
-                input.shape[lead:], self.stride, self.padding, self.dilation, self.kernel_size,
+                input.shape[lead:], self.stride, padding, self.dilation, self.kernel_size,
                 strict=True,
             )
         ]  # fmt: skip

@@ -13,7 +13,7 @@ from fanal.nn.parameter import Parameter
 from fanal.tensor.creation import empty
 
 
-def _shape(given: Any) -> tuple[int, ...]:
+def _shape(given: Any) -> tuple[Any, ...]:
     return (given,) if isinstance(given, numbers.Integral) else tuple(given)
 
 

@@ -52,7 +52,9 @@ class RNNBase(Module):
         for layer in range(num_layers):
             for suffix in ("", "_reverse")[: 1 + bidirectional]:
                 inner = input_size if layer == 0 else out * (1 + bidirectional)
-                shapes = {"weight_ih": (gates, inner), "weight_hh": (gates, out)}
+                shapes: dict[str, tuple[int, ...]] = {
+                    "weight_ih": (gates, inner), "weight_hh": (gates, out),
+                }  # fmt: skip
                 if bias:
                     shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
                 if proj_size:

@@ -23,7 +23,7 @@ from fanal.nn.utils.parametrizations import (
 from fanal.random.sampling import randn
 
 
-def _own_hook(module: Module, kind: type, name: str) -> tuple[int, Any] | None:
+def _own_hook(module: Module, kind: type[_NormHook], name: str) -> tuple[int, Any] | None:
     for number, hook in module._forward_pre_hooks.items():
         if isinstance(hook, kind) and hook.name == name:
             return number, hook

@@ -6,23 +6,26 @@ import math
 from enum import Enum, auto
 from typing import Any
 
-import numpy as np
-
 from fanal.autograd.mode import no_grad
 from fanal.core.dispatch import fused
+from fanal.core.limits import finfo
+from fanal.core.memory_format import contiguous_format
+from fanal.linalg import diagonal, geqrf, qr
 from fanal.nn.functional import matrix_maps
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.distance import norm
 from fanal.nn.functional.distance import normalize as unit
 from fanal.nn.module import Module
 from fanal.nn.utils.parametrize import register_parametrization
+from fanal.ops.diagonals import diagonal_scatter
 from fanal.ops.linear import mv
-from fanal.ops.pointwise import mul
+from fanal.ops.pointwise import mul, sign, where
 from fanal.ops.reductions import sum as sum_op
-from fanal.ops.shape import transpose
+from fanal.ops.shape import cat, transpose
 from fanal.random.sampling import randn
-from fanal.tensor.creation import from_numpy
+from fanal.tensor.creation import eye
 from fanal.tensor.tensor import Tensor
+from fanal.tensor.toplevel import allclose
 
 __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
@@ -33,21 +36,14 @@ class _OrthMaps(Enum):
     householder = auto()
 
 
-def _is_orthogonal(q: np.ndarray) -> bool:  # type: ignore[type-arg]
+def _is_orthogonal(q: Any) -> bool:
     n, k = q.shape[-2:]
-    eps = 10.0 * n * np.finfo(q.dtype).eps
-    return bool(np.allclose(np.swapaxes(q, -1, -2) @ q, np.eye(k), atol=eps))
+    return allclose(q.mT @ q, eye(k, dtype=q.dtype), atol=10.0 * n * finfo(q.dtype).eps)
 
 
-def _make_orthogonal(a: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    q, r = np.linalg.qr(a)
-    return q * np.sign(np.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
-
-
-def _geqrf(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    """LAPACK's QR factors: R on and above the diagonal, reflections below it, and their factors."""
-    h, tau = np.linalg.qr(q, mode="raw")
-    return np.swapaxes(h, -1, -2).copy(), tau
+def _make_orthogonal(a: Any) -> Any:
+    q, r = qr(a)
+    return q * sign(diagonal(r)).unsqueeze(-2)
 
 
 class _Orthogonal(Module):
@@ -85,30 +81,26 @@ class _Orthogonal(Module):
                 f"shape {Q.shape}."
             )
         wide = Q.shape[-2] < Q.shape[-1]
-        q = (Q.mT if wide else Q).detach().numpy()
+        q = (Q.mT if wide else Q).detach()
         if not hasattr(self, "base"):
             if self.orthogonal_map is not _OrthMaps.householder:
                 raise NotImplementedError(
                     "It is not possible to assign to the matrix exponential or the Cayley "
                     "parametrizations when use_trivialization=False."
                 )
-            a, tau = _geqrf(q)
-            i = np.arange(a.shape[-1])
-            signs = np.sign(a[..., i, i])
-            a[..., i, i] = np.where(tau == 0.0, -signs, signs)
-            return _tensor(np.swapaxes(a, -1, -2) if wide else a)
+            a, tau = geqrf(q)
+            signs = sign(diagonal(a))
+            a = diagonal_scatter(a, where(tau == 0.0, -signs, signs), 0, -2, -1)
+            return a.mT.contiguous() if wide else a
         n, k = q.shape[-2:]
         if n != k:
-            rest = randn(*q.shape[:-2], n, n - k, dtype=Q.dtype).numpy()
-            q = _make_orthogonal(np.concatenate([q, rest], -1))
+            rest = randn(*q.shape[:-2], n, n - k, dtype=Q.dtype)
+            q = _make_orthogonal(cat([q, rest], -1))
         elif not _is_orthogonal(q):
             q = _make_orthogonal(q)
-        self.base = _tensor(q)
-        return _tensor(np.broadcast_to(-np.eye(*self.shape[-2:], dtype=q.dtype), self.shape))
-
-
-def _tensor(array: Any) -> Tensor:
-    return from_numpy(np.array(array, order="C"))
+        self.base = q.clone(memory_format=contiguous_format)
+        negative = -eye(*self.shape[-2:], dtype=q.dtype)
+        return negative.repeat(*self.shape[:-2], 1, 1)
 
 
 def orthogonal(

@@ -1,7 +1,7 @@
 """Which elements of a tensor pruning keeps: masks by magnitude, at random, by whole slices.
 
 A method multiplies a parameter by its mask before each forward; the parameter goes on as
-`weight_orig`, the mask as the buffer `weight_mask`. Masks are chosen once, in NumPy.
+`weight_orig`, the mask as the buffer `weight_mask`. Masks are chosen once, by sorting scores.
 """
 
 from __future__ import annotations
@@ -11,21 +11,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from fanal.core import dtypes
+from fanal.linalg import vector_norm
 from fanal.nn.module import Module
+from fanal.ops.ordering import argsort
+from fanal.ops.pointwise import abs as absolute
+from fanal.ops.scattering import index_fill
+from fanal.ops.shape import movedim
 from fanal.random.sampling import rand
-from fanal.tensor.creation import from_numpy, ones_like
+from fanal.tensor.creation import ones_like
 from fanal.tensor.tensor import Tensor
 
 
-def _array(t: Any) -> np.ndarray:  # type: ignore[type-arg]
-    return t.detach().to(dtypes.float64).numpy()  # type: ignore[no-any-return]
+def _slices(t: Any, dim: int) -> Any:
+    """The slices of a dimension as the rows of a matrix."""
+    count = t.shape[dim]
+    return movedim(t, dim, 0).reshape(count, t.numel() // max(count, 1))
 
 
-def _mask(kept: Any, like: Tensor) -> Tensor:
-    return from_numpy(np.ascontiguousarray(kept, dtype=np.float64)).to(like.dtype)
+def _without(mask: Any, dim: int, scores: Any, count: int) -> Any:
+    """The mask with zeros in the `count` slices of the lowest scores, the first of equal ones."""
+    return index_fill(mask, dim, argsort(scores, stable=True)[:count], 0)
 
 
 class BasePruningMethod(ABC):
@@ -141,23 +147,19 @@ class PruningContainer(BasePruningMethod):
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         """The last method's mask, of what the earlier ones left."""
         method: Any = self._pruning_methods[-1]
-        before = _array(default_mask)
+        mask, t = default_mask.detach().clone(), t.detach()
         if method.PRUNING_TYPE == "unstructured":
-            where: Any = before == 1
+            where: Any = mask == 1
         elif method.PRUNING_TYPE == "structured":
             dim = method.dim % t.ndim
-            rest = tuple(d for d in range(t.ndim) if d != dim)
-            kept = before.sum(axis=rest) != 0
+            kept = _slices(mask, dim).sum(1) != 0
             where = tuple(kept if d == dim else slice(None) for d in range(t.ndim))
         elif method.PRUNING_TYPE == "global":
             where = ...
         else:
             raise ValueError(f"Unrecognized PRUNING_TYPE {method.PRUNING_TYPE}")
-        scores = from_numpy(np.ascontiguousarray(_array(t)[where]))
-        inner = from_numpy(np.ascontiguousarray(before[where]))
-        found = before.copy()
-        found[where] = _array(method.compute_mask(scores, inner))
-        return _mask(found, default_mask)
+        mask[where] = method.compute_mask(t[where], mask[where]).to(mask.dtype)
+        return mask
 
 
 class Identity(BasePruningMethod):
@@ -168,6 +170,8 @@ class Identity(BasePruningMethod):
 
 
 class _Amount(BasePruningMethod):
+    amount: float
+
     def __init__(self, amount: float) -> None:
         if not isinstance(amount, numbers.Real):
             raise TypeError(f"Invalid type for amount: {amount}. Must be int or float.")
@@ -195,26 +199,25 @@ class _Unstructured(_Amount):
         count = self._count(t.numel())
         if count == 0:
             return default_mask.clone()
-        found = _array(default_mask).copy()
-        found.reshape(-1)[np.argsort(self._scores(t).reshape(-1), kind="stable")[:count]] = 0
-        return _mask(found, default_mask)
+        mask = default_mask.detach().reshape(-1)
+        return _without(mask, 0, self._scores(t).reshape(-1), count).reshape(default_mask.shape)
 
-    def _scores(self, t: Tensor) -> np.ndarray:  # type: ignore[type-arg]
+    def _scores(self, t: Tensor) -> Any:
         raise NotImplementedError
 
 
 class RandomUnstructured(_Unstructured):
     """Elements go at random."""
 
-    def _scores(self, t: Tensor) -> np.ndarray:  # type: ignore[type-arg]
-        return rand(tuple(t.shape)).numpy()  # type: ignore[no-any-return]
+    def _scores(self, t: Tensor) -> Any:
+        return rand(tuple(t.shape))
 
 
 class L1Unstructured(_Unstructured):
     """The elements of the smallest magnitude go."""
 
-    def _scores(self, t: Tensor) -> np.ndarray:  # type: ignore[type-arg]
-        return np.abs(_array(t))
+    def _scores(self, t: Tensor) -> Any:
+        return absolute(t.detach())
 
 
 class _Structured(_Amount):
@@ -236,20 +239,18 @@ class _Structured(_Amount):
         count = self._count(t.shape[dim])
         if count == 0:
             return default_mask
-        found = _array(default_mask).copy()
-        gone = np.argsort(self._scores(t, dim), kind="stable")[:count]
-        found[tuple(gone if d == dim else slice(None) for d in range(t.ndim))] = 0
-        return _mask(found, default_mask)
+        found: Tensor = _without(default_mask.detach(), dim, self._scores(t, dim), count)
+        return found
 
-    def _scores(self, t: Tensor, dim: int) -> np.ndarray:  # type: ignore[type-arg]
+    def _scores(self, t: Tensor, dim: int) -> Any:
         raise NotImplementedError
 
 
 class RandomStructured(_Structured):
     """Whole slices of a dimension go at random."""
 
-    def _scores(self, t: Tensor, dim: int) -> np.ndarray:  # type: ignore[type-arg]
-        return rand(t.shape[dim]).numpy()  # type: ignore[no-any-return]
+    def _scores(self, t: Tensor, dim: int) -> Any:
+        return rand(t.shape[dim])
 
 
 class LnStructured(_Structured):
@@ -259,10 +260,9 @@ class LnStructured(_Structured):
         super().__init__(amount, dim)
         self.n = n
 
-    def _scores(self, t: Tensor, dim: int) -> np.ndarray:  # type: ignore[type-arg]
-        rows = np.moveaxis(_array(t), dim, 0).reshape(t.shape[dim], -1)
+    def _scores(self, t: Tensor, dim: int) -> Any:
         order = 2 if self.n in ("fro", "nuc") else float(self.n)
-        return np.linalg.norm(rows, order, axis=1)
+        return vector_norm(_slices(t.detach(), dim).to(dtypes.float64), order, 1)
 
 
 class CustomFromMask(BasePruningMethod):

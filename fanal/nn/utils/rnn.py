@@ -10,12 +10,15 @@ import itertools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from fanal.core import dtypes
 from fanal.core.errors import message
+from fanal.ops.gathering import index_select
+from fanal.ops.ordering import argsort
+from fanal.ops.pointwise import where
+from fanal.ops.running import cumsum
 from fanal.ops.shape import cat, constant_pad, stack
-from fanal.tensor.creation import as_tensor, from_numpy, full
+from fanal.tensor.creation import arange, as_tensor, full
+from fanal.tensor.creation import tensor as new_tensor
 from fanal.tensor.tensor import Tensor
 
 __all__ = [
@@ -73,13 +76,9 @@ class PackedSequence(_Packed):
         return False
 
 
-def _indices(values: Any) -> Tensor:
-    return from_numpy(np.ascontiguousarray(values, dtype=np.int64))
-
-
 def invert_permutation(permutation: Any) -> Any:
     """The permutation that undoes another; None for None."""
-    return None if permutation is None else _indices(np.argsort(permutation.numpy()))
+    return None if permutation is None else argsort(permutation)
 
 
 def _lengths(lengths: Any) -> list[int]:
@@ -106,24 +105,24 @@ def pack_padded_sequence(
             "Length of all samples has to be greater than 0, but found an element in 'lengths' "
             "that is <= 0"
         )
-    order = np.argsort(-np.array(sizes), kind="stable")
     if enforce_sorted and any(a < b for a, b in itertools.pairwise(sizes)):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. "
             "You can pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to "
             "sidestep this requirement if you do not need ONNX exportability."
         )
-    ordered = np.array(sizes)[order]
-    if ordered[0] > x.shape[0]:
+    longest = max(sizes)
+    if longest > x.shape[0]:
         raise RuntimeError(
-            message("pack_padded_sequence", "a length is beyond the input", int(ordered[0]),
+            message("pack_padded_sequence", "a length is beyond the input", longest,
                     f"at most {x.shape[0]}")
         )
-    batch_sizes = (ordered[None, :] > np.arange(ordered[0])[:, None]).sum(1)
-    steps = np.repeat(np.arange(len(batch_sizes)), batch_sizes)
-    rows = np.concatenate([order[:n] for n in batch_sizes])
-    data = x[_indices(steps), _indices(rows)]
-    return PackedSequence(data, _indices(batch_sizes), None if enforce_sorted else _indices(order))
+    extents = new_tensor(sizes, dtype=dtypes.int64)
+    order = argsort(-extents, stable=True)
+    there = extents[order] > arange(longest).unsqueeze(1)  # (longest, B): a step of a sequence
+    steps, ranks = there.nonzero(as_tuple=True)
+    data = x[steps, order[ranks]]
+    return PackedSequence(data, there.sum(1), None if enforce_sorted else order)
 
 
 def pad_packed_sequence(
@@ -131,30 +130,27 @@ def pad_packed_sequence(
     total_length: int | None = None,
 ) -> tuple[Any, Any]:  # fmt: skip
     """A packed sequence as a padded batch (T, B, …) and its lengths, in the original order."""
-    sizes = sequence.batch_sizes.numpy()
-    steps = len(sizes)
+    sizes = sequence.batch_sizes.to(dtypes.int64)
+    steps = sizes.shape[0]
     if total_length is not None:
         if total_length < steps:
             raise ValueError(
                 "Expected total_length to be at least the length of the longest sequence in input, "
                 f"but got total_length={total_length} and max sequence length being {steps}"
             )
-        steps = total_length
-    batch = int(sizes[0])
-    lengths = (sizes[:, None] > np.arange(batch)[None, :]).sum(0)
-    back = np.arange(batch)
-    if sequence.unsorted_indices is not None:
-        back = sequence.unsorted_indices.numpy()
-    # Row b of step t lies behind all earlier steps; the extra last row holds the padding.
-    begins = np.concatenate([[0], np.cumsum(sizes)])
-    place = np.full((steps, batch), begins[-1])
-    for t, n in enumerate(sizes):
-        place[t, :n] = begins[t] + np.arange(n)
-    place = place[:, back]
+        sizes = constant_pad(sizes, (0, total_length - steps), 0)
     data = sequence.data
+    ranks = arange(int(sizes[0].item()))
+    there = sizes.unsqueeze(1) > ranks  # (steps, B): a step of a sequence
+    # Row b of step t lies behind all earlier steps; the extra last row holds the padding.
+    begins = (cumsum(sizes, 0) - sizes).unsqueeze(1)
+    place, lengths = where(there, begins + ranks, data.shape[0]), there.sum(0)
+    if sequence.unsorted_indices is not None:
+        place = index_select(place, 1, sequence.unsorted_indices)
+        lengths = lengths[sequence.unsorted_indices]
     last = full((1, *data.shape[1:]), padding_value, dtype=data.dtype)
-    padded = cat([data, last], 0)[_indices(place.T if batch_first else place)]
-    return padded, _indices(lengths[back])
+    padded = cat([data, last], 0)[place.mT if batch_first else place]
+    return padded, lengths
 
 
 def pad_sequence(

@@ -187,10 +187,10 @@ def _split(
     saved_values = list(saved)
     numbers: list[int | None] = []
     graph_outputs: list[Value] = []
-    for v in results:
-        numbers.append(None if v is None else len(graph_outputs))
-        if v is not None:
-            graph_outputs.append(v)
+    for result in results:
+        numbers.append(None if result is None else len(graph_outputs))
+        if result is not None:
+            graph_outputs.append(result)
     backward = Graph(
         saved_values + given, [n for n in builder.nodes if n in kept], graph_outputs
     ).pruned()

@@ -26,6 +26,7 @@ from fanal.ops.matrix.parts import (
 )
 from fanal.ops.matrix.solve import solve_p
 from fanal.ops.matrix.svd import svd_p
+from fanal.ops.primitive import Primitive
 from fanal.ops.reduce import reduce_sum_p
 
 

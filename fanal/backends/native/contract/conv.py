@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fanal.backends.native.contract.depthwise import add_depthwise, strip_for
-from fanal.backends.native.contract.dims import Dim
+from fanal.backends.native.contract.dims import Dim, Steps
 from fanal.backends.native.contract.dot import broadcast
 from fanal.backends.native.contract.element import compute_type
 from fanal.backends.native.contract.finish import Epilogue
@@ -148,6 +148,7 @@ def _by_planes(p: ProgramBuilder, s: Shape, c: Correlation) -> bool:
     steps = c.w.strides
     group = steps[0] * (c.w.shape[0] // c.groups)
     for strip, axes in zip(strips, combinations, strict=True):
+        assert strip is not None
         taps = itertools.product(*([ph.tap + q * ph.tap_step for q in range(ph.taps)] for ph in axes))
         offsets = [sum(t * st for t, st in zip(tap, steps[2:], strict=True)) for tap in taps]
         places = [_every(v, axes) for v in outs]
@@ -212,6 +213,7 @@ def _contraction(
     inner = []
     offsets = [0, *([0] * len(outs))]
     start_w = start_x = 0
+    reach: Steps
     for i, phase in enumerate(axes):
         sw, sx = w.strides[2 + i], x.strides[2 + i]
         step, reach = phase.step * sx, phase.reach * sx

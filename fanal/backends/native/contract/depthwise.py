@@ -257,6 +257,7 @@ class _Depthwise:
     def _deal(self, place: V) -> None:
         """A padded row, every `deal`-th element of it after one another, phase by phase."""
         b, s = self.b, self.s
+        assert self.padded is not None
         share = self.row_elements.udiv(self.deal)
         two = self.deal.eq(2)
         with b.if_(two), b.loop(0, share, s.lanes) as (i,):
@@ -270,6 +271,7 @@ class _Depthwise:
 
     def _deal_two(self, place: V, i: V, share: V, phase: int) -> None:
         b, s = self.b, self.s
+        assert self.padded is not None
         at = b.at(self.padded, i * (2 * s.itemsize))
         one = b.load(s.vector, at, s.itemsize)
         two = b.load(s.vector, b.at(at, s.lanes * s.itemsize), s.itemsize)

@@ -22,6 +22,12 @@ class Dim:
     steps: tuple[Steps, ...]
 
 
+def fixed(step: Steps) -> int:
+    """A step that is the same at every index, as those of rows of a batch are."""
+    assert not isinstance(step, tuple)
+    return step
+
+
 def merged(dims: Iterable[Dim]) -> tuple[Dim, ...]:
     """The same walk with fewer loops: extents of 1 dropped, neighbours that continue joined."""
     result: list[Dim] = []

@@ -13,6 +13,7 @@ from fanal.backends.native.contract import gemm
 from fanal.backends.native.contract.dims import (
     Dim,
     extent_of,
+    fixed,
     innermost_unit,
     merged,
     needs_table,
@@ -90,7 +91,7 @@ def lower(
         outer, *rest = c.batch
         for i in range(outer.extent):
             operands = tuple(
-                replace(x, offset=x.offset + i * step * x.dtype.itemsize)
+                replace(x, offset=x.offset + i * fixed(step) * x.dtype.itemsize)
                 for x, step in zip(c.operands, outer.steps, strict=True)
             )
             inner = (Dim(0, (0,) * len(operands)),) if empty else c.inner
@@ -306,7 +307,7 @@ def _side(
 
 
 def _batch_steps(batch: Sequence[Dim], n: int, itemsize: int) -> tuple[int, int]:
-    steps = [0] * (2 - len(batch)) + [d.steps[n] * itemsize for d in batch]
+    steps = [0] * (2 - len(batch)) + [fixed(d.steps[n]) * itemsize for d in batch]
     return steps[0], steps[1]
 
 
@@ -339,7 +340,7 @@ def copied(
     nb = len(batch)
     size = s.itemsize
     loops = [
-        (d.extent, d.steps[n] * source.dtype.itemsize, access.strides[i] * size)
+        (d.extent, fixed(d.steps[n]) * source.dtype.itemsize, access.strides[i] * size)
         for i, d in enumerate(batch)
     ]
     add_pack(
@@ -406,7 +407,7 @@ def _packed_ahead(
         total *= d.extent
     steps.reverse()
     loops = [
-        (d.extent, d.steps[B] * source.dtype.itemsize, step)
+        (d.extent, fixed(d.steps[B]) * source.dtype.itemsize, step)
         for d, step in zip(own, steps, strict=True)
     ]
     add_pack(

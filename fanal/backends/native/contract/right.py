@@ -8,6 +8,7 @@ pays where few rows share it: `direct` where columns are neighbours, `turned` wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fanal.backends.native.contract.element import load
 from fanal.backends.native.contract.pack import Packer
@@ -76,7 +77,7 @@ class Right:
 class Packing(Right):
     """Packed block by block into a buffer on the stack, just before its tiles run."""
 
-    def __init__(self, b: Builder, s: Shape, how: str, *rest: object):
+    def __init__(self, b: Builder, s: Shape, how: str, *rest: Any):
         super().__init__(b, s, *rest)
         self.how = how
         self.fetches = how == "lanes" and self.inner.mode == "s"
@@ -156,7 +157,7 @@ class Across(Direct):
 class Turned(Right):
     """Read where it lies, k being neighbours: blocks are transposed between registers."""
 
-    def __init__(self, b: Builder, s: Shape, *rest: object):
+    def __init__(self, b: Builder, s: Shape, *rest: Any):
         super().__init__(b, s, *rest)
         self.rest = b.alloca("i8", STRIP * s.lanes * s.row_bytes)
 
@@ -200,7 +201,7 @@ class Turned(Right):
         )
 
 
-def right_side(b: Builder, s: Shape, how: str, *rest: object) -> Right:
+def right_side(b: Builder, s: Shape, how: str, *rest: Any) -> Right:
     """The way named `how`: ready, empty, direct, across, turned, or one of `Packer`'s."""
     in_place = {
         "ready": Right,

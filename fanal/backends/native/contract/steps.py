@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fanal.backends.native.contract.dims import Dim, extent_of, needs_table, walk_of
+from fanal.backends.native.contract.dims import Dim, extent_of, fixed, needs_table, walk_of
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.emit import Builder, V, vector
 from fanal.backends.native.program import Access
@@ -38,7 +38,7 @@ def step_of(
         if "1" in modes and (step == 1 or not walk):
             return Step("1", dtype.itemsize)
         if "s" in modes:
-            return Step("s", step * dtype.itemsize)
+            return Step("s", fixed(step) * dtype.itemsize)
     loops = tuple((d.extent, d.steps[operand]) for d in dims)
     return Step("t", 0, tables.offsets(loops, extent_of(dims), dtype.itemsize))
 
@@ -54,9 +54,11 @@ class Walk:
         if self.mode == "0":
             return self.step
         if self.mode == "t":
+            assert self.table is not None
             return self.b.load("i64", self.b.at(self.table, index, "i64"))
         return index * self.step
 
     def offsets(self, index: V, lanes: int) -> V:
         """The offsets of `lanes` indices from `index` on, as a vector (tables only)."""
+        assert self.table is not None
         return self.b.load(vector("i64", lanes), self.b.at(self.table, index, "i64"))

@@ -8,7 +8,7 @@ is `gemm.py`: the same chains, the same order of blocks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fanal.backends.native.contract.element import compute_type, load
 from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
@@ -45,6 +45,8 @@ def add_strips(
     words = [strips, cols, inner, rows]
     words += [a.first.bytes, a.second.bytes, b.first.bytes]
     dtype = b.access.dtype
+    emit: Callable[..., None]
+    extra: tuple[int, ...]
     if tiles:
         # Rows that the last tile repeats have chains of their own.
         sums = p.temp_like(sums_dtype, (blocks, panels, rows + s.rows, s.width))

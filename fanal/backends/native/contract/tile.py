@@ -97,8 +97,11 @@ def accumulate_turned(
             def go(v: int = v, strip: V = strip, mine: list[V] = mine) -> list[V]:
                 return _strip(b, s, rows, inner, start, strip * (STRIP * s.lanes), v, mine, column)
 
+            def stay(mine: list[V] = mine) -> list[V]:
+                return mine
+
             idle = s.vectors > 1
-            mine = b.branch(strip.ult(strips), go, lambda mine=mine: mine) if idle else go()
+            mine = b.branch(strip.ult(strips), go, stay) if idle else go()
             for i in range(count):
                 acc[i * s.vectors + v] = mine[i]
         loop.next(*acc)

@@ -99,7 +99,7 @@ def _within_pieces(b: Builder, rows: Sequence[V], width: int) -> list[V]:
     half = width // 2
 
     def interleave(x: V, y: V, high: bool) -> V:
-        picks = []
+        picks: list[int] = []
         for base in range(0, lanes, width):
             for j in range(half):
                 at = base + j + (half if high else 0)

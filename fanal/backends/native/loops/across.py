@@ -7,7 +7,9 @@ whole strips, each lane of the accumulation order being a row of accumulators. T
 
 from __future__ import annotations
 
-from fanal.backends.native.emit import Builder, V, vector
+from collections.abc import Callable
+
+from fanal.backends.native.emit import Builder, Loop, V, vector
 from fanal.backends.native.emit.value import bits_of
 from fanal.backends.native.loops.along import CHAIN, LIGHT
 from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
@@ -120,13 +122,13 @@ class _Piece:
         self.results = [Arrays(b, [_compute(r.result_dtype)], self.strip) for r in reductions]
         self.row_values: dict[int, Arrays] = {}
 
-    def run(self, place: object, start: V, size: V) -> None:
+    def run(self, place: Callable[[V, V], Position], start: V, size: V) -> None:
         self.place, self.start, self.size = place, start, size
         for number in range(self.stage.passes):
             self._pass(number)
         self._row_stores()
 
-    def _columns(self) -> object:
+    def _columns(self) -> Loop:
         return self.b.loop(0, self.size, self.lanes)
 
     def _known(self, j: V) -> dict[int, V]:
@@ -134,7 +136,7 @@ class _Piece:
         known = {k: a.read(j, self.lanes)[0] for k, a in self.row_values.items()}
         for i, instruction in enumerate(self.stage.program.instructions):
             if instruction[0] == "outside":
-                known[i] = self.results[instruction[1]].read(j, self.lanes)[0]  # type: ignore[index]
+                known[i] = self.results[instruction[1]].read(j, self.lanes)[0]
         return known
 
     def _pass(self, number: int) -> None:
@@ -188,7 +190,7 @@ class _Piece:
         if wanted:
             fresh = {v: self.row_values.pop(v) for v in wanted}
             with self._columns() as (j,):
-                position = self.place(b.i64(0), b.i64(0))  # type: ignore[operator]
+                position = self.place(b.i64(0), b.i64(0))
                 values = evaluate(
                     b, code, wanted, position, self._known(j), self.start + j, self.lanes
                 )
@@ -262,7 +264,7 @@ class _Piece:
     def _step(self, number: int, mine: list[int], o: V, rows: list[V], lane: V) -> None:
         """Rows of the strip that belong to one lane: evaluate, store per element, accumulate."""
         b, s = self.b, self.stage
-        positions = [self.place(o, e) for e in rows]  # type: ignore[operator]
+        positions = [self.place(o, e) for e in rows]
         code = s.program.instructions
         wanted = s.values_of_pass(number)
         with self._columns() as (j,):
@@ -287,7 +289,7 @@ class _Piece:
             return
         code = s.program.instructions
         with self._columns() as (j,):
-            position = self.place(b.i64(0), b.i64(0))  # type: ignore[operator]
+            position = self.place(b.i64(0), b.i64(0))
             at = self.start + j
             wanted = [v for v, _, _, _ in per_row]
             values = evaluate(b, code, wanted, position, self._known(j), at, self.lanes)

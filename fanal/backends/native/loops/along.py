@@ -7,6 +7,8 @@ of few are split by superblocks into tasks, and a second phase adds the parts in
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fanal.backends.native.emit import Builder, V, vector
 from fanal.backends.native.loops.convert import compute_type
 from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
@@ -144,12 +146,12 @@ class AlongKernel:
         b.ret()
 
     def _pass(
-        self, b: Builder, number: int, place: object, outer: V, n: V, known: dict[int, V],
-        accumulators: list[Accumulators],
+        self, b: Builder, number: int, place: Callable[[V], Position], outer: V, n: V,
+        known: dict[int, V], accumulators: list[Accumulators],
     ) -> None:  # fmt: skip
         s = self.stage
         mine = [k for k in range(len(s.reductions)) if s.reduction_pass[k] == number]
-        self._know_rows(b, place(b.i64(0)), s.values_of_pass(number), known)  # type: ignore[operator]
+        self._know_rows(b, place(b.i64(0)), s.values_of_pass(number), known)
         states = self._outer(b, number, place, outer, n, known, [accumulators[k] for k in mine])
         for k, state in zip(mine, states, strict=True):
             result = s.reductions[k].finished(b, state)
@@ -175,19 +177,19 @@ class AlongKernel:
             store(b, known[value], walk, dtype, plain, b.i64(0), 1, None)
 
     def _outer(
-        self, b: Builder, number: int, place: object, outer: V, n: V, known: dict[int, V],
-        accumulators: list[Accumulators],
+        self, b: Builder, number: int, place: Callable[[V], Position], outer: V, n: V,
+        known: dict[int, V], accumulators: list[Accumulators],
     ) -> list[list[V]]:  # fmt: skip
         """The states over all reduced dimensions: the inner ones chained, with a break every CHAIN."""
         if len(self.stage.r_extents) == 1:
-            return self._inner(b, number, place(b.i64(0)), n, known, accumulators)  # type: ignore[operator]
+            return self._inner(b, number, place(b.i64(0)), n, known, accumulators)
         reductions = [a.reduction for a in accumulators]
         initial = _flat([r.initial(b, 1) for r in reductions])
         blocks = b.loop(0, outer, CHAIN, carry=initial)
         with blocks as (block, *totals):
             chain = b.loop(block, minimum(b, block + CHAIN, outer), 1, carry=initial)
             with chain as (o, *parts):
-                inner = self._inner(b, number, place(o), n, known, accumulators)  # type: ignore[operator]
+                inner = self._inner(b, number, place(o), n, known, accumulators)
                 chain.next(*_joined(b, reductions, parts, _flat(inner)))
             blocks.next(*_joined(b, reductions, totals, chain.results))
         return _nested(reductions, blocks.results)

@@ -7,8 +7,9 @@ vector dimension are evaluated once, outside of the loop, and spread over the la
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from fanal.backends.native.emit import Builder, V, element, vector
 from fanal.backends.native.emit.value import bits_of
@@ -18,7 +19,7 @@ from fanal.backends.native.loops.operations import apply, report
 from fanal.backends.native.program import STATUS_INDEX
 from fanal.core.dtypes import BY_NAME
 
-Instruction = tuple[object, ...]
+Instruction = tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -37,20 +38,20 @@ def arguments(instruction: Instruction) -> tuple[int, ...]:
     """Numbers of the instructions that this one uses."""
     kind = instruction[0]
     if kind == "op":
-        return instruction[4:]  # type: ignore[return-value]
+        return instruction[4:]
     if kind == "random":
-        return (instruction[2],)  # type: ignore[return-value]
+        return (instruction[2],)
     if kind == "place":
-        return tuple(i[0] for i in instruction[1:])  # type: ignore[index,misc]
+        return tuple(i[0] for i in instruction[1:])
     if kind == "gather":
-        return (instruction[3],)  # type: ignore[return-value]
+        return (instruction[3],)
     return ()
 
 
 def walk_of(instruction: Instruction) -> int | None:
     """The walk that an instruction reads through, if any."""
     if instruction[0] in ("load", "ramp", "gather"):
-        return instruction[1]  # type: ignore[return-value]
+        return instruction[1]
     return None
 
 
@@ -118,7 +119,7 @@ def evaluate(
 def _one(
     b: Builder,
     instruction: Instruction,
-    value: object,
+    value: Callable[[int], V],
     position: Position,
     index: V | None,
     lanes: int,
@@ -126,27 +127,27 @@ def _one(
 ) -> V:
     kind = instruction[0]
     if kind == "load":
-        return load(b, instruction[1], str(instruction[2]), position, index, lanes, mask)  # type: ignore[arg-type]
+        return load(b, instruction[1], str(instruction[2]), position, index, lanes, mask)
     if kind == "scalar":
-        return b.splat(_scalar(b, position.pointers[instruction[1]], str(instruction[2])), lanes)  # type: ignore[index]
+        return b.splat(_scalar(b, position.pointers[instruction[1]], str(instruction[2])), lanes)
     if kind == "const":
         type_ = vector(compute_type(BY_NAME[str(instruction[1])]), lanes)
         return b.const(type_, int(str(instruction[2])))
     if kind == "literal":
-        word = position.words[instruction[2]]  # type: ignore[index]
+        word = position.words[instruction[2]]
         return _literal(b, word, str(instruction[1]), lanes)
     if kind == "ramp":
-        return _ramp(b, instruction[1], str(instruction[2]), position, index, lanes)  # type: ignore[arg-type]
+        return _ramp(b, instruction[1], str(instruction[2]), position, index, lanes)
     if kind == "random":
-        key = position.pointers[instruction[1]]  # type: ignore[index]
-        return philox.random_bits(b, key, value(instruction[2]))  # type: ignore[operator]
+        key = position.pointers[instruction[1]]
+        return philox.random_bits(b, key, value(instruction[2]))
     if kind == "gather":
         return _gather(b, instruction, value, position, index, lanes, mask)
     if kind == "place":
         return _place(b, instruction, value, position, lanes)
     if kind == "op":
         operand, result = BY_NAME[str(instruction[2])], BY_NAME[str(instruction[3])]
-        args = [value(a) for a in instruction[4:]]  # type: ignore[operator]
+        args = [value(a) for a in instruction[4:]]
         if instruction[1] == "cast":
             return convert(b, args[0], operand, result)
         return apply(b, str(instruction[1]), args, operand, result)
@@ -233,11 +234,13 @@ def _ramp(
     return convert(b, wide, BY_NAME["int64"], BY_NAME[dtype])
 
 
-def _place(b: Builder, instruction: Instruction, value: object, position: Position, lanes: int) -> V:
+def _place(
+    b: Builder, instruction: Instruction, value: Callable[[int], V], position: Position, lanes: int
+) -> V:
     """The offset (in elements) that index values select in a table; wild ones are reported."""
     total: V | None = None
-    for number, extent_word, step_word in instruction[1:]:  # type: ignore[misc]
-        i = value(number)  # type: ignore[operator]
+    for number, extent_word, step_word in instruction[1:]:
+        i = value(number)
         i = i.cast("sext", "i64") if bits_of(i.type) < 64 else i
         extent, step = position.words[extent_word], position.words[step_word]
         wild = i.uge(b.splat(extent, lanes))
@@ -249,23 +252,23 @@ def _place(b: Builder, instruction: Instruction, value: object, position: Positi
 
 
 def _gather(
-    b: Builder, instruction: Instruction, value: object, position: Position, index: V | None,
-    lanes: int, mask: V | None,
+    b: Builder, instruction: Instruction, value: Callable[[int], V], position: Position,
+    index: V | None, lanes: int, mask: V | None,
 ) -> V:  # fmt: skip
     walk, dtype = instruction[1], BY_NAME[str(instruction[2])]
-    place: int = instruction[3]  # type: ignore[assignment]
+    place: int = instruction[3]
     storage = storage_type(dtype)
-    pointer, cls = position.pointers[walk], position.classes[walk]  # type: ignore[index]
+    pointer, cls = position.pointers[walk], position.classes[walk]
     if place in position.uniform:
         # One index for the whole row (an embedding): neighbours in the table are neighbours here.
         moved = dict(position.pointers)
-        moved[walk] = b.at(pointer, position.uniform[place], storage)  # type: ignore[index]
+        moved[walk] = b.at(pointer, position.uniform[place], storage)
         there = Position(moved, position.ramps, position.classes, position.strides)
-        return load(b, walk, dtype.name, there, index, lanes, mask)  # type: ignore[arg-type]
-    offset = value(place)  # type: ignore[operator]
+        return load(b, walk, dtype.name, there, index, lanes, mask)
+    offset = value(place)
     move = b.i64(0)
     if cls != "0" and index is not None:
-        move = b.i64(1) if cls == "1" else position.strides[walk]  # type: ignore[index]
+        move = b.i64(1) if cls == "1" else position.strides[walk]
         offset = offset + b.splat(index * move, lanes)
     if lanes == 1:
         return from_storage(b.load(storage, b.at(pointer, offset, storage)), dtype)

@@ -130,7 +130,7 @@ class StageKernel:
             if number not in memo:
                 instruction = code[number]
                 if instruction[0] == "outside":
-                    r = self.reductions[instruction[1]]  # type: ignore[index]
+                    r = self.reductions[instruction[1]]
                     memo[number] = first_pass(r.value) + 1
                 else:
                     memo[number] = max((first_pass(a) for a in arguments(instruction)), default=0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -90,13 +91,13 @@ class Program:
     outside (a reduction's result).
     """
 
-    instructions: list[tuple[object, ...]] = field(default_factory=list)
+    instructions: list[tuple[Any, ...]] = field(default_factory=list)
     walks: list[Walk] = field(default_factory=list)
     words: list[int] = field(default_factory=list)
     _numbers: dict[object, int] = field(default_factory=dict)
     _literals: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    def _add(self, instruction: tuple[object, ...]) -> int:
+    def _add(self, instruction: tuple[Any, ...]) -> int:
         number = self._numbers.get(instruction)
         if number is None:
             number = self._numbers[instruction] = len(self.instructions)

@@ -128,7 +128,7 @@ class TiledKernel:
         instruction = self.program.instructions[number]
         dtype = BY_NAME[str(instruction[2])]
         storage = storage_type(dtype)
-        walk: int = instruction[1]  # type: ignore[assignment]
+        walk: int = instruction[1]
         size = element_bytes(dtype.name)
         step = corner.strides[walk] * size
         at = b.at(corner.pointers[walk], j * step)
