@@ -13,7 +13,7 @@ from fanal.backends.native.emit import Builder, Loop, V, vector
 from fanal.backends.native.emit.value import bits_of
 from fanal.backends.native.loops.along import CHAIN, LIGHT
 from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
-from fanal.backends.native.loops.evaluate import Position, evaluate
+from fanal.backends.native.loops.evaluate import Position, element_bytes, evaluate
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction
 from fanal.backends.native.loops.rows import TASK_WORK, StageKernel
 from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
@@ -21,6 +21,7 @@ from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
 STRIP_BYTES = 8192  # accumulators of one reduction
 # Rows of one lane that are added between reading its accumulators and writing them.
 GROUPS = (4, 1)
+AHEAD = 4  # rows that are asked for before they are needed
 
 
 class Arrays:
@@ -267,6 +268,8 @@ class _Piece:
         positions = [self.place(o, e) for e in rows]
         code = s.program.instructions
         wanted = s.values_of_pass(number)
+        if len(rows) > 1:
+            self._prefetch(wanted, [self.place(o, e + AHEAD) for e in rows])
         with self._columns() as (j,):
             at = self.start + j
             known = self._known(j)
@@ -281,6 +284,19 @@ class _Piece:
                     states[k] = r.combine(b, states[k], r.element(b, values[r.value], index))
             for k in mine:
                 self.lane_sums[k].write(lane + j, states[k])
+
+    def _prefetch(self, wanted: list[int], positions: list[Position]) -> None:
+        """Ask for rows that come soon: each lies on a page of its own, where no processor looks
+        ahead by itself."""
+        b, code = self.b, self.stage.program.instructions
+        for v in wanted:
+            if code[v][0] != "load" or positions[0].classes[code[v][1]] != "1":
+                continue
+            size = element_bytes(str(code[v][2]))
+            for position in positions:
+                row = b.at(position.pointers[code[v][1]], self.start * size)
+                for line in range(0, self.strip * size, 64):
+                    b.prefetch(b.at(row, line))
 
     def _row_stores(self) -> None:
         b, s = self.b, self.stage
