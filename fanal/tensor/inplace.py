@@ -26,7 +26,7 @@ from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
 from fanal.tensor.views import again
 
-_programs = BoundedCache(20_000)
+programs = BoundedCache(20_000)
 _SAME = object()  # in a key: this operand lies in the target's memory
 
 
@@ -65,9 +65,9 @@ def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str
                 args = tuple(_apart(x, self) for x in args)
                 kwargs = {k: _apart(x, self) for k, x in kwargs.items()}
                 return apply(function, self, args, kwargs)
-    program = _programs.get(tuple(key))
+    program = programs.get(tuple(key))
     if program is None:
-        program = _programs[tuple(key)] = _compile(function, (self, *args), kwargs)
+        program = programs[tuple(key)] = _compile(function, (self, *args), kwargs)
     pointers = [t._ptr if isinstance(t, Tensor) else eager.number_bits(t) for t in operands]
     code = launch(program.address, *pointers, self._ptr)
     storage.version += 1

@@ -82,7 +82,21 @@ def in_place(function: Any) -> Method:
     """`x.f_()` from `f(x)`."""
     record: Fused = function.fused
 
+    known = inplace.programs
+
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # The short path: another tensor's elements into this one, nothing recorded.
+        if len(args) == 1 and not kwargs and type(args[0]) is Tensor:
+            other = args[0]
+            program = known.get((record, self._layout, other._layout))
+            storage = self._storage
+            plain = not self._layout.grad and not other._layout.grad
+            if program is not None and plain and other._storage is not storage:
+                code = launch(program.address, self._ptr, other._ptr, self._ptr)
+                storage.version += 1
+                if code:
+                    eager.raise_status(record.name, code)
+                return self
         return inplace.apply(record, self, args, kwargs)
 
     return _described(method, function, f"{record.name}_")
@@ -109,14 +123,15 @@ def _described(method: Any, function: Any, name: str) -> Method:
 
 
 def in_place_operator(function: Any) -> Method:
-    record: Fused = function.fused
+    """`x += y` and the like."""
+    write = in_place(function)
 
     def method(self: Tensor, other: Any) -> Tensor:
         if not isinstance(other, Tensor | bool | int | float):
             other = _operand(other)
             if other is NotImplemented:
                 return NotImplemented
-        return inplace.apply(record, self, (other,), {})
+        return write(self, other)  # type: ignore[no-any-return]
 
     return method
 
