@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import importlib
-import resource
 import sys
 
 
-def resident() -> float:
-    """MiB resident now."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+def resident(field: str) -> float:
+    """MiB resident: now (VmRSS) or at most so far (VmHWM; getrusage would count the parent's)."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(field)) / 1024
 
 
 def convolutions(m, nn, F):  # type: ignore[no-untyped-def]
@@ -50,15 +49,14 @@ def main() -> None:
     nn = importlib.import_module(f"{library}.nn")
     F = importlib.import_module(f"{library}.nn.functional")
     m.set_num_threads(1)
-    start = resident()
+    start = resident("VmRSS")
     model, x, y = globals()[kind](m, nn, F)
     optimizer = m.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(5):
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(round(peak - start, 1))
+    print(round(resident("VmHWM") - start, 1))
 
 
 if __name__ == "__main__":
