@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from benchmarks.pairs import timed
 from fanal.backends.native import elf, jit
 from fanal.backends.native.contract import (
     lower_conv,
@@ -194,13 +195,6 @@ def peak() -> tuple[Callable[[], float], float]:
         return time.perf_counter() - start
 
     return run, 2.0 * 12 * target.lanes(32) * count
-
-
-def timed(call: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
 
 
 def measure(case: Case, rounds: int, run_peak: Callable[[], float]) -> tuple[float, float, float]:

@@ -24,7 +24,6 @@ from fanal.ops.layout import expand_to
 from fanal.tensor import eager
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
-from fanal.tensor.views import again
 
 programs = BoundedCache(20_000)
 _SAME = object()  # in a key: this operand lies in the target's memory
@@ -252,9 +251,9 @@ def rebase(self: Tensor, result: Tensor) -> None:
     def pull(grad: Any) -> tuple[Any, Any]:
         grad = grad.contiguous() if by_strides else grad
         kept = grad.clone()
-        zero_part = again(rare, kept)
+        zero_part = rare.again(kept)
         zero_part.zero_()
-        return kept, again(rare, grad)
+        return kept, rare.again(grad)
 
     edges = [eager.edge_for(base) if base.requires_grad else None, (node, result._index)]
     if node is None:

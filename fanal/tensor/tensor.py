@@ -35,6 +35,12 @@ class Rare:
     steps: tuple[Any, ...] = ()
     version = 0
 
+    def again(self, x: Any) -> Any:
+        """The same view, of another tensor like the base."""
+        for view in self.steps:
+            x = view.again(x)
+        return x
+
 
 class Tensor:
     """A multi-dimensional array of one dtype, as `torch.Tensor`.
@@ -346,9 +352,7 @@ def _replay(t: Tensor, rare: Rare) -> None:
     before = mode.enabled
     mode.enabled = True
     try:
-        fresh: Any = rare.base
-        for view in rare.steps:
-            fresh = view.again(fresh)
+        fresh = rare.again(rare.base)
     finally:
         mode.enabled = before
     t._node, t._index = fresh._node, fresh._index

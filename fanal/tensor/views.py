@@ -7,7 +7,6 @@ it) is written to under recording, the base gets a new node, and the view takes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import PythonNode, anomaly, sequence
@@ -74,10 +73,3 @@ def take(t: Tensor, view: View) -> Tensor:
     if anomaly["enabled"]:
         made.remember_trace()
     return out
-
-
-def again(rare: Rare, x: Any) -> Any:
-    """The view that `rare` describes, of another tensor like its base."""
-    for view in rare.steps:
-        x = view.again(x)
-    return x

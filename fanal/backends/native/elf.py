@@ -75,12 +75,17 @@ def image(data: bytes, base: int, symbols: tuple[str, ...]) -> tuple[bytes, dict
 
 def process_symbol(name: str) -> int:
     """The address of a C symbol of this process (libc, libpthread, the interpreter)."""
-    for library in (ctypes.pythonapi, ctypes.CDLL(None)):
+    for library in (ctypes.pythonapi, _process()):
         try:
             return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
         except AttributeError:
             continue
     raise ObjectError(f"[load] this process has no symbol {name!r}")
+
+
+@functools.cache
+def _process() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 class _Loader:
@@ -275,7 +280,7 @@ def _protect(base: int, size: int) -> None:
 
 @functools.cache
 def _mprotect() -> Callable[[int, int, int], int]:
-    function = ctypes.CDLL(None, use_errno=True).mprotect
+    function = _process().mprotect
     function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     return function
 
