@@ -141,7 +141,8 @@ from fanal.tensor.strided import as_strided, as_strided_scatter, diagonal
 from fanal.tensor.tapers import (
     bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window,
 )
-from fanal.tensor.tensor import Size, Tensor
+from fanal.tensor.layout import Size
+from fanal.tensor.tensor import Tensor
 from fanal.tensor.typed import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor,
     IntTensor, LongTensor, ShortTensor,

@@ -162,7 +162,7 @@ class Function:
 def _recorded(
     cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], outputs: list[Any]
 ) -> list[Any]:
-    from fanal.tensor.eager import edge_for
+    from fanal.tensor.recording import edge_for
     from fanal.tensor.tensor import Tensor
 
     edges = [

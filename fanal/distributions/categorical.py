@@ -10,7 +10,7 @@ from fanal.distributions import constraints
 from fanal.distributions.constraints import Constraint
 from fanal.distributions.distribution import Distribution, Shape, lazy_property
 from fanal.nn import functional as F
-from fanal.tensor.tensor import Size
+from fanal.tensor.layout import Size
 
 
 class Categorical(Distribution):

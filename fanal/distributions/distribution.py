@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import fanal
 from fanal.core.errors import message
 from fanal.distributions.constraints import Constraint
-from fanal.tensor.tensor import Size, Tensor
+from fanal.tensor.layout import Size
+from fanal.tensor.tensor import Tensor
 
 Shape = Sequence[int]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import PythonNode
 from fanal.core.errors import message
-from fanal.tensor.eager import edge_for
+from fanal.tensor.recording import edge_for
 from fanal.tensor.tensor import Tensor
 
 if TYPE_CHECKING:

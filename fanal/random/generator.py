@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,11 @@ from fanal.core import dtypes
 from fanal.core.device import device as device_type
 from fanal.core.errors import message
 from fanal.tensor.creation import tensor
-from fanal.tensor.tensor import Tensor
+from fanal.tensor.layout import layout
+from fanal.tensor.tensor import Tensor, allocate
+
+_KEY = layout(dtypes.int64, (2,))
+_write = struct.Struct("2q").pack_into
 
 
 def _signed(seed: int) -> int:
@@ -60,7 +65,8 @@ class Generator:
 
     def draw(self) -> Tensor:
         """The key of the next draw, int64 (seed, stream)."""
-        key = tensor([self._seed, self._stream], dtype=dtypes.int64)
+        key = allocate(_KEY)
+        _write(key._storage, 0, self._seed, self._stream)
         self._stream += 1
         return key
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fanal.backends.native.executable import runtime
+from fanal.backends.native.executable import launch, runtime
 from fanal.core import dtypes
 from fanal.core.device import device as device_type
 from fanal.core.dispatch import bind, fused
@@ -19,6 +20,7 @@ from fanal.ops.arithmetic import cast_p
 from fanal.ops.create import iota_p
 from fanal.ops.pointwise import eq
 from fanal.ops.promotion import cast, constant
+from fanal.tensor import inplace
 from fanal.tensor.factory import factory
 from fanal.tensor.layout import Layout, layout
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
@@ -30,6 +32,8 @@ def shape_of(size: Sequence[Any]) -> tuple[int, ...]:
     """A shape from `f(2, 3)` or `f((2, 3))`; raises for negative extents."""
     if len(size) == 1 and isinstance(size[0], tuple | list):
         size = size[0]
+    if all([type(n) is int and n >= 0 for n in size]):
+        return tuple(size)
     shape = tuple(int(n.__index__()) if not isinstance(n, Tensor) else int(n.item()) for n in size)
     if any(n < 0 for n in shape):
         raise RuntimeError(message("empty", "a negative extent", shape, "extents of 0 or more"))
@@ -69,6 +73,19 @@ def _filled(shape: tuple[int, ...], value: Any, dtype: DType) -> Any:
     return constant(value, dtype, shape)
 
 
+_FILL = inplace.fill_source.fused
+
+
+def _constant(size: tuple[Any, ...], value: int, dtype: DType, requires_grad: bool) -> Tensor:
+    made = allocate(layout(dtype, shape_of(size)))
+    program = inplace.programs.get((_FILL, made._layout, int))
+    if program is None:
+        inplace.fill_(made, value)
+    else:
+        launch(program.address, made._ptr, value, made._ptr)
+    return made.requires_grad_() if requires_grad else made
+
+
 @factory
 def full(
     size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
@@ -86,8 +103,7 @@ def zeros(
     *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """A tensor of zeros."""
-    kind = check_options(dtype, device)
-    return _flagged(_filled(shape_of(size), 0, kind), requires_grad)
+    return _constant(size, 0, check_options(dtype, device), requires_grad)
 
 
 @factory
@@ -95,8 +111,7 @@ def ones(
     *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """A tensor of ones."""
-    kind = check_options(dtype, device)
-    return _flagged(_filled(shape_of(size), 1, kind), requires_grad)
+    return _constant(size, 1, check_options(dtype, device), requires_grad)
 
 
 def _like(input: Tensor, dtype: DType | None, device: Any) -> Layout:
@@ -224,9 +239,10 @@ def from_numpy(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
     kind = dtypes.from_numpy_dtype(array.dtype)
     if not array.dtype.isnative:
         raise ValueError(message("from_numpy", "foreign byte order", array.dtype))
-    if any(s % array.itemsize for s in array.strides):
+    size = array.itemsize
+    strides = tuple([s // size for s in array.strides])
+    if any([s % size for s in array.strides]):
         raise ValueError(message("from_numpy", "strides are not whole elements", array.strides))
-    strides = tuple(s // array.itemsize for s in array.strides)
     pointer = array.__array_interface__["data"][0]
     storage = _wrap(pointer, array.nbytes, array)
     return new_tensor(storage, layout(kind, array.shape, strides), pointer)
@@ -276,6 +292,37 @@ def _without_tensors(data: Any) -> Any:
     return [_without_tensors(x) for x in data] if isinstance(data, list | tuple) else data
 
 
+# What a few numbers of one Python type become, and how they are written to memory.
+_NATURAL = {int: dtypes.int64, bool: dtypes.bool_}
+_CODES = {dtypes.float32: "f", dtypes.float64: "d", dtypes.int64: "q", dtypes.bool_: "?"}
+_FEW = 64
+
+
+def _packed(data: Any, dtype: DType | None, device: Any) -> Tensor | None:
+    """A number, or a flat list of a few numbers of one type, without a detour by NumPy."""
+    kind = type(data)
+    if kind is list or kind is tuple:
+        if not 0 < len(data) <= _FEW:
+            return None
+        found = {type(x) for x in data}
+        if len(found) > 1:
+            return None
+        kind, shape = found.pop(), (len(data),)
+    else:
+        shape, data = (), (data,)
+    if kind is not float and kind not in _NATURAL:
+        return None
+    target = check_options(dtype, device, _NATURAL.get(kind))
+    if target not in _CODES or (kind is float and target.kind != "f"):
+        return None
+    out = allocate(layout(target, shape))
+    try:
+        struct.pack_into(f"{len(data)}{_CODES[target]}", out._storage, 0, *data)
+    except (struct.error, OverflowError):  # a number that the dtype does not hold
+        return None
+    return out
+
+
 def tensor(
     data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
     pin_memory: bool = False,
@@ -290,6 +337,9 @@ def tensor(
     if isinstance(data, Tensor):
         kind = check_options(dtype, device, data.dtype)
         return _flagged(data.detach().clone().to(kind), requires_grad)
+    made = _packed(data, dtype, device)
+    if made is not None:
+        return made.requires_grad_() if requires_grad else made
     array, natural = _to_array(data)
     kind = check_options(dtype, device, natural)
     with np.errstate(all="ignore"):

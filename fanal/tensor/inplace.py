@@ -15,15 +15,20 @@ from fanal.backends.native.executable import Executable, compile_graph, launch
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
 from fanal.core.cache import BoundedCache
-from fanal.core.dispatch import Fused, fused
+from fanal.core.dispatch import Fused, bind, fused
 from fanal.core.dtypes import category
 from fanal.core.errors import message
 from fanal.graph.ir import Builder, Value
 from fanal.ops.arithmetic import cast_p
 from fanal.ops.layout import expand_to
+from fanal.ops.promotion import cast, constant
 from fanal.tensor import eager
+from fanal.tensor.keys import key_part
+from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
+from fanal.tensor.recording import edge_for
 from fanal.tensor.tensor import Tensor
+from fanal.tensor.tracing import Arguments
 
 programs = BoundedCache(20_000)
 _SAME = object()  # in a key: this operand lies in the target's memory
@@ -44,10 +49,10 @@ def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str
             if a._storage is storage:
                 key.append(_SAME)
         else:
-            key.append(eager._key_part(a, operands, function, i + 1))
+            key.append(key_part(a, operands, function, i + 1))
     for name, a in kwargs.items():
         key.append(name)
-        key.append(eager._key_part(a, operands, function, name))
+        key.append(key_part(a, operands, function, name))
         if isinstance(a, Tensor):
             grad = grad or a._layout.grad
             if a._storage is storage:
@@ -67,11 +72,11 @@ def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str
     program = programs.get(tuple(key))
     if program is None:
         program = programs[tuple(key)] = _compile(function, (self, *args), kwargs)
-    pointers = [t._ptr if isinstance(t, Tensor) else eager.number_bits(t) for t in operands]
+    pointers = [t._ptr if isinstance(t, Tensor) else number_bits(t) for t in operands]
     code = launch(program.address, *pointers, self._ptr)
     storage.version += 1
     if code:
-        eager.raise_status(function.name, code)
+        raise_status(function.name, code)
     return self
 
 
@@ -116,28 +121,10 @@ def _apart(a: Any, self: Tensor) -> Any:
 def _compile(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
     self = args[0]
     builder = Builder()
-    inputs: list[Any] = []
-
-    def value(a: Any, where: int | str) -> Any:
-        if isinstance(a, Tensor):
-            inputs.append(a._layout)
-            return builder.input(a._layout.dtype, a._layout.shape)
-        if type(a) in eager.NUMBERS and eager.is_scalar(function, where):
-            v = builder.input(eager._number_dtype(a), ())
-            v.weak = True
-            inputs.append(v.dtype)
-            return v
-        if type(a) in (tuple, list):
-            return type(a)(value(x, "") for x in a)
-        return a
-
-    traced = [value(a, i) for i, a in enumerate(args)]
-    named = {k: value(a, k) for k, a in kwargs.items()}
+    given = Arguments(builder, function, args, kwargs)
 
     def body() -> Value:
-        from fanal.core.dispatch import bind
-
-        result = function.body(*traced, **named)
+        result = function.body(*given.traced, **given.named)
         check_result(function.name, result, self)
         result = expand_to(result, self._layout.shape)
         if result.dtype is self.dtype:
@@ -151,14 +138,14 @@ def _compile(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     first: Access | None = None
     operand_tensors = [a for a in _flat((*args, *kwargs.values())) if isinstance(a, Tensor)]
     position = 0
-    for number, (v, given) in enumerate(zip(graph.inputs, inputs, strict=True)):
-        if isinstance(given, Layout):
+    for number, (v, where) in enumerate(zip(graph.inputs, given.inputs, strict=True)):
+        if isinstance(where, Layout):
             t = operand_tensors[position]
             position += 1
             shared = first is not None and t._storage is self._storage
-            access = Access(0 if shared else number, given.dtype, given.shape, given.strides)
+            access = Access(0 if shared else number, where.dtype, where.shape, where.strides)
             first = first or access
-            loads.append(Load(given.dtype, given.shape, access))
+            loads.append(Load(where.dtype, where.shape, access))
         else:
             loads.append(Load(v.dtype, (), Access(number, v.dtype, (), ()), True))
     assert first is not None
@@ -255,7 +242,7 @@ def rebase(self: Tensor, result: Tensor) -> None:
         zero_part.zero_()
         return kept, rare.again(grad)
 
-    edges = [eager.edge_for(base) if base.requires_grad else None, (node, result._index)]
+    edges = [edge_for(base) if base.requires_grad else None, (node, result._index)]
     if node is None:
         edges[1] = result if result.requires_grad else None
     base._node = PythonNode("copy_slices", edges, pull)
@@ -269,16 +256,12 @@ def rebase(self: Tensor, result: Tensor) -> None:
 @fused
 def copy_source(input: Any, source: Any) -> Any:
     """The source in the shape and dtype of the input (the body of `copy_`)."""
-    from fanal.ops.promotion import cast
-
     return expand_to(cast(source, input.dtype), input.shape)
 
 
 @fused(scalars=("value",))
 def fill_source(input: Any, value: Any) -> Any:
     """A number in the shape and dtype of the input (the body of `fill_`)."""
-    from fanal.ops.promotion import cast, constant
-
     if isinstance(value, Value):
         return expand_to(cast(value, input.dtype), input.shape)
     return constant(value, input.dtype, input.shape)

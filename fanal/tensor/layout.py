@@ -8,6 +8,7 @@ object than its twin that does not.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from fanal.core.dtypes import DType
 from fanal.ops.primitive import contiguous_strides
@@ -15,15 +16,39 @@ from fanal.ops.primitive import contiguous_strides
 Shape = tuple[int, ...]
 
 
+class Size(tuple):  # type: ignore[type-arg]
+    """A shape: a tuple that also counts elements, as `torch.Size`."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Number of elements of a tensor of this shape."""
+        total = 1
+        for n in self:
+            total *= n
+        return total
+
+    def __repr__(self) -> str:
+        return f"fanal.Size({list(self)})"
+
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        return Size(found) if isinstance(index, slice) else found
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple(self) + tuple(other))
+
+
 class Layout:
     """Shape, strides (in elements), dtype, and whether a gradient is wanted. Never built twice."""
 
     __slots__ = (
         "contiguous", "dense", "dtype", "grad", "nbytes", "ndim", "numel", "overlaps", "shape",
-        "strides", "twin",
+        "size", "strides", "twin",
     )  # fmt: skip
 
     shape: Shape
+    size: Size  # the shape as users get it
     strides: Shape
     dtype: DType
     grad: bool
@@ -45,12 +70,17 @@ class Layout:
 
 
 _interned: dict[tuple[Shape, Shape, DType], Layout] = {}
+_contiguous: dict[tuple[Shape, DType], Layout] = {}
 
 
 def layout(dtype: DType, shape: Shape, strides: Shape | None = None) -> Layout:
     """The layout without gradient; contiguous if no strides are given."""
     if strides is None:
-        strides = contiguous_strides(shape)
+        found = _contiguous.get((shape, dtype))
+        if found is None:
+            found = layout(dtype, shape, contiguous_strides(shape))
+            _contiguous[shape, dtype] = found
+        return found
     found = _interned.get((shape, strides, dtype))
     if found is None:
         found = _interned.setdefault((shape, strides, dtype), _make(dtype, shape, strides))
@@ -67,7 +97,7 @@ def _make(dtype: DType, shape: Shape, strides: Shape) -> Layout:
     for grad, one in zip((False, True), pair, strict=True):
         one.dtype, one.shape, one.strides, one.grad = dtype, shape, strides, grad
         one.ndim, one.numel, one.nbytes = len(shape), numel, numel * dtype.itemsize
-        one.contiguous = contiguous
+        one.contiguous, one.size = contiguous, Size(shape)
         one.dense = contiguous or is_dense(shape, strides)
         one.overlaps = numel > 0 and any(s == 0 and n > 1 for n, s in zip(shape, strides))
     pair[0].twin, pair[1].twin = pair[1], pair[0]

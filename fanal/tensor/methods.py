@@ -16,6 +16,7 @@ from fanal.core.dispatch import Fused, fused
 from fanal.core.errors import message
 from fanal.ops import linear, pointwise, shape
 from fanal.tensor import creation, eager, indexing, inplace, interop, printing
+from fanal.tensor.launching import raise_status
 from fanal.tensor.tensor import Tensor, allocate
 
 Method = Callable[..., Any]
@@ -40,7 +41,7 @@ def operator(function: Any) -> Method:
         out = allocate(plan.outputs[0])
         code = launch(plan.address or plan.compile().address, self._ptr, other._ptr, out._ptr)
         if code:
-            eager.raise_status(plan.name, code)
+            raise_status(plan.name, code)
         return out
 
     return method
@@ -95,7 +96,7 @@ def in_place(function: Any) -> Method:
                 code = launch(program.address, self._ptr, other._ptr, self._ptr)
                 storage.version += 1
                 if code:
-                    eager.raise_status(record.name, code)
+                    raise_status(record.name, code)
                 return self
         return inplace.apply(record, self, args, kwargs)
 

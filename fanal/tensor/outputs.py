@@ -19,8 +19,11 @@ from fanal.core.dispatch import Fused
 from fanal.core.dtypes import DType, category
 from fanal.core.errors import message
 from fanal.tensor import eager, inplace
+from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import layout
+from fanal.tensor.plans import build
 from fanal.tensor.tensor import Tensor, allocate
+from fanal.tensor.tracing import own_name
 
 _programs: dict[Any, Executable] = {}
 
@@ -51,13 +54,13 @@ def call_into(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     program = _programs.get(key)
     if program is None:
         layouts = [t._layout.wanting(False) for t in targets]
-        program = _programs[key] = eager.build(plan.graph, plan.inputs, layouts)
-    pointers = [t._ptr if isinstance(t, Tensor) else eager.number_bits(t) for t in operands]
+        program = _programs[key] = build(plan.graph, plan.inputs, layouts)
+    pointers = [t._ptr if isinstance(t, Tensor) else number_bits(t) for t in operands]
     code = launch(program.address, *pointers, *[t._ptr for t in targets])
     for target in targets:
         target._storage.version += 1
     if code:
-        eager.raise_status(function.name, code)
+        raise_status(function.name, code)
     return targets[0] if plan.single else plan.structure(targets)
 
 
@@ -154,7 +157,7 @@ def numpy_names(function: Any) -> Any:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            kwargs = {eager.own_name(function, k): v for k, v in kwargs.items()}
+            kwargs = {own_name(function, k): v for k, v in kwargs.items()}
         return function(*args, **kwargs)
 
     return wrapper

@@ -102,7 +102,7 @@ def can_cast(from_: DType, to: DType) -> bool:
 
 def broadcast_shapes(*shapes: Any) -> Any:
     """The shape that shapes broadcast to; a number counts as a shape of one dimension."""
-    from fanal.tensor.tensor import Size
+    from fanal.tensor.layout import Size
 
     given = ((s,) if isinstance(s, int) else tuple(s) for s in shapes)
     return Size(promotion.broadcast_shapes(*given))

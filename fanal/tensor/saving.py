@@ -23,7 +23,8 @@ from fanal.core.dtypes import BY_NAME, DType
 from fanal.core.errors import DataError, message
 from fanal.tensor.creation import from_numpy
 from fanal.tensor.interop import as_array
-from fanal.tensor.tensor import Size, Tensor, new_tensor
+from fanal.tensor.layout import Size
+from fanal.tensor.tensor import Tensor, new_tensor
 
 FORMAT = "fanal"
 VERSION = 1

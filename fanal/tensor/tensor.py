@@ -17,7 +17,7 @@ from fanal.backends.native.executable import runtime
 from fanal.core.device import CPU, device
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
-from fanal.tensor.layout import Layout
+from fanal.tensor.layout import Layout, Size
 
 _empty = runtime.empty
 
@@ -110,7 +110,7 @@ class Tensor:
 
     @property
     def shape(self) -> Size:
-        return Size(self._layout.shape)
+        return self._layout.size
 
     @property
     def dtype(self) -> DType:
@@ -285,29 +285,6 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same memory without a past: no gradient flows through it."""
         return new_tensor(self._storage, self._layout.wanting(False), self._ptr)
-
-
-class Size(tuple):  # type: ignore[type-arg]
-    """A shape: a tuple that also counts elements, as `torch.Size`."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """Number of elements of a tensor of this shape."""
-        total = 1
-        for n in self:
-            total *= n
-        return total
-
-    def __repr__(self) -> str:
-        return f"fanal.Size({list(self)})"
-
-    def __getitem__(self, index: Any) -> Any:
-        found = tuple.__getitem__(self, index)
-        return Size(found) if isinstance(index, slice) else found
-
-    def __add__(self, other: Any) -> Size:
-        return Size(tuple(self) + tuple(other))
 
 
 _new = object.__new__

@@ -11,7 +11,8 @@ from typing import Any
 from fanal.core.dtypes import DType
 from fanal.tensor import creation
 from fanal.tensor.conversion import TYPES
-from fanal.tensor.tensor import Size, Tensor
+from fanal.tensor.layout import Size
+from fanal.tensor.tensor import Tensor
 
 
 class Typed(type):

@@ -27,7 +27,8 @@ from fanal.core.dispatch import Fused, bind
 from fanal.core.errors import message
 from fanal.graph.ir import Builder, Graph, Node, Value
 from fanal.ops.arithmetic import cast_p
-from fanal.tensor import eager, inplace
+from fanal.tensor import inplace
+from fanal.tensor.launching import raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
 
@@ -68,7 +69,7 @@ def update(
         for t in some:
             t._storage.version += 1
     if code:
-        eager.raise_status(function.__name__, code)
+        raise_status(function.__name__, code)
 
 
 def _recorded(

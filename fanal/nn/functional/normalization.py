@@ -56,11 +56,6 @@ def _check_normalized(name: str, input: Any, shape: tuple[int, ...], **others: A
 
 
 @composite
-def _layer_norm(input: Any, dims: tuple[int, ...], weight: Any, bias: Any, eps: float) -> Any:
-    y, _, _ = standardized(input, dims, eps)
-    return affine(y, weight, bias, tuple(input.shape[dims[0] :]))
-
-
 def layer_norm(
     input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
@@ -68,7 +63,8 @@ def layer_norm(
     shape = tuple(normalized_shape)
     _check_normalized("layer_norm", input, shape, weight=weight, bias=bias)
     dims = tuple(range(input.ndim - len(shape), input.ndim))
-    return _layer_norm(input, dims, weight, bias, eps)
+    y, _, _ = standardized(input, dims, eps)
+    return affine(y, weight, bias, shape)
 
 
 @composite

@@ -13,7 +13,7 @@ from fanal.autograd.mode import mode, no_grad
 from fanal.autograd.tape import PythonNode
 from fanal.ops.shape import cat, split
 from fanal.tensor.creation import zeros
-from fanal.tensor.eager import edge_for
+from fanal.tensor.recording import edge_for
 from fanal.tensor.tensor import Tensor
 
 

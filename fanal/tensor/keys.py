@@ -1,0 +1,66 @@
+"""The key under which a call's program is kept: layouts, and the values of everything static."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from fanal.core.dispatch import Fused
+from fanal.core.dtypes import DType
+from fanal.core.errors import message
+from fanal.tensor.tensor import Tensor
+
+NUMBERS = (bool, int, float)
+_AS_THEY_ARE = frozenset({type(None), str, DType})  # equal only to what means the same
+NAMES = object()  # in a key: keyword arguments follow
+
+
+def key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> Any:
+    """One argument's part of the key; tensors and by-value numbers are appended to `tensors`."""
+    kind = type(a)
+    if kind is int:
+        if function.scalars and is_scalar(function, where):
+            tensors.append(a)
+            return kind
+        return a
+    if kind in _AS_THEY_ARE:
+        return a
+    if isinstance(a, Tensor):
+        tensors.append(a)
+        return a._layout
+    if kind is bool or kind is float:
+        if function.scalars and is_scalar(function, where):
+            tensors.append(a)
+            return kind
+        # True, 1 and 1.0 are the same dictionary key, and so are 0.0 and -0.0.
+        return (kind, a) if kind is bool else (kind, a.hex())
+    if kind is tuple:
+        for x in a:
+            if type(x) is not int:
+                break
+        else:
+            return a
+    if kind in (tuple, list):
+        return (kind, *(key_part(x, tensors, function, "") for x in a))
+    if kind is np.ndarray or isinstance(a, np.generic):
+        raise TypeError(
+            message(
+                function.name, "a NumPy array where a tensor is expected", kind.__name__,
+                "a Tensor", "fanal.from_numpy(array)",
+            )
+        )
+    return (kind, a)
+
+
+def is_scalar(function: Fused, where: int | str) -> bool:
+    """Whether an argument's Python number is a run-time input of the program."""
+    if not function.scalars:
+        return False
+    if isinstance(where, str):
+        return where in function.scalars
+    if function.signature is None:
+        names = list(inspect.signature(function.body).parameters)
+        function.signature = frozenset(i for i, n in enumerate(names) if n in function.scalars)
+    return where in function.signature
