@@ -105,9 +105,7 @@ def evaluate(
                 given = known[number]
                 found = given if given.lanes == lanes else b.splat(given, lanes)
             else:
-                found = _one(
-                    b, instructions[number], value, position, index, lanes, mask
-                )
+                found = _one(b, instructions, number, value, position, index, lanes, mask)
             values[number] = found
         return found
 
@@ -118,13 +116,15 @@ def evaluate(
 
 def _one(
     b: Builder,
-    instruction: Instruction,
+    instructions: list[Instruction],
+    number: int,
     value: Callable[[int], V],
     position: Position,
     index: V | None,
     lanes: int,
     mask: V | None,
 ) -> V:
+    instruction = instructions[number]
     kind = instruction[0]
     if kind == "load":
         return load(b, instruction[1], str(instruction[2]), position, index, lanes, mask)
@@ -139,8 +139,19 @@ def _one(
     if kind == "ramp":
         return _ramp(b, instruction[1], str(instruction[2]), position, index, lanes)
     if kind == "random":
-        key = position.pointers[instruction[1]]
-        return philox.random_bits(b, key, value(instruction[2]))
+        key, at = position.pointers[instruction[1]], instructions[instruction[2]]
+        if position.classes[at[1]] != "1" or index is None or lanes % 4:
+            return philox.random_bits(b, key, value(instruction[2]))
+        first = position.ramps[at[1]] + index
+
+        def run() -> list[V]:
+            return [philox.random_run(b, key, first, lanes)]
+
+        def apart() -> list[V]:
+            places = b.splat(first, lanes) + b.iota("i64", lanes)
+            return [philox.random_bits(b, key, places)]
+
+        return b.branch((first & 3).eq(0), run, apart)[0]
     if kind == "gather":
         return _gather(b, instruction, value, position, index, lanes, mask)
     if kind == "place":

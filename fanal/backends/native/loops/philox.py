@@ -6,11 +6,12 @@ be computed from its own position, in any order, on any number of threads.
 
 from __future__ import annotations
 
-from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.emit import Builder, V, vector
 
 M0, M1 = 0xD2511F53, 0xCD9E8D57
 W0, W1 = 0x9E3779B9, 0xBB67AE85
 ROUNDS = 10
+_MASK = 0xFFFFFFFF
 
 
 def random_bits(b: Builder, key: V, position: V) -> V:
@@ -26,6 +27,33 @@ def random_bits(b: Builder, key: V, position: V) -> V:
     first = b.select((which & 1).ne(0), words[1], words[0])
     second = b.select((which & 1).ne(0), words[3], words[2])
     return b.select((which & 2).ne(0), second, first)
+
+
+def random_run(b: Builder, key: V, first: V, lanes: int) -> V:
+    """32 random bits for the positions first, first + 1, …, where `first` is a multiple of 4.
+
+    Each group of four lanes is a block, so nothing is computed twice: with the words in order, a
+    round is one product of the even lanes, a reversal, and the odd lanes moved down.
+    """
+    pairs = vector("i64", lanes // 2)
+    seed, stream = b.load("i64", key), b.load("i64", b.at(key, 1, "i64"))
+    counters = b.splat(first.lshr(2), lanes // 2) + b.vector_const(
+        "i64", [i // 2 for i in range(lanes // 2)]
+    )
+    odd = [i % 2 for i in range(lanes // 2)]
+    c = b.select(b.vector_const("i1", odd), b.splat(stream, lanes // 2), counters)
+    # The keys of even and odd pairs, in the low halves.
+    low, high = b.splat(seed & _MASK, lanes // 2), b.splat(seed.lshr(32), lanes // 2)
+    k = b.select(b.vector_const("i1", odd), high, low)
+    multipliers = b.vector_const("i64", [(M0, M1)[i] for i in odd])
+    weyl = b.vector_const("i64", [(W0, W1)[i] for i in odd])
+    reversed_blocks = [i ^ 3 for i in range(lanes)]
+    for _ in range(ROUNDS):
+        product = ((c & _MASK) * multipliers).bitcast(vector("i32", lanes))
+        turned = b.shuffle(product, None, reversed_blocks).bitcast(pairs)
+        c = turned ^ c.lshr(32) ^ k
+        k = (k + weyl) & _MASK
+    return c.bitcast(vector("i32", lanes))
 
 
 def rounds(b: Builder, c: list[V], k0: V, k1: V) -> list[V]:

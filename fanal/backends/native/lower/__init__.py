@@ -1,9 +1,19 @@
 """From a graph to a native program: views dissolve, elementwise chains and reductions are fused into
 loop kernels, everything else goes through its rule in the file named like its record's."""
 
-from fanal.backends.native.lower import conv, cumulative, dot, host, scatter, sort, windows
+from fanal.backends.native.lower import (
+    composed,
+    conv,
+    cumulative,
+    dot,
+    host,
+    scatter,
+    sort,
+    windows,
+)
 from fanal.backends.native.lower.lowering import Lowering, lower
 
 __all__ = [
-    "Lowering", "conv", "cumulative", "dot", "host", "lower", "scatter", "sort", "windows",
+    "Lowering", "composed", "conv", "cumulative", "dot", "host", "lower", "scatter", "sort",
+    "windows",
 ]  # fmt: skip

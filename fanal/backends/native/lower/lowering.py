@@ -68,7 +68,7 @@ class Lowering:
 
     def run(self) -> ProgramBuilder:
         for node in self.graph.nodes:
-            self._node(node)
+            self.node(node)
         for value, access in self.outputs:
             if access.buffer not in self.written:
                 self.schedule.store(self._safe(self.values[value], access), access)
@@ -92,7 +92,8 @@ class Lowering:
         )
         return e if same else self.in_memory(replace(e))
 
-    def _node(self, node: Node) -> None:
+    def node(self, node: Node) -> None:
+        """Turn one node into expressions and entries of the schedule."""
         kind, name = node.primitive.kind, node.primitive.name
         if kind == "elementwise":
             args = tuple(self.values[v] for v in node.inputs)
@@ -106,7 +107,7 @@ class Lowering:
         elif kind in ("reduce", "arg_reduce"):
             self._reduce(node)
         else:
-            RULES["host" if kind == "host" else name](self, node)
+            RULES[kind if kind in ("host", "composed") else name](self, node)
 
     def view(self, e: Expression, shape: Shape, view: View) -> Expression:
         """A view of an expression, through memory where strides can't express it."""

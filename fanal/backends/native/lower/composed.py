@@ -1,0 +1,23 @@
+"""Composed primitives on the native backend: the nodes of the body, in the node's place."""
+
+from __future__ import annotations
+
+from fanal.backends.native.lower.lowering import Lowering, rule
+from fanal.graph.ir import Node
+from fanal.ops.composed import body_of
+
+
+@rule("composed")
+def _composed(low: Lowering, node: Node) -> None:
+    body = body_of(node.primitive, [v.type for v in node.inputs], node.attributes)
+    low.values.update(
+        (inner, low.values[outer]) for inner, outer in zip(body.inputs, node.inputs, strict=True)
+    )
+    for inner, outer in zip(body.outputs, node.outputs, strict=True):
+        if inner.node is not None and outer in low.destinations:
+            low.destinations.setdefault(inner, low.destinations[outer])
+    for part in body.nodes:
+        low.node(part)
+    low.values.update(
+        (outer, low.values[inner]) for inner, outer in zip(body.outputs, node.outputs, strict=True)
+    )
