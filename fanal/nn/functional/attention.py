@@ -40,13 +40,22 @@ def subsequent_mask(size: int, dtype: Any) -> Any:
     return where(causal(size, size), constant(0, dtype, (size, size)), -math.inf)
 
 
-def safe_softmax(scores: Any) -> Any:
-    """Softmax over the last dimension; zeros, not NaN, where every score is -inf."""
+def unnormalised_softmax(scores: Any) -> tuple[Any, Any]:
+    """Softmax over the last dimension as (weights, total): weights / total is the softmax.
+
+    Where every score is -inf the weights are zeros and the total 1: zeros in the end, not NaN.
+    """
     last = scores.ndim - 1
     peak = detach(amax(scores, last, True))
     nothing = eq(peak, -math.inf)
     e = exp(scores - where(nothing, 0.0, peak))
-    return e / where(nothing, 1.0, sum_op(e, last, True))
+    return e, where(nothing, 1.0, sum_op(e, last, True))
+
+
+def safe_softmax(scores: Any) -> Any:
+    """Softmax over the last dimension; zeros, not NaN, where every score is -inf."""
+    weights, total = unnormalised_softmax(scores)
+    return weights / total
 
 
 def attend(
@@ -71,10 +80,11 @@ def attend(
                 scores = where(part, scores, -math.inf)
             else:
                 scores = scores + part
-        weights = safe_softmax(scores)
+        weights, total = unnormalised_softmax(scores)
         if key is not None:
             weights = dropped(weights, key, p)
-        parts.append(matmul(weights, _rows(v, 0, seen)))
+        # Dividing the sums, not the weights: as many divisions as there are results.
+        parts.append(matmul(weights, _rows(v, 0, seen)) / total)
     return parts[0] if len(parts) == 1 else cat(parts, -2)
 
 

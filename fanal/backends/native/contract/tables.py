@@ -8,6 +8,7 @@ where that loop starts again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fanal.backends.native.contract.dims import Steps
 from fanal.backends.native.emit import Builder
@@ -88,7 +89,7 @@ def emit_tables(b: Builder) -> None:
         find.next(b.select(first.le(task), i, best))
     record = b.at(base, find.results[0] * _RECORD + 1, "i64")
 
-    def field(index: int):
+    def field(index: int) -> Any:
         return b.load("i64", b.at(record, index, "i64"))
 
     buffer = b.load("ptr", b.at(b.arg("bufs"), field(1), "i64"))

@@ -49,7 +49,7 @@ def lower_elementwise(p: ProgramBuilder, stores: list[Store]) -> None:
     targets = []
     for s in stores:
         value = program.add(s.expression, {}, memo)
-        targets.append((value, program._walk(s.to.strides, s.to), s.to.dtype.name))
+        targets.append((value, program.walk(s.to.shape, s.to.strides, s.to), s.to.dtype.name))
     order = memory_order(shape, stores[0].to.strides)
     extents = [shape[d] for d in order]
     rows = [[w.strides[d] for d in order] for w in program.walks]

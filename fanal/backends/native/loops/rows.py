@@ -80,7 +80,7 @@ class StageKernel:
         self.stores: list[tuple[int, int, str, bool]] = []
         for s in stores:
             value = program.add(s.expression, outside, memo)
-            walk = program._walk(s.to.strides, s.to)
+            walk = program.walk(s.to.shape, s.to.strides, s.to)
             self.stores.append((value, walk, s.to.dtype.name, s.per_row))
 
     def _collapse(self, shape: Shape, dims: Shape) -> None:

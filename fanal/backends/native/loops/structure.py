@@ -95,6 +95,7 @@ class Program:
     walks: list[Walk] = field(default_factory=list)
     words: list[int] = field(default_factory=list)
     _numbers: dict[object, int] = field(default_factory=dict)
+    _places: dict[object, int] = field(default_factory=dict)
     _literals: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def _add(self, instruction: tuple[Any, ...]) -> int:
@@ -104,14 +105,17 @@ class Program:
             self.instructions.append(instruction)
         return number
 
-    def _walk(self, strides: Shape, access: Access | None, start: int = 0) -> int:
-        for number, w in enumerate(self.walks):
-            if w.access is not None and access is not None:
-                same = (w.access.buffer, w.access.offset) == (access.buffer, access.offset)
-                if same and w.access.dtype is access.dtype and tuple(w.strides) == tuple(strides):
-                    return number
-        self.walks.append(Walk(list(strides), access, start))
-        return len(self.walks) - 1
+    def walk(self, shape: Shape, strides: Shape, access: Access | None, start: int = 0) -> int:
+        """The number of a walk over the domain; one that moves like an earlier one is that one."""
+        # A stride that is never taken must not make a difference.
+        taken = tuple([0 if n == 1 else s for n, s in zip(shape, strides, strict=True)])
+        place = None if access is None else (access.buffer, access.offset, access.dtype)
+        key = (place, taken, start)
+        number = self._places.get(key)
+        if number is None:
+            number = self._places[key] = len(self.walks)
+            self.walks.append(Walk(list(taken), access, start))
+        return number
 
     def add(self, e: Expression, outside: dict[int, int], memo: dict[int, int]) -> int:
         """Instructions for an expression; returns the number of its value.
@@ -123,16 +127,16 @@ class Program:
         if isinstance(e, Load) and e.access.buffer in outside:
             number = self._add(("outside", outside[e.access.buffer]))
         elif isinstance(e, Load):
-            walk = self._walk(e.access.strides, e.access)
+            walk = self.walk(e.shape, e.access.strides, e.access)
             kind = "scalar" if e.scalar else "load"
             number = self._add((kind, walk, e.dtype.name))
         elif isinstance(e, Const):
             number = self._constant(e)
         elif isinstance(e, Ramp):
-            number = self._add(("ramp", self._walk(e.strides, None, e.start), e.dtype.name))
+            number = self._add(("ramp", self.walk(e.shape, e.strides, None, e.start), e.dtype.name))
         elif isinstance(e, Random):
             position = self.add(e.position, outside, memo)
-            key = self._walk((0,) * len(e.shape), e.key)
+            key = self.walk(e.shape, (0,) * len(e.shape), e.key)
             number = self._add(("random", key, position))
         elif isinstance(e, Gather):
             number = self._gather(e, outside, memo)
@@ -168,7 +172,7 @@ class Program:
             indices.append((value, len(self.words), len(self.words) + 1))
             self.words += [extent, step]
         place = self._add(("place", *indices))
-        return self._add(("gather", self._walk(e.strides, table), e.dtype.name, place))
+        return self._add(("gather", self.walk(e.shape, e.strides, table), e.dtype.name, place))
 
     @property
     def operands(self) -> list[int]:

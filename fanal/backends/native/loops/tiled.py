@@ -8,6 +8,7 @@ by shuffles, and everything else of the kernel goes on row by row.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.loops.convert import from_storage, storage_type
@@ -115,7 +116,7 @@ class TiledKernel:
                 self._rest(b, walks, outer, first, last, b.i64(0), width)
         b.ret()
 
-    def _block(self, b: Builder, walks, index: list[V], j: V, lanes: int) -> None:
+    def _block(self, b: Builder, walks: Any, index: list[V], j: V, lanes: int) -> None:
         corner = walks.at(b, index)
         turned = {n: self._turn(b, n, corner, j, lanes) for n in self.turned}
         for row in range(lanes):
@@ -147,7 +148,7 @@ class TiledKernel:
         for value, walk, dtype in self.targets:
             store(b, values[value], walk, dtype, position, j, lanes, None)
 
-    def _rest(self, b: Builder, walks, outer, first: V, last: V, start: V, stop: V) -> None:
+    def _rest(self, b: Builder, walks: Any, outer: Any, first: V, last: V, start: V, stop: V) -> None:
         """What no block covers, element by element."""
         code = self.program.instructions
         with b.loop(first, last) as (i,):
