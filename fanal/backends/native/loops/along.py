@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from fanal.backends.native.emit import Builder, V, vector
 from fanal.backends.native.loops.convert import compute_type
-from fanal.backends.native.loops.elementwise import decode, minimum, read_walks, store
+from fanal.backends.native.loops.elementwise import Walks, decode, minimum, read_walks, store
 from fanal.backends.native.loops.evaluate import (
     Position,
     arguments,
@@ -27,6 +27,7 @@ from fanal.core.dtypes import BY_NAME
 CACHED_ROW = 8192  # elements of a row up to which heavy values are kept for later passes
 LIGHT = 12  # instructions up to which the loop over a block is unrolled
 FEW_ROWS = 32  # rows so few that each long one is worth more than one task
+SHORT = 2  # vectors of a row that is handled without loops
 CHAIN = 256  # rows of the last reduced dimension that are added before the total is
 
 
@@ -123,7 +124,13 @@ class AlongKernel:
             self.scratch[v] = b.at(d.pointer(count + i), start, self._kept_type(v))
         self.partial = [d.pointer(count + len(self.kept) + i) for i in range(states)]
         low = b.arg("task") * per_task
-        with b.loop(low, minimum(b, low + per_task, rows)) as (unit,):
+        high = minimum(b, low + per_task, rows)
+        if self._has_short_rows(b):
+            short = n.le(SHORT * self.lanes)
+            with b.if_(short):
+                self._short_rows(b, low, high, n, p_extents, walks, accumulators)
+            low = b.select(short, high, low)
+        with b.loop(low, high) as (unit,):
             row = unit
             if self.part != "whole":
                 self.supers = (n + (self.order.superblock - 1)).udiv(self.order.superblock)
@@ -153,11 +160,83 @@ class AlongKernel:
         mine = [k for k in range(len(s.reductions)) if s.reduction_pass[k] == number]
         self._know_rows(b, place(b.i64(0)), s.values_of_pass(number), known)
         states = self._outer(b, number, place, outer, n, known, [accumulators[k] for k in mine])
+        self._finish(b, mine, states, known)
+
+    def _finish(self, b: Builder, mine: list[int], states: list[list[V]], known: dict[int, V]) -> None:
+        """Make the results of a pass's reductions known to the passes that follow."""
+        s = self.stage
         for k, state in zip(mine, states, strict=True):
             result = s.reductions[k].finished(b, state)
             for i, instruction in enumerate(s.program.instructions):
                 if instruction == ("outside", k):
                     known[i] = result
+
+    # -- rows of a few lanes -----------------------------------------------------------------------
+
+    def _has_short_rows(self, b: Builder) -> bool:
+        """Whether short rows have code of their own: all passes in registers, without loops."""
+        s = self.stage
+        whole = self.part == "whole" and len(s.r_extents) == 1 and self.lanes > 1
+        return whole and all(self._masks(b, number) for number in range(s.passes))
+
+    def _masks(self, b: Builder, number: int) -> bool:
+        """Whether what is left of a row can go through masks in this pass."""
+        s = self.stage
+        stores = s.stores_of_pass(number)
+        names = [dtype for _, _, dtype, _ in stores]
+        names += [r.dtype for k, r in enumerate(s.reductions) if s.reduction_pass[k] == number]
+        unit = all(s.classes[w] == "1" for _, w, _, _ in stores)
+        return maskable(b, s.program.instructions, names) and unit and not s.program.may_report
+
+    def _short_rows(
+        self, b: Builder, low: V, high: V, n: V, p_extents: list[V], walks: Walks,
+        accumulators: list[Accumulators],
+    ) -> None:  # fmt: skip
+        """Rows of at most SHORT vectors, in the order of accumulation of longer ones."""
+        s = self.stage
+        lanes = self.lanes
+        wide = SHORT * lanes
+        mask, index = first_lanes(b, n, wide), b.iota("i64", wide)
+        with b.loop(low, high) as (row,):
+            position = walks.at(b, decode(b, row, p_extents))
+            known: dict[int, V] = {}
+            full: dict[int, V] = {}  # what earlier passes had in each lane
+            for number in range(s.passes):
+                mine = [k for k in range(len(s.reductions)) if s.reduction_pass[k] == number]
+                wanted = s.values_of_pass(number)
+                self._know_rows(b, position, wanted, known)
+                values = evaluate(
+                    b, s.program.instructions, wanted, position, {**known, **full}, b.i64(0), wide, mask
+                )
+                full.update({v: x for v, x in values.items() if v in s.full})
+                for value, walk, dtype, _ in s.stores_of_pass(number):
+                    store(b, values[value], walk, dtype, position, b.i64(0), wide, mask)
+                states = [
+                    self._short_state(b, accumulators[k], values, index, mask) for k in mine
+                ]
+                self._finish(b, mine, states, known)
+            self._row_stores(b, position, known)
+
+    def _short_state(
+        self, b: Builder, a: Accumulators, values: dict[int, V], index: V, mask: V
+    ) -> list[V]:
+        """One reduction's state over a short row: as a longer row's, its other vectors untouched."""
+        lanes, r = self.lanes, a.reduction
+        parts = r.element(b, values[r.value], index)
+        initial = r.initial(b, lanes)
+        vectors = []
+        for u in range(SHORT):
+            window = range(u * lanes, (u + 1) * lanes)
+            joined = r.combine(b, initial, [b.shuffle(x, None, window) for x in parts])
+            here = b.shuffle(mask, None, window)
+            vectors.append([[b.select(here, x, y) for x, y in zip(joined, initial, strict=True)]])
+        vectors += [[initial]] * (UNROLL - SHORT)
+        (state,) = self._folded_states(b, [a], vectors)
+        for _ in ("block", "superblock"):
+            state = r.combine(b, r.initial(b, 1), state)
+        return state
+
+    # -- rows of any length ---------------------------------------------------------------------------
 
     def _know_rows(
         self, b: Builder, position: Position, wanted: list[int], known: dict[int, V]
@@ -255,11 +334,7 @@ class AlongKernel:
         lanes, width = self.lanes, self.order.width
         spread = {k: b.splat(v, lanes) for k, v in known.items()}
         whole = start + ((stop - start) & -width)
-        code = self.stage.program.instructions
-        stores = self.stage.stores_of_pass(number)
-        names = [dtype for _, _, dtype, _ in stores] + [a.reduction.dtype for a in accumulators]
-        unit = all(self.stage.classes[w] == "1" for _, w, _, _ in stores)
-        masked = maskable(b, code, names) and unit and not self.stage.program.may_report
+        masked = self._masks(b, number)
         light = self.stage.work_of_pass(number, tuple(self.kept)) <= LIGHT
         if light:
             states = self._unrolled(b, number, position, start, whole, spread, accumulators)
@@ -380,11 +455,7 @@ class AlongKernel:
         self, b: Builder, number: int, position: Position, n: V, known: dict[int, V]
     ) -> None:
         lanes = self.lanes
-        stores = self.stage.stores_of_pass(number)
-        unit = all(self.stage.classes[w] == "1" for _, w, _, _ in stores)
-        code = self.stage.program.instructions
-        masked = maskable(b, code, [t for _, _, t, _ in stores]) and unit
-        masked = masked and not self.stage.program.may_report
+        masked = self._masks(b, number)
         light = self.stage.work_of_pass(number, tuple(self.kept)) <= LIGHT
         wide = 2 * lanes if masked and light else lanes
         spread = {k: b.splat(v, lanes) for k, v in known.items()}
