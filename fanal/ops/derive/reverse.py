@@ -8,18 +8,29 @@ are computed again, everything else (reductions, contractions) is saved by the f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fanal.core.dispatch import bind, tracing
 from fanal.core.errors import Limit, message
 from fanal.graph.ir import Builder, Graph, Node, Value
+from fanal.ops import transcendental
+from fanal.ops.arithmetic import div_p
 from fanal.ops.create import full_p
 from fanal.ops.layout import zeros_like_type
 from fanal.ops.pointwise import neg
+from fanal.ops.primitive import Primitive
+from fanal.ops.transcendental import exp_p
 
 # Kinds of primitives that are cheaper to compute again than to keep.
 RECOMPUTED = frozenset({"elementwise", "layout", "create"})
+TRANSCENDENTAL = frozenset(
+    p.name for p in vars(transcendental).values() if isinstance(p, Primitive)
+) - {"sqrt"}
+# What is so many times smaller than the largest input or output costs nothing to keep (the mean and
+# the scale of each row), while the backward kernels would compute it at every element again.
+SMALLER = 8
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,13 @@ def derivative(graph: Graph, wrt: Sequence[bool], given: Sequence[bool]) -> Deri
                 ct = builder.input(out.dtype, out.shape)
                 given_inputs.append(ct)
                 accumulate(cotangents, out, ct)
-        active = {v for v, w in zip(inputs, wrt, strict=True) if w and v.dtype.kind == "f"}
-        sweep(forward_nodes, cotangents, active)
+        wanted_inputs = {v for v, w in zip(inputs, wrt, strict=True) if w and v.dtype.kind == "f"}
+        active = set(wanted_inputs)
+        sweep(forward_nodes, cotangents, active, _recovered(outputs))
+        # What only flat functions (floor, sign) stand between has a gradient: zero.
+        for v in _reached(forward_nodes, [o for o, w in zip(outputs, given, strict=True) if w]):
+            if v in wanted_inputs and v not in cotangents:
+                cotangents[v] = zeros_like_type(v)
     results = [
         cotangents.get(v) if w and v.dtype.kind == "f" else None
         for v, w in zip(inputs, wrt, strict=True)
@@ -73,11 +89,32 @@ def accumulate(cotangents: dict[Value, Value], value: Value, ct: Value | None) -
     cotangents[value] = ct if before is None else before + ct
 
 
-def sweep(nodes: Sequence[Node], cotangents: dict[Value, Value], active: set[Value]) -> None:
+def _recovered(outputs: Sequence[Value]) -> dict[Value, tuple[Value, Value]]:
+    """Exponentials that are a product of two values: of an output and what it was divided by.
+
+    Softmax is such a quotient. With it the backward graph needs no exponential, nor softmax's input.
+    """
+    return {
+        out.node.inputs[0]: (out, out.node.inputs[1])
+        for out in outputs
+        if out.node is not None
+        and out.node.primitive is div_p
+        and out.node.inputs[0].node is not None
+        and out.node.inputs[0].node.primitive is exp_p
+    }
+
+
+def sweep(
+    nodes: Sequence[Node],
+    cotangents: dict[Value, Value],
+    active: set[Value],
+    recovered: dict[Value, tuple[Value, Value]] | None = None,
+) -> None:
     """Push cotangents from outputs to inputs through `nodes`, in reverse order.
 
     `active` holds the values that derivatives are wanted of; it is extended to all that depend on
-    them. Must be called while tracing.
+    them. `recovered` gives factors of values of `nodes`, to be used in their place. Must be called
+    while tracing.
     """
     for node in nodes:
         if any(v in active for v in node.inputs):
@@ -86,19 +123,26 @@ def sweep(nodes: Sequence[Node], cotangents: dict[Value, Value], active: set[Val
         cts = [cotangents.get(v) for v in node.outputs]
         linear = [v in active for v in node.inputs]
         if any(linear) and any(ct is not None for ct in cts):
-            contributions = _pull(node, cts, linear)
+            contributions = _pull(node, cts, linear, recovered or {})
             for value, ct, wanted in zip(node.inputs, contributions, linear, strict=True):
                 if wanted:
                     accumulate(cotangents, value, ct)
 
 
-def _pull(node: Node, cts: list[Value | None], linear: list[bool]) -> Sequence[Value | None]:
+def _pull(
+    node: Node,
+    cts: list[Value | None],
+    linear: list[bool],
+    recovered: dict[Value, tuple[Value, Value]],
+) -> Sequence[Value | None]:
     """The cotangents of a node's inputs from those of its outputs."""
     primitive = node.primitive
     if primitive.partials is not None:
         (ct,) = cts
         assert ct is not None
-        partials = primitive.partials(*node.inputs, *node.outputs)
+        factors = recovered.get(node.outputs[0])
+        outputs = node.outputs if factors is None else [factors[0] * factors[1]]
+        partials = primitive.partials(*node.inputs, *outputs)
         return [
             times(ct, p) if wanted and p is not None else None
             for p, wanted in zip(partials, linear, strict=True)
@@ -158,33 +202,8 @@ def _split(
     results: list[Value | None],
     primal: set[Node],
 ) -> Derivative:
-    input_number = {v: i for i, v in enumerate(inputs)}
-    output_number = {v: i for i, v in reversed(list(enumerate(outputs)))}
-    late = _depends(builder.nodes, set(given))
-    saved: dict[Value, tuple[str, int]] = {}
-    extras: list[Value] = []
-    kept: set[Node] = set()
-    stack = [v for v in results if v is not None]
-    seen: set[Value] = set()
-    while stack:
-        v = stack.pop()
-        if v in seen:
-            continue
-        seen.add(v)
-        node = v.node
-        if v in input_number:
-            saved[v] = ("input", input_number[v])
-        elif node is None:
-            continue  # a cotangent
-        elif v not in late and v in output_number:
-            saved[v] = ("output", output_number[v])
-        elif v in late or node not in primal or node.primitive.kind in RECOMPUTED:
-            kept.add(node)
-            stack.extend(node.inputs)
-        else:
-            saved[v] = ("extra", len(extras))
-            extras.append(v)
-    saved_values = list(saved)
+    split = _Split(builder, inputs, outputs, given, [v for v in results if v is not None], primal)
+    split = split.with_operands()
     numbers: list[int | None] = []
     graph_outputs: list[Value] = []
     for result in results:
@@ -192,12 +211,98 @@ def _split(
         if result is not None:
             graph_outputs.append(result)
     backward = Graph(
-        saved_values + given, [n for n in builder.nodes if n in kept], graph_outputs
+        list(split.saved) + given, [n for n in builder.nodes if n in split.kept], graph_outputs
     ).pruned()
-    forward = Graph(inputs, [n for n in builder.nodes if n in primal], outputs + extras).pruned()
+    forward_nodes = [n for n in builder.nodes if n in primal]
+    forward = Graph(inputs, forward_nodes, outputs + split.extras).pruned()
     return Derivative(
-        _copied(forward), _copied(backward), tuple(saved.values()), tuple(numbers)
+        _copied(forward), _copied(backward), tuple(split.saved.values()), tuple(numbers)
     )
+
+
+class _Split:
+    """Which forward values the backward graph is given, and which nodes it computes itself.
+
+    `forced` are values that are saved in any case.
+    """
+
+    def __init__(
+        self,
+        builder: Builder,
+        inputs: list[Value],
+        outputs: list[Value],
+        given: list[Value],
+        results: list[Value],
+        primal: set[Node],
+        forced: frozenset[Value] = frozenset(),
+    ):
+        self.arguments = (builder, inputs, outputs, given, results, primal)
+        input_number = {v: i for i, v in enumerate(inputs)}
+        output_number = {v: i for i, v in reversed(list(enumerate(outputs)))}
+        late = _depends(builder.nodes, set(given))
+        self.reduced = _depends(builder.nodes, _not_recomputed(primal))
+        self.largest = max((math.prod(v.shape) for v in (*inputs, *outputs)), default=0)
+        self.saved: dict[Value, tuple[str, int]] = {}
+        self.extras: list[Value] = []
+        self.kept: set[Node] = set()
+        stack = list(results)
+        seen: set[Value] = set()
+        while stack:
+            v = stack.pop()
+            if v in seen:
+                continue
+            seen.add(v)
+            node = v.node
+            if v in input_number:
+                self.saved[v] = ("input", input_number[v])
+            elif node is None:
+                continue  # a cotangent
+            elif v not in late and v in output_number:
+                self.saved[v] = ("output", output_number[v])
+            elif v in late or node not in primal or (v not in forced and self._cheap(v, node)):
+                self.kept.add(node)
+                stack.extend(node.inputs)
+            else:
+                self.saved[v] = ("extra", len(self.extras))
+                self.extras.append(v)
+
+    def _cheap(self, v: Value, node: Node) -> bool:
+        """Whether a value is computed again rather than kept."""
+        kind = node.primitive.kind
+        small = kind == "elementwise" and math.prod(v.shape) * SMALLER <= self.largest
+        return kind in RECOMPUTED and not (small and v in self.reduced)
+
+    def with_operands(self) -> _Split:
+        """The split that keeps costly operands of products, if that takes no more memory.
+
+        The forward graph writes an operand to memory in any case. Kept, it often replaces what it
+        was computed from: attention keeps its weights in place of the scores.
+        """
+        primal = self.arguments[-1]
+        operands = {v for n in primal if n.primitive.kind == "dot" for v in n.inputs}
+        costly = {v for v in operands if v.node in self.kept and _is_costly(v, self.kept)}
+        if not costly:
+            return self
+        other = _Split(*self.arguments, frozenset(costly))
+        return other if other.extra_bytes() <= self.extra_bytes() else self
+
+    def extra_bytes(self) -> int:
+        """Bytes of what is saved besides inputs and outputs."""
+        return sum(math.prod(v.shape) * v.dtype.itemsize for v in self.extras)
+
+
+def _is_costly(v: Value, nodes: set[Node]) -> bool:
+    """Whether a value is computed through a transcendental function, by elementwise nodes of `nodes`."""
+    stack, seen = [v], {v}
+    while stack:
+        node = stack.pop().node
+        if node is None or node not in nodes or node.primitive.kind not in RECOMPUTED:
+            continue
+        if node.primitive.name in TRANSCENDENTAL:
+            return True
+        stack += [x for x in node.inputs if x not in seen]
+        seen.update(node.inputs)
+    return False
 
 
 def _depends(nodes: Sequence[Node], roots: set[Value]) -> set[Value]:
@@ -206,6 +311,19 @@ def _depends(nodes: Sequence[Node], roots: set[Value]) -> set[Value]:
     for node in nodes:
         if any(v in found for v in node.inputs):
             found.update(node.outputs)
+    return found
+
+
+def _not_recomputed(nodes: set[Node]) -> set[Value]:
+    return {v for n in nodes if n.primitive.kind not in RECOMPUTED for v in n.outputs}
+
+
+def _reached(nodes: Sequence[Node], roots: Sequence[Value]) -> set[Value]:
+    """The floating values that the roots depend on through floating values, except detached ones."""
+    found = set(roots)
+    for node in reversed(nodes):
+        if node.primitive.name != "detach" and any(v in found for v in node.outputs):
+            found.update(v for v in node.inputs if v.dtype.kind == "f")
     return found
 
 
