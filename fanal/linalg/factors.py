@@ -13,9 +13,9 @@ from fanal.ops.create import iota_p
 from fanal.ops.host import check_matrices, check_square
 from fanal.ops.layout import expand_to, reshape_p
 from fanal.ops.matrix.cholesky import cholesky_p
-from fanal.ops.matrix.lu import lu_p, permutation_p, unit_lower
+from fanal.ops.matrix.lu import lu_p, order_of_rows, unit_lower
 from fanal.ops.matrix.parts import rows, transposed, upper
-from fanal.ops.matrix.qr import geqrf_p, qr_p
+from fanal.ops.matrix.qr import qr_p
 from fanal.ops.pointwise import eq
 from fanal.ops.promotion import cast, constant
 
@@ -54,7 +54,7 @@ def qr(A: Any, mode: str = "reduced") -> Any:
         raise RuntimeError(
             message("linalg.qr", "unknown mode", repr(mode), "'reduced', 'complete' or 'r'")
         )
-    q, r = bind(qr_p, A, complete=mode == "complete")
+    q, r = bind(qr_p, A, mode="complete" if mode == "complete" else "reduced")
     return QR(constant(0, A.dtype, (0,)) if mode == "r" else q, r)
 
 
@@ -62,7 +62,7 @@ def qr(A: Any, mode: str = "reduced") -> Any:
 def geqrf(input: Any) -> Any:
     """QR in Householder's form: R in the upper triangle, the reflectors below it, their factors."""
     check_matrices("geqrf", input)
-    return Geqrf(*bind(geqrf_p, input))
+    return Geqrf(*bind(qr_p, input, mode="raw"))
 
 
 def factored(op: str, a: Value, pivot: bool, check: bool) -> tuple[Value, Value, Value]:
@@ -98,7 +98,7 @@ def lu(A: Any, *, pivot: bool = True) -> Any:
 def unpacked(packed: Value, pivots: Value) -> LU:
     """P, L and U of packed factors."""
     m, n = packed.shape[-2:]
-    order = bind(permutation_p, pivots, n=m)
+    order = order_of_rows(pivots, m)
     shape = (*order.shape, m)
     # Row order[i] of A is row i of L U, so column i of P has its one in row order[i].
     row = bind(iota_p, shape=shape, dim=len(shape) - 2, dtype=dtypes.int64)

@@ -1,6 +1,6 @@
 """The older names of linear algebra in the top-level namespace and on Tensor.
 
-They differ from `fanal.linalg` in the order of arguments, or in what comes first in the result.
+They differ from `fanal.linalg` in names or order of arguments, or in what comes first in the result.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from fanal.core.dispatch import fused
-from fanal.linalg import factors, spectral, systems
+from fanal.linalg import factors, norms, products, spectral, systems
+from fanal.linalg.names import also_named, renamed
 from fanal.linalg.results import LegacySVD, TriangularSolve
 from fanal.ops.host import check_matrices, check_square
 from fanal.ops.matrix.parts import identity, transposed
 from fanal.ops.promotion import constant
+from fanal.tensor.outputs import takes_out
 
 
 def cholesky(input: Any, upper: bool = False) -> Any:
@@ -90,3 +92,30 @@ def triangular_solve(
     a = transposed(A) if transpose else A
     x = systems.triangular(op, a, b, upper != transpose, True, unitriangular)
     return TriangularSolve(x, systems.together(op, A, b)[0])
+
+
+# -- their public form ------------------------------------------------------------------------------
+
+det = renamed(products.det, "det", input="A")
+inverse = renamed(takes_out(systems.inv), "inverse", input="A")
+logdet = products.logdet
+matrix_exp = also_named(products.matrix_exp, input="A")
+matrix_power = renamed(takes_out(products.matrix_power), "matrix_power", input="A")
+norm = takes_out(norms.legacy_norm)
+slogdet = renamed(products.slogdet, "slogdet", input="A")
+
+chain_matmul = takes_out(products.chain_matmul)
+cholesky = takes_out(cholesky)
+cholesky_inverse = also_named(takes_out(cholesky_inverse), input="L")
+cholesky_solve = also_named(takes_out(cholesky_solve), input="B", input2="L")
+geqrf = takes_out(factors.geqrf)
+lu = takes_out(lu)
+lu_solve = also_named(takes_out(lu_solve), input="b")
+lu_unpack = takes_out(factors.lu_unpack)
+orgqr = also_named(
+    renamed(takes_out(products.householder_product), "orgqr", input="A"), input2="tau"
+)
+ormqr = also_named(takes_out(products.ormqr), input2="tau", input3="other")
+qr = takes_out(qr)
+svd = takes_out(svd)
+triangular_solve = also_named(takes_out(triangular_solve), input="b")

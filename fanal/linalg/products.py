@@ -6,35 +6,27 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from fanal.core.dispatch import bind, fused
+from fanal.core import dtypes
+from fanal.core.dispatch import bind, fused, is_tracing
 from fanal.core.errors import message
-from fanal.graph.ir import Value
 from fanal.linalg.results import SlogDet
 from fanal.ops import products as vector_products
 from fanal.ops.composite import composite
 from fanal.ops.cumulative import cumprod_p
 from fanal.ops.einsum import multiplied_in_order
-from fanal.ops.host import check_matrices, check_matrix_dtype, check_square
+from fanal.ops.host import check_matrices, check_square
 from fanal.ops.layout import concat_p, expand_to, zeros_like_type
 from fanal.ops.linear import matmul
 from fanal.ops.matrix.determinant import det_p, slogdet_p
-from fanal.ops.matrix.exponential import matrix_exp_p
-from fanal.ops.matrix.parts import (
-    columns,
-    identity,
-    lower,
-    on_diagonal,
-    product,
-    rows_scaled,
-    transposed,
-    upper,
-)
+from fanal.ops.matrix.exponential import halvings, matrix_exp_p, squarings_in_a_graph
+from fanal.ops.matrix.householder import first_columns, reflectors
+from fanal.ops.matrix.parts import identity, product, transposed
 from fanal.ops.matrix.solve import solve_p
-from fanal.ops.matrix.triangular import solve_upper
-from fanal.ops.pointwise import lt, where
+from fanal.ops.pointwise import detach, lt, where
 from fanal.ops.primitive import normalize_dim
 from fanal.ops.promotion import broadcast_shapes, constant
 from fanal.ops.promotion import together as broadcast
+from fanal.ops.reductions import amax
 from fanal.ops.reductions import sum as sum_
 from fanal.ops.shape import reshaped
 
@@ -66,11 +58,32 @@ def logdet(input: Any) -> Any:
     return where(lt(sign, 0.0), float("nan"), size)
 
 
-@composite
 def matrix_exp(A: Any) -> Any:
-    """Σ Aᵏ / k! of square matrices (…, n, n)."""
+    """Σ Aᵏ / k! of square matrices (…, n, n).
+
+    Computed in A's dtype by scaling and squaring; the relative error grows with the norm, which is
+    the condition of the problem. In a traced program norms up to 1/ε are squared in full.
+    """
+    squarings = None if is_tracing() else int(_most_halvings(A).item())
+    return _exponential(A, squarings)
+
+
+@composite
+def _most_halvings(A: Any) -> Any:
+    """How often the largest of the matrices is to be halved."""
     check_square("linalg.matrix_exp", A)
-    return bind(matrix_exp_p, A)
+    if 0 in A.shape:
+        return constant(0, dtypes.int64)
+    return amax(halvings(detach(A)))
+
+
+@composite
+def _exponential(A: Any, squarings: int | None) -> Any:
+    check_square("linalg.matrix_exp", A)
+    if A.shape[-1] == 0:
+        return zeros_like_type(A)
+    squarings = squarings_in_a_graph(A.dtype) if squarings is None else squarings
+    return bind(matrix_exp_p, A, halvings(detach(A)), squarings=squarings)
 
 
 @composite
@@ -166,41 +179,13 @@ def vander(x: Any, N: int | None = None) -> Any:
     return bind(concat_p, ones, bind(cumprod_p, wide, dim=x.ndim), dim=x.ndim)
 
 
-def _reflectors(op: str, a: Value, tau: Value) -> tuple[Value, Value]:
-    """V and T of Q = 1 - V T Vᵀ, the product of the reflections 1 - τ v vᵀ.
-
-    Compact WY form (Schreiber and Van Loan, 1989), with T = (1 + diag(τ) S)⁻¹ diag(τ) for the strict
-    upper triangle S of Vᵀ V: no division by τ, which may be 0.
-    """
-    check_matrices(op, a)
-    check_matrix_dtype(op, tau)
-    m, n = a.shape[-2:]
-    k = tau.shape[-1] if tau.ndim else 0
-    if n > m or k > n or tau.shape[:-1] != a.shape[:-2]:
-        raise RuntimeError(
-            message(op, "shapes don't fit", f"{tuple(a.shape)} and tau {tuple(tau.shape)}",
-                    "at least as many rows as columns, at most one tau a column")
-        )  # fmt: skip
-    v = lower(columns(a, 0, k), -1)
-    unit = identity(k, a.dtype)
-    if m > k:
-        unit = bind(concat_p, unit, zeros_like_type(unit, (m - k, k)), dim=0)
-    v = v + expand_to(unit, v.shape)
-    inside = rows_scaled(tau, upper(product(transposed(v), v), 1))
-    return v, solve_upper(inside, on_diagonal(tau), True)
-
-
 @fused
 def householder_product(A: Any, tau: Any) -> Any:
     """The first columns of the product of reflections 1 - τᵢ vᵢ vᵢᵀ, as `geqrf` gives them.
 
     A (…, m, n) with m ≥ n, its columns below the diagonal the vᵢ; tau (…, k), k ≤ n → (…, m, n).
     """
-    v, t = _reflectors("linalg.householder_product", A, tau)
-    m, n = A.shape[-2:]
-    head = columns(identity(m, A.dtype), 0, n)
-    top = columns(transposed(v), 0, n)
-    return expand_to(head, A.shape) - product(v, t, top)
+    return first_columns("linalg.householder_product", A, tau)
 
 
 @fused
@@ -208,7 +193,7 @@ def ormqr(
     input: Any, tau: Any, other: Any, left: bool = True, transpose: bool = False
 ) -> Any:
     """Q · other (or other · Q, or with Qᵀ) for the square Q of reflections, without forming it."""
-    v, t = _reflectors("ormqr", input, tau)
+    v, t = reflectors("ormqr", input, tau)
     check_matrices("ormqr", input, other)
     if other.shape[-2 if left else -1] != input.shape[-2]:
         raise RuntimeError(

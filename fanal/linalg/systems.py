@@ -14,7 +14,7 @@ from fanal.linalg.results import InvEx, Lstsq, SolveEx
 from fanal.ops.host import check_matrices, check_matrix_dtype, check_square
 from fanal.ops.layout import expand_to
 from fanal.ops.matrix.least_squares import lstsq_p
-from fanal.ops.matrix.lu import lu_p, permutation_p, permuted_rows
+from fanal.ops.matrix.lu import lu_p, order_of_rows, permuted_rows
 from fanal.ops.matrix.parts import identity, product, transposed
 from fanal.ops.matrix.solve import solve_p
 from fanal.ops.matrix.triangular import solve_lower, solve_upper
@@ -126,7 +126,7 @@ def solve_factored(
     if not left:
         out = solve_factored(op, packed, pivots, transposed(b), True, not adjoint)
         return transposed(out)
-    order = bind(permutation_p, pivots, n=packed.shape[-1])
+    order = order_of_rows(pivots, packed.shape[-1])
     packed, b = together(op, packed, b)
     order = expand_to(order, b.shape[:-1])
     if not adjoint:

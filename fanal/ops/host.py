@@ -1,8 +1,10 @@
 """Host primitives: operations whose meaning is a NumPy function (LAPACK behind it), on any backend.
 
-Their list is closed: the factorisations and solvers of linear algebra. The NumPy function is both
-the reference and what the native backend calls between two native steps. It computes in float64
-whatever the dtype, one matrix of a batch after another, so a result depends on its own matrix only.
+Their list is closed: Cholesky, QR, SVD, symmetric eigenvalues, LU, general and triangular systems,
+least squares. What is made of them is a composite, or composed (`fanal.ops.composed`). The NumPy
+function is both the reference and what the native backend calls between two native steps. It
+computes in float64 whatever the dtype, one matrix of a batch after another, so a result depends on
+its own matrix only.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def host_primitive(
     """Register a host primitive. All operands have the same batch dimensions in front."""
 
     def wide(*arrays: Any, **attributes: Any) -> Any:
-        given = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+        # In one memory order, so that no result depends on the caller's strides.
+        given = [np.asarray(a, np.float64, "C") if a.dtype.kind == "f" else a for a in arrays]
         return function(*given, **attributes)
 
     def batch(inputs: Any, axes: Any, size: int, **attributes: Any) -> Any:

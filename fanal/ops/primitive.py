@@ -39,6 +39,7 @@ class Primitive:
     transpose(cotangent, inputs, linear, **attributes) -> one cotangent or None an input, for
         operations linear in the inputs marked in `linear`.
     batch(inputs, axes, size, **attributes) -> (outputs, axes): the operation on batched inputs.
+    body(*inputs, **attributes): of a composed primitive, what it is in terms of others.
     native: the name of the native backend's rule, where it is not the primitive's own.
     ulp: bound on the error of float32 (float64) results in units in the last place.
     domain: interval that samples are drawn from; specials are added to them.
@@ -54,6 +55,7 @@ class Primitive:
     jvp: Callable[..., Any] | None = None
     transpose: Callable[..., Sequence[Value | None]] | None = None
     batch: Callable[..., Any] | None = None
+    body: Callable[..., Any] | None = None
     native: str = ""
     multiple: bool = False
     ulp: float = 1.0

@@ -34,19 +34,28 @@ def taken_error() -> BaseException:
 
 
 class _Window:
-    """Memory of the program as NumPy's array interface describes it."""
+    """An operand in the program's memory, as a NumPy array: all but its address is found once."""
 
-    __slots__ = ("__array_interface__",)
+    __slots__ = ("buffer", "dtype", "offset", "shape", "span", "start", "strides")
 
-    def __init__(self, address: int, access: Access):
+    def __init__(self, access: Access):
         size = access.dtype.itemsize
-        self.__array_interface__ = {
-            "version": 3,
-            "data": (address + access.offset, False),
-            "typestr": access.dtype.numpy.str,
-            "shape": access.shape,
-            "strides": tuple(s * size for s in access.strides),
-        }
+        self.buffer, self.shape = 8 * access.buffer, access.shape
+        self.dtype = np.dtype(access.dtype.numpy)
+        empty = 0 in access.shape
+        self.strides = None if empty else tuple(s * size for s in access.strides)
+        reach = [s * (n - 1) for s, n in zip(self.strides or (), self.shape, strict=not empty)]
+        # With a negative stride the first element is not the lowest one.
+        self.start = -sum(r for r in reach if r < 0)
+        self.offset = access.offset - self.start
+        length = self.start + sum(r for r in reach if r > 0) + size
+        self.span = ctypes.c_char * (0 if empty else length)
+
+    def array(self, bufs: int) -> Any:
+        """The array, for the table of buffers at this address."""
+        address = ctypes.c_int64.from_address(bufs + self.buffer).value
+        memory: Any = self.span.from_address(address + self.offset)
+        return np.ndarray(self.shape, self.dtype, memory, self.start, self.strides)
 
 
 class HostCall:
@@ -57,7 +66,9 @@ class HostCall:
     def __init__(
         self, function: Callable[..., Any], reads: Sequence[Access], writes: Sequence[Access]
     ):
-        self.function, self.reads, self.writes = function, tuple(reads), tuple(writes)
+        self.function = function
+        self.reads = [_Window(a) for a in reads]
+        self.writes = [_Window(a) for a in writes]
         self._callback = _Entry(self._run)
 
     def kernel(self, name: str) -> Kernel:
@@ -72,16 +83,10 @@ class HostCall:
     def _run(self, desc: int, bufs: int, task: int, status: int) -> None:
         del desc, task
         try:
-            arrays = [self._array(bufs, a) for a in self.reads]
-            results = self.function(*arrays)
+            results = self.function(*[x.array(bufs) for x in self.reads])
             given = results if isinstance(results, tuple) else (results,)
-            for access, result in zip(self.writes, given, strict=True):
-                self._array(bufs, access)[...] = result
+            for window, result in zip(self.writes, given, strict=True):
+                window.array(bufs)[...] = result
         except BaseException as error:  # also KeyboardInterrupt: no exception can cross the callback
             _raised.error = error
             ctypes.c_int64.from_address(status).value = STATUS_HOST
-
-    @staticmethod
-    def _array(bufs: int, access: Access) -> Any:
-        address = ctypes.c_int64.from_address(bufs + 8 * access.buffer).value
-        return np.asarray(_Window(address, access))

@@ -10,7 +10,8 @@ from fanal.autograd.mode import no_grad
 from fanal.core.dispatch import fused
 from fanal.core.limits import finfo
 from fanal.core.memory_format import contiguous_format
-from fanal.linalg import diagonal, geqrf, qr
+from fanal.linalg import diagonal, matrix_exp, qr
+from fanal.linalg.factors import geqrf
 from fanal.nn.functional import matrix_maps
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.distance import norm
@@ -66,7 +67,7 @@ class _Orthogonal(Module):
         else:
             a = matrix_maps.skew(x)
             by_exp = self.orthogonal_map is _OrthMaps.matrix_exp
-            q = (matrix_maps.matrix_exp if by_exp else matrix_maps.cayley)(a)
+            q = (matrix_exp if by_exp else matrix_maps.cayley)(a)
             q = q[..., : x.shape[-1]]
         if hasattr(self, "base"):
             q = self.base @ q

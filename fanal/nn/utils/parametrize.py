@@ -278,7 +278,7 @@ def remove_parametrizations(
 
 def type_of_parametrized(cls: Any) -> type:
     """The class that a parametrised module's class was made from."""
-    return cls._parametrized_from  # type: ignore[no-any-return]
+    return cls._parametrized_from
 
 
 def type_before_parametrizations(module: Module) -> type:

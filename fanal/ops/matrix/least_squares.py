@@ -10,34 +10,37 @@ from fanal.core import dtypes
 from fanal.core.dispatch import bind
 from fanal.core.errors import LinAlgError, message
 from fanal.graph.ir import Type, Value
-from fanal.ops.host import host_primitive
-from fanal.ops.matrix.parts import diagonal, lower, product, symmetric_part, transposed
+from fanal.ops.composed import composed, in_double
+from fanal.ops.host import MATRIX_DTYPES, host_primitive
+from fanal.ops.layout import expand_to, reshape_p
+from fanal.ops.matrix.eigh import eigh_p
+from fanal.ops.matrix.parts import (
+    columns_scaled,
+    diagonal,
+    lower,
+    product,
+    symmetric_part,
+    transposed,
+)
 from fanal.ops.matrix.svd import svd_p
+from fanal.ops.pointwise import abs as absolute
+from fanal.ops.pointwise import maximum, where
 from fanal.ops.promotion import constant
+from fanal.ops.reduce import reduce_max_p
 
 
-def _pinv(a: Any, atol: Any, rtol: Any, *, hermitian: bool) -> Any:
-    try:
-        if hermitian:
-            s, u = np.linalg.eigh(a)
-            vh = np.swapaxes(u, -1, -2)
-        else:
-            u, s, vh = np.linalg.svd(a, full_matrices=False)
-    except np.linalg.LinAlgError:
-        raise LinAlgError(
-            message("linalg.pinv", "the algorithm did not converge", hint="checking for NaN and inf")
-        ) from None
-    size = np.abs(s)
-    cutoff = np.maximum(atol, rtol * size.max(-1, initial=0))
-    kept = size > cutoff[..., None]
-    inverse = np.where(kept, 1 / np.where(kept, s, 1.0), 0.0)
-    return np.matmul(np.swapaxes(vh, -1, -2) * inverse[..., None, :], np.swapaxes(u, -1, -2))
-
-
-def _pinv_infer(a: Value, atol: Value, rtol: Value, *, hermitian: bool) -> list[Type]:
-    if atol.shape != a.shape[:-2] or rtol.shape != a.shape[:-2]:
-        raise ValueError(message("pinv", "tolerances don't fit", f"{atol.type}, {rtol.type}"))
-    return [Type(a.dtype, (*a.shape[:-2], a.shape[-1], a.shape[-2]))]
+def _pinv(a: Value, atol: Value, rtol: Value, *, hermitian: bool) -> Value:
+    if hermitian:
+        s, u = bind(eigh_p, a)
+        v = u
+    else:
+        u, s, vh = bind(svd_p, a, full=False)
+        v = transposed(vh)
+    size = absolute(s)
+    cutoff = maximum(atol, rtol * bind(reduce_max_p, size, dims=(s.ndim - 1,)))
+    kept = size > expand_to(bind(reshape_p, cutoff, shape=(*cutoff.shape, 1)), s.shape)
+    inverse = where(kept, 1 / where(kept, s, 1.0), 0.0)
+    return product(columns_scaled(v, inverse), transposed(u))
 
 
 def _pinv_jvp(t: Any, inputs: Any, outputs: Any, *, hermitian: bool) -> Any:
@@ -59,8 +62,8 @@ def _symmetric(a: Value) -> Value:
     return lower(a) + transposed(lower(a, -1))
 
 
-pinv_p = host_primitive(
-    "pinv", _pinv, _pinv_infer, jvp=_pinv_jvp,
+pinv_p = composed(
+    "pinv", in_double(_pinv), MATRIX_DTYPES, jvp=_pinv_jvp,
     doc=(
         "Moore-Penrose inverse; singular values up to max(atol, rtol · largest) count as 0. "
         "Not differentiable in the tolerances."

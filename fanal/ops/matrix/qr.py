@@ -1,4 +1,4 @@
-"""QR: A = Q R with orthonormal columns of Q, and Householder's form of it."""
+"""QR: A = Q R with orthonormal columns of Q, or Householder's form of it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from fanal.ops.matrix.parts import columns, lower, product, transposed
 from fanal.ops.matrix.triangular import right_solve_upper
 
 
-def _qr(a: Any, *, complete: bool) -> Any:
-    q, r = np.linalg.qr(a, mode="complete" if complete else "reduced")
-    return q, r
+def _qr(a: Any, *, mode: Any) -> Any:
+    first, second = np.linalg.qr(a, mode=mode)
+    return (np.swapaxes(first, -1, -2) if mode == "raw" else first), second
 
 
-def _infer(a: Value, *, complete: bool) -> list[Type]:
+def _infer(a: Value, *, mode: str) -> list[Type]:
     *batch, m, n = a.shape
-    k = m if complete else min(m, n)
+    if mode == "raw":
+        return [a.type, Type(a.dtype, (*batch, min(m, n)))]
+    k = m if mode == "complete" else min(m, n)
     return [Type(a.dtype, (*batch, m, k)), Type(a.dtype, (*batch, k, n))]
 
 
-def _jvp(t: Any, inputs: Any, outputs: Any, *, complete: bool) -> Any:
+def _jvp(t: Any, inputs: Any, outputs: Any, *, mode: str) -> Any:
     # Walter, Lehmann and Lamour (2012): with X = Qᵀ dA R⁻¹ and the skew Ω = lower(X) - lower(X)ᵀ,
     # dQ = Q Ω + (dA R⁻¹ - Q X) and dR = (X - Ω) R. Of a wide matrix the leading square gives dQ.
     q, r = outputs
     m, n = inputs[0].shape[-2:]
-    if complete and m > n:
+    if mode == "raw":
+        raise Limit(message("geqrf", "has no derivative", hint="linalg.qr()"))
+    if mode == "complete" and m > n:
         raise Limit(
             message(
                 "linalg.qr", "mode 'complete' has no derivative for more rows than columns",
@@ -55,21 +59,8 @@ def _jvp(t: Any, inputs: Any, outputs: Any, *, complete: bool) -> Any:
 
 qr_p = host_primitive(
     "qr", _qr, _infer, multiple=True, jvp=_jvp,
-    doc="Q and R of A = Q R; with `complete` Q is square. Signs are LAPACK's.",
-)  # fmt: skip
-
-
-def _geqrf(a: Any) -> Any:
-    h, tau = np.linalg.qr(a, mode="raw")
-    return np.swapaxes(h, -1, -2), tau
-
-
-def _geqrf_infer(a: Value) -> list[Type]:
-    *batch, m, n = a.shape
-    return [a.type, Type(a.dtype, (*batch, min(m, n)))]
-
-
-geqrf_p = host_primitive(
-    "geqrf", _geqrf, _geqrf_infer, multiple=True,
-    doc="Householder's form: R above the diagonal, reflectors v below it, their factors τ.",
+    doc=(
+        "Q and R of A = Q R, Q square in mode 'complete'; in mode 'raw' Householder's form: R in the "
+        "upper triangle, reflectors v below it, and their factors τ. Signs are LAPACK's."
+    ),
 )  # fmt: skip

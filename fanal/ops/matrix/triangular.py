@@ -1,7 +1,7 @@
-"""Triangular systems: substitution, in blocks, with the solver's derivative.
+"""Triangular systems, with the solver's derivative.
 
-NumPy has no routine for it. Blocks of rows are solved row by row (each row for the whole batch and
-all right sides at once); what they contribute to later blocks is one matrix product.
+SciPy's BLAS solves them if it is there. Otherwise blocks of rows are solved one after another: the
+inverse of the block on the diagonal, times what earlier blocks leave of the right side.
 """
 
 from __future__ import annotations
@@ -14,16 +14,25 @@ from fanal.core.dispatch import bind
 from fanal.core.errors import message
 from fanal.graph.ir import Type, Value
 from fanal.ops.host import host_primitive
+from fanal.ops.matrix import lapack
 from fanal.ops.matrix.parts import lower, product, transposed, upper
 
 BLOCK = 32
 
 
-def substitute(a: Any, b: Any, *, upper: bool, unit: bool) -> Any:
+def solved(a: Any, b: Any, *, upper: bool, unit: bool) -> Any:
     """x with a·x = b for arrays (…, n, n) and (…, n, k), reading one triangle of a only.
 
-    Zeros on the diagonal give infinities and NaN, as in LAPACK's trtrs without its check.
+    Zeros on the diagonal give infinities and NaN, as in BLAS's trsm.
     """
+    found = lapack.routines()
+    if found is not None and b.size:
+        return lapack.substitute(found.trsm, a, b, upper, unit)
+    return substitute(a, b, upper=upper, unit=unit)
+
+
+def substitute(a: Any, b: Any, *, upper: bool, unit: bool) -> Any:
+    """`solved` by NumPy's matrix product and the inverses of blocks."""
     if upper:  # the same system with rows and columns reversed is a lower one
         return substitute(a[..., ::-1, ::-1], b[..., ::-1, :], upper=False, unit=unit)[..., ::-1, :]
     # Copies of one memory order, so that the products below don't depend on the caller's strides.
@@ -32,11 +41,31 @@ def substitute(a: Any, b: Any, *, upper: bool, unit: bool) -> Any:
     with np.errstate(all="ignore"):
         for start in range(0, n, BLOCK):
             stop = min(start + BLOCK, n)
-            x[..., start:stop, :] -= np.matmul(a[..., start:stop, :start], x[..., :start, :])
-            for i in range(start, stop):
-                x[..., i : i + 1, :] -= np.matmul(a[..., i : i + 1, start:i], x[..., start:i, :])
-                if not unit:
-                    x[..., i, :] /= a[..., i, i, None]
+            if start:
+                x[..., start:stop, :] -= np.matmul(a[..., start:stop, :start], x[..., :start, :])
+            block = a[..., start:stop, start:stop]
+            x[..., start:stop, :] = _small(np.tril(block), x[..., start:stop, :], unit)
+    return x
+
+
+def _small(block: Any, b: Any, unit: bool) -> Any:
+    """A lower system of up to BLOCK rows."""
+    n = block.shape[-1]
+    head = np.ones((*block.shape[:-2], n)) if unit else np.diagonal(block, 0, -2, -1)
+    # Rows are divided by their pivots first. Where one is zero, rows are solved one by one.
+    regular = np.isfinite(block).all((-2, -1)) & (head != 0).all(-1)
+    scaled = np.where(regular[..., None, None], block / head[..., None], 0.0)
+    scaled[..., np.arange(n), np.arange(n)] = 1.0
+    out = np.matmul(np.linalg.inv(scaled), b / head[..., None])
+    for index in np.argwhere(~regular):
+        out[tuple(index)] = _row_by_row(block[tuple(index)], b[tuple(index)], head[tuple(index)])
+    return out
+
+
+def _row_by_row(block: Any, b: Any, head: Any) -> Any:
+    x = b.copy()
+    for i in range(len(x)):
+        x[i] = (x[i] - block[i, :i] @ x[:i]) / head[i]
     return x
 
 
@@ -69,7 +98,7 @@ def _transpose(ct: Value, inputs: Any, linear: Any, *, upper: bool, unit: bool) 
 
 
 triangular_solve_p = host_primitive(
-    "triangular_solve", substitute, _infer, jvp=_jvp, transpose=_transpose,
+    "triangular_solve", solved, _infer, jvp=_jvp, transpose=_transpose,
     doc="x with a·x = b for a triangle of a (with `unit`, ones on its diagonal).",
 )  # fmt: skip
 
