@@ -34,7 +34,7 @@ class Dim:
         f = _OPERATIONS[op]
         if op == "//" and low_b <= 0:
             raise ValueError(message("Dim", "division by a dim that may be zero", str(b)))
-        ends = [f(x, y) for x in (low_a, high_a) for y in (low_b, high_b)]
+        ends = [f(x, y) for x in (low_a, high_a) for y in (low_b, high_b)]  # type: ignore[no-untyped-call]
         return Dim(f"({a} {op} {b})", min(ends), max(ends), op, (a, b))
 
     def __add__(self, other: Dim | int) -> Dim:

@@ -21,7 +21,7 @@ class DType:
     name: str
     kind: str
     bits: int
-    numpy: np.dtype  # type: ignore[type-arg]
+    numpy: np.dtype
 
     @property
     def itemsize(self) -> int:
@@ -81,7 +81,7 @@ BY_NAME = {d.name: d for d in ALL} | {
     "float": float32, "double": float64, "half": float16, "long": int64, "int": int32,
     "short": int16,
 }  # fmt: skip
-_BY_NUMPY = {d.numpy: d for d in ALL}
+_BY_NUMPY: dict[object, DType] = {d.numpy: d for d in ALL}
 
 
 def from_numpy_dtype(dtype: object) -> DType:
@@ -89,7 +89,9 @@ def from_numpy_dtype(dtype: object) -> DType:
 
     Raises TypeError for dtypes that no tensor can hold (strings, objects, complex).
     """
-    found = _BY_NUMPY.get(np.dtype(dtype).newbyteorder("="))  # type: ignore[call-overload]
+    found = _BY_NUMPY.get(dtype)
+    if found is None:
+        found = _BY_NUMPY.get(np.dtype(dtype).newbyteorder("="))  # type: ignore[call-overload]
     if found is None:
         raise TypeError(
             f"[dtype] unsupported NumPy dtype: got {np.dtype(dtype)}; "  # type: ignore[call-overload]

@@ -45,6 +45,10 @@ class DTypeError(NotImplementedError, TypeError):
     """An operation is not defined for a dtype (PyTorch's NotImplementedError; a TypeError as well)."""
 
 
+class OutOfRangeError(IndexError, RuntimeError):
+    """An index out of range where PyTorch raises RuntimeError; an IndexError as well."""
+
+
 class OutOfMemoryError(RuntimeError, MemoryError):
     """A tensor could not be allocated."""
 

@@ -27,7 +27,7 @@ class finfo:
 
     def __init__(self, type: DType | None = None):
         dtype = _checked("finfo", type, "f", "iinfo() for integers")
-        found = ml_dtypes.finfo(dtype.numpy)
+        found = ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]
         self.dtype, self.bits = dtype.name, dtype.bits
         self.eps, self.max, self.min = float(found.eps), float(found.max), float(found.min)
         self.tiny = self.smallest_normal = float(found.smallest_normal)

@@ -220,7 +220,7 @@ copysign_p = elementwise(
 )  # fmt: skip
 nextafter_p = elementwise(
     "nextafter", np.nextafter, arity=2, dtypes_=(dtypes.float32, dtypes.float64),
-    partials=lambda a, b, y: (None, None), smooth=False, doc="the number next to a towards b",
+    partials=lambda a, b, y: (one(y), None), smooth=False, doc="the number next to a towards b",
 )  # fmt: skip
 # Identity with derivative 0.
 detach_p = elementwise(

@@ -32,7 +32,7 @@ def holds_narrow(x: Any) -> bool:
 def _widened(x: Any) -> Any:
     if is_narrow(x):
         return cast(x, dtypes.float32)
-    if isinstance(x, tuple | list):
+    if isinstance(x, tuple | list) and holds_narrow(x):
         return type(x)(_widened(v) for v in x)
     return x
 

@@ -9,6 +9,7 @@ from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
 from fanal.graph.ir import Value
 from fanal.ops.conv import conv_input_grad_p, conv_p
+from fanal.ops.layout import pad_p
 from fanal.ops.shape import reshaped
 
 IntOrInts = int | Sequence[int]
@@ -40,7 +41,16 @@ def paddings(
         return tuple((t // 2, t - t // 2) for t in total)
     if isinstance(padding, str):
         raise ValueError(message(name, "unknown padding", padding, "'same', 'valid' or numbers"))
-    return tuple((p, p) for p in each(padding, n, name, "padding"))
+    found = each(padding, n, name, "padding")
+    if any(p < 0 for p in found):
+        raise RuntimeError(message(name, "negative padding is not supported", found, "0 or more"))
+    return tuple((p, p) for p in found)
+
+
+def _positive(name: str, strides: Sequence[int], dilations: Sequence[int]) -> None:
+    for what, values in (("stride", strides), ("dilation", dilations)):
+        if any(v < 1 for v in values):
+            raise RuntimeError(message(name, f"{what} should be greater than zero", tuple(values)))
 
 
 def _convolve(
@@ -60,6 +70,10 @@ def _convolve(
         raise RuntimeError(
             message(name, "input and weight have different dtypes", f"{x.dtype!r}, {weight.dtype!r}")
         )
+    if weight.ndim != n + 2:
+        raise RuntimeError(
+            message(name, "wrong number of dimensions", f"weight {tuple(weight.shape)}", f"{n + 2}")
+        )
     if single:
         x = reshaped(x, (1, *x.shape))
     if x.shape[1] != weight.shape[1] * groups:
@@ -72,6 +86,11 @@ def _convolve(
         )
     strides = each(stride, n, name, "stride")
     dilations = each(dilation, n, name, "dilation")
+    _positive(name, strides, dilations)
+    if bias is not None and bias.dtype is not x.dtype:
+        raise RuntimeError(
+            message(name, "input and bias have different dtypes", f"{x.dtype!r}, {bias.dtype!r}")
+        )
     pads = paddings(padding, n, weight.shape[2:], dilations, strides, name)
     y = bind(conv_p, x, weight, stride=strides, padding=pads, dilation=dilations, groups=groups)
     if bias is not None:
@@ -98,20 +117,29 @@ def _transposed(
     s = each(stride, n, name, "stride")
     d = each(dilation, n, name, "dilation")
     p = each(padding, n, name, "padding")
+    _positive(name, s, d)
     extra = each(output_padding, n, name, "output_padding")
     if any(e >= max(a, b) for e, a, b in zip(extra, s, d, strict=True)):
         raise RuntimeError(
             message(name, "output_padding must be smaller than stride or dilation", extra)
         )
     kernel = weight.shape[2:]
+    # Where output_padding is a whole stride or more, the input reaches less of the result than it
+    # has: less is cut off at the end, and what no window reaches is zero.
+    beyond = tuple(e if e >= a else 0 for e, a in zip(extra, s, strict=True))
+    high = tuple(max(q - e, 0) for q, e in zip(p, beyond, strict=True))
+    zeros = tuple(max(e - q, 0) for q, e in zip(p, beyond, strict=True))
     shape = tuple(
-        (m - 1) * a - 2 * q + b * (k - 1) + e + 1
-        for m, a, q, b, k, e in zip(x.shape[2:], s, p, d, kernel, extra, strict=True)
+        (m - 1) * a - q - h + b * (k - 1) + (e if e < a else 0) + 1
+        for m, a, q, h, b, k, e in zip(x.shape[2:], s, p, high, d, kernel, extra, strict=True)
     )
-    pads = tuple((q, q) for q in p)
+    pads = tuple(zip(p, high, strict=True))
     y = bind(
         conv_input_grad_p, x, weight, shape=shape, stride=s, padding=pads, dilation=d, groups=groups
     )
+    if any(zeros):
+        none = (0,) * y.ndim
+        y = bind(pad_p, y, low=none, high=(0, 0, *zeros), interior=none, value=0)
     if bias is not None:
         y = y + reshaped(bias, (1, bias.shape[0], *(1,) * n))
     return reshaped(y, y.shape[1:]) if single else y

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
 from fanal.graph.ir import Value
@@ -17,6 +18,7 @@ from fanal.ops.dot import dot_p
 from fanal.ops.einsum_equation import Equation, Label, parse, parse_sublists
 from fanal.ops.layout import expand_to, slice_dim
 from fanal.ops.pointwise import mul
+from fanal.ops.promotion import cast
 from fanal.ops.reduce import reduce_sum_p
 from fanal.ops.shape import permuted, reshaped
 
@@ -128,7 +130,12 @@ def _without_ones(x: Value, labels: Labels, extents: dict[Label, int]) -> tuple[
 def _contracted(
     terms: list[tuple[Value, Labels]], output: Labels, extents: dict[Label, int]
 ) -> Value:
-    terms = [_summed(i, terms, output) for i in range(len(terms))]
+    summed = [_summed(i, terms, output) for i in range(len(terms))]
+    if any(a.ndim != b.ndim for (a, _), (b, _) in zip(summed, terms, strict=True)):
+        # Sums of integers are int64.
+        terms = [(x if x.dtype.kind == "f" else cast(x, dtypes.int64), l) for x, l in terms]
+        summed = [_summed(i, terms, output) for i in range(len(terms))]
+    terms = summed
     for i, j in order_of([labels for _, labels in terms], output, extents):
         (x, x_labels), (y, y_labels) = terms[i], terms[j]
         rest = [t for k, t in enumerate(terms) if k not in (i, j)]

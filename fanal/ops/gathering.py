@@ -69,7 +69,8 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     index = check_index("take_along_dim", indices)
     if dim is None:
         flat = reshaped(input, (math.prod(input.shape),))
-        return take_along(flat, reshaped(index, (math.prod(index.shape),)), 0)
+        index = wrapped(reshaped(index, (math.prod(index.shape),)), flat.shape[0])
+        return take_along(flat, index, 0)
     if input.ndim != index.ndim:
         raise RuntimeError(
             message("take_along_dim", "numbers of dimensions differ", f"{input.shape} and {index.shape}")
@@ -80,7 +81,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     x, at = (
         expand_to(v, (*shape[:d], v.shape[d], *shape[d + 1 :])) for v in (input, index)
     )
-    return take_along(x, at, d)
+    return take_along(x, wrapped(at, x.shape[d]), d)
 
 
 @fused

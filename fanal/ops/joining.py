@@ -123,6 +123,8 @@ def tensor_split(
 
 
 def _split_along(name: str, input: Any, where: Any, dim: int, least: int) -> tuple[Any, ...]:
+    if isinstance(where, str):
+        raise TypeError(message(name, "not a number or indices", repr(where)))
     if input.ndim < least:
         raise RuntimeError(message(name, "too few dimensions", tuple(input.shape), f"{least} or more"))
     if isinstance(where, int) and (where <= 0 or input.shape[dim] % where):

@@ -10,8 +10,8 @@ from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
 from fanal.graph.ir import Value
 from fanal.ops.dot import dot_p
-from fanal.ops.layout import expand_to
-from fanal.ops.pointwise import mul
+from fanal.ops.layout import expand_to, zeros_like_type
+from fanal.ops.pointwise import eq, mul, where
 from fanal.ops.primitive import normalize_dim
 from fanal.ops.promotion import broadcast_shapes, cast
 from fanal.ops.reductions import sum as sum_
@@ -138,34 +138,45 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 @fused(scalars=("beta", "alpha"))
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta · input + alpha · (mat1 @ mat2)."""
-    return _scaled_sum(input, _multiply("addmm", mat1, mat2), beta, alpha)
+    return scaled_sum(input, _multiply("addmm", mat1, mat2), beta, alpha)
 
 
-def _scaled_sum(x: Value, y: Value, beta: Any, alpha: Any) -> Value:
+def scaled_sum(x: Value, y: Value, beta: Any, alpha: Any) -> Value:
+    """beta · x + alpha · y; where beta is zero x is left out, its NaNs and infinities as well."""
     if isinstance(alpha, Value) or alpha != 1:
-        y = y * alpha
-    if isinstance(beta, Value) or beta != 1:
-        x = x * beta
+        y = y * _factor(alpha, y)
+    if isinstance(beta, Value):
+        scaled = x * _factor(beta, x)
+        x = where(eq(beta, 0), 0, scaled) if x.dtype.kind == "f" else scaled
+    elif beta != 1:
+        x = x * _factor(beta, x) if beta else zeros_like_type(x)
     return x + y
+
+
+def _factor(number: Any, x: Value) -> Any:
+    """A factor of integers is cut to an integer, so that the result stays one."""
+    if x.dtype.kind == "f":
+        return number
+    return cast(number, x.dtype) if isinstance(number, Value) else int(number)
 
 
 @fused(scalars=("beta", "alpha"))
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta · input + alpha · (batch1 @ batch2), batch by batch."""
-    return _scaled_sum(input, _multiply("baddbmm", batch1, batch2), beta, alpha)
+    return scaled_sum(input, _multiply("baddbmm", batch1, batch2), beta, alpha)
 
 
 @fused(scalars=("beta", "alpha"))
 def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta · input + alpha · (mat @ vec)."""
-    return _scaled_sum(input, _multiply("addmv", mat, vec), beta, alpha)
+    return scaled_sum(input, _multiply("addmv", mat, vec), beta, alpha)
 
 
 @fused(scalars=("beta", "alpha"))
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta · input + alpha · Σ over the batch of batch1 @ batch2."""
     out = bind(dot_p, batch1, batch2, contract=((0, 2), (0, 1)), batch=((), ()))
-    return _scaled_sum(input, out, beta, alpha)
+    return scaled_sum(input, out, beta, alpha)
 
 
 @fused
@@ -188,8 +199,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
     unequal = [(i, j) for i, j in zip(left, right, strict=True) if a.shape[i] != b.shape[j]]
     wide_a = [i for i, j in unequal if b.shape[j] == 1]
     wide_b = [j for i, j in unequal if a.shape[i] == 1]
-    a = sum_(a, wide_a, True) if wide_a else a
-    b = sum_(b, wide_b, True) if wide_b else b
+    a = sum_(a, wide_a, True, dtype=a.dtype) if wide_a else a
+    b = sum_(b, wide_b, True, dtype=b.dtype) if wide_b else b
     return bind(dot_p, a, b, contract=(left, right), batch=((), ()))
 
 

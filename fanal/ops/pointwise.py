@@ -143,7 +143,11 @@ def _scaled(primitive: Primitive, name: str, input: Any, other: Any, alpha: Any)
             raise RuntimeError(
                 message("sub", "bools can't be subtracted", None, "numbers", "^ or logical_xor()")
             )
-        return bind(a.or_p, x, y)
+        if isinstance(alpha, Value):
+            from fanal.ops.layout import expand_to
+
+            y = bind(a.and_p, y, expand_to(cast(alpha, dtypes.bool_), y.shape))
+        return x if alpha is False else bind(a.or_p, x, y)
     if isinstance(alpha, Value) or alpha != 1:
         # 16-bit floats are rounded once, at the end.
         work = working_dtype(dtype, alpha)
@@ -236,8 +240,8 @@ def install_operators() -> None:
         ("__rfloordiv__", floor_divide), ("__rmod__", remainder),
     ):  # fmt: skip
         setattr(Value, name, _swapped(function))
-    Value.__neg__ = neg  # type: ignore[attr-defined]
-    Value.__invert__ = bitwise_not  # type: ignore[attr-defined]
+    Value.__neg__ = neg
+    Value.__invert__ = bitwise_not
 
 
 def _swapped(function: Function) -> Function:

@@ -10,12 +10,12 @@ from typing import Any
 from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
-from fanal.graph.ir import Value
 from fanal.ops.create import iota_p
 from fanal.ops.cumulative import cumprod_p
 from fanal.ops.dot import dot_p
 from fanal.ops.layout import expand_to, slice_dim
-from fanal.ops.pointwise import ne
+from fanal.ops.linear import scaled_sum
+from fanal.ops.pointwise import bitwise_and, bitwise_or, ne
 from fanal.ops.primitive import normalize_dim
 from fanal.ops.promotion import cast, constant, result_type, together
 from fanal.ops.shape import cat, expand, reshape, reshaped, stack
@@ -81,11 +81,13 @@ def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1)
     if vec1.ndim != 1 or vec2.ndim != 1:
         raise RuntimeError(message("addr", "not vectors", f"{vec1.shape} and {vec2.shape}"))
     product = reshaped(vec1, (*vec1.shape, 1)) * reshaped(vec2, (1, *vec2.shape))
-    if isinstance(alpha, Value) or alpha != 1:
-        product = product * alpha
-    if isinstance(beta, Value) or beta != 1:
-        input = input * beta
-    return expand_to(input, product.shape) + product
+    input = expand_to(input, product.shape)
+    if input.dtype is dtypes.bool_ and product.dtype is dtypes.bool_:
+        return bitwise_or(
+            input if beta is True or beta == 1 else bitwise_and(input, cast(beta, dtypes.bool_)),
+            product if alpha is True or alpha == 1 else bitwise_and(product, cast(alpha, dtypes.bool_)),
+        )
+    return scaled_sum(input, product, beta, alpha)
 
 
 @fused

@@ -35,6 +35,8 @@ def roll(input: Any, shifts: Ints, dims: Ints | None = None) -> Any:
             raise RuntimeError(message("roll", "one shift is needed without dims", steps))
         flat = reshaped(input, (math.prod(input.shape),))
         return reshaped(_rolled(flat, steps[0], 0), input.shape)
+    if input.ndim == 0:
+        raise IndexError(message("roll", "a 0-d tensor has no dimensions", dims))
     places = [normalize_dim("roll", d, input.ndim) for d in _listed(dims)]
     if len(places) != len(steps):
         raise RuntimeError(message("roll", "one shift a dimension is needed", (steps, dims)))
@@ -193,6 +195,8 @@ def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
 @fused
 def sum_to_size(input: Any, size: Sequence[int]) -> Any:
     """Sums over dimensions until the tensor has a shape that broadcasts to its own."""
+    from fanal.core import dtypes
+    from fanal.ops.promotion import cast
     from fanal.ops.reduce import sum_to
 
     shape = infer_shape("sum_to_size", size, math.prod(size))
@@ -200,7 +204,23 @@ def sum_to_size(input: Any, size: Sequence[int]) -> Any:
         raise RuntimeError(
             message("sum_to_size", "the size does not expand to the tensor's", shape, f"{input.shape}")
         )
-    return sum_to(input, shape)
+    # Integers and bools become int64 where there is a sum, and always for the sum of all.
+    summed = not shape or shape != input.shape[input.ndim - len(shape) :]
+    whole = summed and input.dtype.kind != "f"
+    return sum_to(cast(input, dtypes.int64) if whole else input, shape)
+
+
+@fused
+def fill(input: Any, value: Any) -> Any:
+    """One number (or 0-d tensor) in the shape and dtype of input."""
+    from fanal.ops.layout import expand_to
+    from fanal.ops.promotion import cast, constant
+
+    if isinstance(value, Value):
+        if value.ndim:
+            raise RuntimeError(message("fill", "value is not a number or 0-d", value.shape))
+        return expand_to(cast(value, input.dtype), input.shape)
+    return constant(value, input.dtype, input.shape)
 
 
 @fused

@@ -93,6 +93,8 @@ def count(x: Value, dims: tuple[int, ...]) -> int:
 @fused
 def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Any:
     """Product over one dimension, or all."""
+    if dtype is dtypes.bool_:
+        return all(cast(input, dtypes.bool_), dim, keepdim)
     x = cast(input, _sum_dtype(input, dtype))
     return reduced(reduce_prod_p, x, dims_of("prod", dim, x.ndim), keepdim)
 
@@ -100,13 +102,22 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: DT
 @fused
 def amax(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
     """Largest elements; NaN if any is NaN. Equal ones share the gradient."""
+    _some("amax", input, dim)
     return reduced(reduce_max_p, input, dims_of("amax", dim, input.ndim), keepdim)
 
 
 @fused
 def amin(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
     """Smallest elements; NaN if any is NaN. Equal ones share the gradient."""
+    _some("amin", input, dim)
     return reduced(reduce_min_p, input, dims_of("amin", dim, input.ndim), keepdim)
+
+
+def _some(name: str, input: Value, dim: Dim) -> None:
+    if dim in (None, ()) and 0 in input.shape:
+        raise RuntimeError(
+            message(name, "no value for a tensor without elements", tuple(input.shape), hint="a dim")
+        )
 
 
 @fused

@@ -18,7 +18,7 @@ from fanal.ops.primitive import Primitive, normalize_dim
 from fanal.ops.promotion import cast, constant, to_float
 from fanal.ops.reductions import sum as sum_
 from fanal.ops.results import ValuesAndIndices
-from fanal.ops.shape import cat, reshaped
+from fanal.ops.shape import cat, clone, reshaped
 
 
 def _running_dtype(x: Value, dtype: DType | None) -> DType:
@@ -94,6 +94,8 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
     if input.ndim == 0:
         raise RuntimeError(message("diff", "a 0-d tensor has no neighbours", hint="reshape(1)"))
     d = normalize_dim("diff", dim, input.ndim)
+    if n == 0:
+        return clone(input)
     parts = [p for p in (prepend, input, append) if p is not None]
     x = cat(parts, d) if len(parts) > 1 else input
     for _ in range(n):
@@ -216,8 +218,10 @@ def gradient(
         raise RuntimeError(message("gradient", "edge_order is not 1 or 2", edge_order))
     given = range(input.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
     dims = tuple(normalize_dim("gradient", d, input.ndim) for d in given)
-    if isinstance(spacing, int | float):
-        spacing = [spacing] * len(dims)
+    if len(set(dims)) != len(dims):
+        raise RuntimeError(message("gradient", "a dimension appears more than once", dims))
+    if spacing is None or isinstance(spacing, int | float):
+        spacing = [1 if spacing is None else spacing] * len(dims)
     parts = list(spacing) if isinstance(spacing, tuple | list) else [spacing]
     if len(parts) != len(dims):
         raise RuntimeError(

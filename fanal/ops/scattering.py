@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
-from fanal.core.errors import message
+from fanal.core.errors import OutOfRangeError, message
 from fanal.core.limits import highest, lowest
 from fanal.graph.ir import Value
 from fanal.ops.arithmetic import floor_div_p, where_p
@@ -14,7 +15,7 @@ from fanal.ops.create import iota_p
 from fanal.ops.gathering import check_along, check_index, wrapped
 from fanal.ops.index import scatter_p
 from fanal.ops.layout import expand_to, move_axis
-from fanal.ops.pointwise import maximum
+from fanal.ops.pointwise import maximum, ne, where
 from fanal.ops.primitive import normalize_dim
 from fanal.ops.promotion import cast, constant
 from fanal.ops.shape import reshaped
@@ -23,8 +24,6 @@ MODES = {"sum": "add", "add": "add", "prod": "mul", "multiply": "mul", "amax": "
 
 
 def _places(index: Value, dim: int) -> list[Value]:
-    from fanal.core import dtypes
-
     return [
         index if d == dim else bind(iota_p, shape=index.shape, dim=d, dtype=dtypes.int64)
         for d in range(index.ndim)
@@ -166,7 +165,7 @@ def _slices_written(
     else:
         _same_dtype(name, x, source)
         if math.prod(source.shape) != math.prod(wanted) or (source.ndim and source.shape != wanted):
-            raise IndexError(
+            raise OutOfRangeError(  # PyTorch's functions disagree on which error it is
                 message(name, "the source does not fit the indexed slices", source.shape, str(wanted))
             )
         updates = reshaped(source, wanted)
@@ -195,8 +194,13 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
     if isinstance(value, Value) and value.ndim:
         raise RuntimeError(message("index_fill", "value is not a number or 0-d", value.shape))
     d = normalize_dim("index_fill", dim, input.ndim)
-    at = wrapped(check_index("index_fill", index), input.shape[d] if input.ndim else 1)
-    return _slices_written("index_fill", input, dim, at, value, "fill")
+    extent = input.shape[d] if input.ndim else 1
+    at = wrapped(check_index("index_fill", index), extent)
+    # Written as a choice, since a number counts once in its gradient where an index is repeated.
+    none = constant(0, dtypes.int64, (extent,))
+    chosen = ne(_slices_written("index_fill", none, 0, at, 1, "set"), 0)
+    along = tuple(extent if i == d else 1 for i in range(input.ndim))
+    return where(reshaped(chosen, along), cast(value, input.dtype), input)
 
 
 @fused

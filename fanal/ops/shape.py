@@ -178,9 +178,15 @@ def expand(input: Any, size: Ints) -> Any:
 @fused(view=True)
 def narrow(input: Any, dim: int, start: int, length: int) -> Any:
     """`length` elements of one dimension from `start` on."""
+    if input.ndim == 0:
+        raise RuntimeError(message("narrow", "a 0-d tensor has no dimension"))
     d = normalize_dim("narrow", dim, input.ndim)
     first = start + input.shape[d] if start < 0 else start
-    if length < 0 or first < 0 or first + length > input.shape[d]:
+    if first < 0 or first > input.shape[d]:
+        raise IndexError(
+            message("narrow", "start out of range", start, f"-{input.shape[d]} to {input.shape[d]}")
+        )
+    if length < 0 or first + length > input.shape[d]:
         raise RuntimeError(
             message(
                 "narrow", "range outside of the dimension", f"start {start}, length {length}",
@@ -266,7 +272,10 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Tensors one after another along a dimension; their common dtype."""
     parts = list(tensors)
     if not parts:
-        raise RuntimeError(message("cat", "no tensors", None, "at least one"))
+        raise ValueError(message("cat", "no tensors", None, "at least one"))
+    for p in parts:
+        if not isinstance(p, Value):
+            raise TypeError(message("cat", "not a tensor", type(p).__name__, "tensors"))
     dtype = result_type(*parts)
     # PyTorch skips empty one-dimensional tensors of any shape elsewhere.
     kept = [p for p in parts if p.shape != (0,)] or parts[:1]
@@ -278,6 +287,12 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
                     "cat", "numbers of dimensions differ or are zero",
                     ", ".join(str(tuple(x.shape)) for x in parts),
                 )
+            )
+    for p in kept:
+        if p.shape[:d] + p.shape[d + 1 :] != kept[0].shape[:d] + kept[0].shape[d + 1 :]:
+            raise RuntimeError(
+                message("cat", f"shapes differ outside of dimension {d}",
+                        ", ".join(str(tuple(x.shape)) for x in kept))
             )
     values = [cast(p, dtype) for p in kept]
     return values[0] if len(values) == 1 else bind(concat_p, *values, dim=d)

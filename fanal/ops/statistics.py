@@ -6,15 +6,15 @@ import math
 from typing import Any
 
 from fanal.core import dtypes
-from fanal.core.dispatch import fused
+from fanal.core.dispatch import fused, is_tracing
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
 from fanal.graph.ir import Value
 from fanal.ops import reductions
 from fanal.ops.comparing import as_bool, clamp
 from fanal.ops.diagonals import diagonal_copy
-from fanal.ops.pointwise import eq, ne, sqrt, where
-from fanal.ops.promotion import cast, to_float
+from fanal.ops.pointwise import eq, lt, ne, sqrt, where
+from fanal.ops.promotion import cast, result_type, to_float
 from fanal.ops.reduce import reduce_max_p, reduce_min_p
 from fanal.ops.reductions import Dim, dims_of, reduced
 from fanal.ops.reductions import sum as sum_
@@ -102,6 +102,8 @@ def _cov(input: Any, correction: float, fweights: Any, aweights: Any) -> Any:
     if input.ndim > 2:
         raise RuntimeError(message("cov", "more than two dimensions", input.shape, "variables in rows"))
     x = input if input.dtype.kind == "f" else cast(input, to_float(input.dtype))
+    if aweights is not None and aweights.dtype.kind == "f":
+        x = cast(x, result_type(x, aweights))
     x = reshaped(x, (1, math.prod(x.shape))) if x.ndim < 2 else x
     n = x.shape[1]
     weights = _weights(x, fweights, aweights)
@@ -157,6 +159,9 @@ def cov(
 
     fweights: how often each observation counts; aweights: its relative importance.
     """
+    for name, weights in (("fweights", fweights), ("aweights", aweights)):
+        if weights is not None and not is_tracing() and bool(lt(weights, 0).any()):
+            raise RuntimeError(message("cov", f"{name} are negative"))
     return _cov(input, correction, fweights, aweights)
 
 

@@ -240,7 +240,8 @@ def randperm(
 @takes_out
 def normal(
     mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None,
-    dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+    dtype: DType | None = None, layout: Any = None, device: Any = None,
+    pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Normal numbers; mean and std are numbers (with a size) or tensors."""
     if isinstance(std, int | float) and std < 0:
@@ -272,7 +273,10 @@ def multinomial(
         raise RuntimeError(
             message("multinomial", "weights must be a floating vector or matrix", input.shape)
         )
-    if bool((input < 0).any()) or bool((input.sum(-1) <= 0).any()):
+    if num_samples <= 0:
+        raise RuntimeError(message("multinomial", "not a positive number of samples", num_samples))
+    finite = (input >= 0) & (input < math.inf)
+    if not bool(finite.all()) or bool((input.sum(-1) <= 0).any()):
         raise RuntimeError(
             message("multinomial", "weights must be 0 or more, with a positive sum in each row")
         )
@@ -355,12 +359,16 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fill with exponentially distributed numbers of rate lambd."""
+    if not lambd > 0:
+        raise RuntimeError(message("exponential_", "the rate is not positive", lambd))
     kind = _float_dtype(self)
     return _fill(self, _exponential(_key(generator), tuple(self.shape), kind, float(lambd)))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Fill with the number of trials up to the first success of probability p."""
+    if not 0 < p < 1:
+        raise RuntimeError(message("geometric_", "p is not inside of (0, 1)", p))
     u = _uniform(_key(generator), tuple(self.shape), dtypes.float64, 0.0, 1.0)
     return _fill(self, floor(log1p(-u) / math.log1p(-p)) + 1)
 
@@ -369,12 +377,16 @@ def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator:
     """Fill with Cauchy distributed numbers."""
     from fanal.ops.pointwise import tan
 
+    if not sigma > 0:
+        raise RuntimeError(message("cauchy_", "sigma is not positive", sigma))
     u = _uniform(_key(generator), tuple(self.shape), dtypes.float64, 0.0, 1.0)
     return _fill(self, tan((u - 0.5) * math.pi) * sigma + median)
 
 
 def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None) -> Tensor:
     """Fill with exponentials of normal numbers."""
+    if not std > 0:
+        raise RuntimeError(message("log_normal_", "the deviation is not positive", std))
     from fanal.ops.pointwise import exp
 
     return _fill(self, exp(_normal(_key(generator), tuple(self.shape), dtypes.float64, mean, std)))
