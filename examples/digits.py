@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import gzip
 import subprocess
 import sys
@@ -49,6 +50,7 @@ class Digits(nn.Module):
         return self.out(self.dropout(x))
 
 
+@functools.cache
 def load_digits() -> tuple[fanal.Tensor, fanal.Tensor]:
     """All images, scaled to 0..1, and their labels: (1797, 1, 8, 8) and (1797,)."""
     with gzip.open(HERE / "data" / "digits.csv.gz", "rt") as file:

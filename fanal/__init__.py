@@ -23,12 +23,10 @@ from fanal.core.dtypes import (
     float64 as double, get_default_dtype, int8, int16, int16 as short, int32, int32 as int, int64,
     int64 as long, promote_types, set_default_dtype, uint8, uint16, uint32, uint64,
 )
-from fanal.linalg import (
-    chain_matmul, det, geqrf, householder_product as orgqr, inv as inverse, legacy_norm as norm,
-    logdet, lu_unpack, matrix_exp, matrix_power, ormqr, slogdet,
-)
 from fanal.linalg.legacy import (
-    cholesky, cholesky_inverse, cholesky_solve, lu, lu_solve, pinverse, qr, svd, triangular_solve,
+    chain_matmul, cholesky, cholesky_inverse, cholesky_solve, det, geqrf, inverse, logdet, lu,
+    lu_solve, lu_unpack, matrix_exp, matrix_power, norm, orgqr, ormqr, pinverse, qr, slogdet, svd,
+    triangular_solve,
 )
 from fanal.special import (
     gammainc as igamma, gammaincc as igammac, logit, multigammaln as mvlgamma, polygamma, sinc,
@@ -84,7 +82,7 @@ from fanal.ops.pointwise import (
 )
 from fanal.ops.products import addr, cartesian_prod, cross, inner, kron, meshgrid, vander, vdot
 from fanal.ops.rearranging import (
-    adjoint, broadcast_tensors, broadcast_to, fliplr, flipud, masked_fill, masked_scatter, moveaxis,
+    adjoint, broadcast_tensors, broadcast_to, fill, fliplr, flipud, masked_fill, masked_scatter, moveaxis,
     ravel, roll, rot90, swapaxes, swapdims, tile,
 )
 from fanal.ops.reductions import (
@@ -99,7 +97,7 @@ from fanal.ops.scattering import (
 )
 from fanal.ops.searching import isin
 from fanal.ops.shape import (
-    cat, cat as concat, cat as concatenate, chunk, constant_pad as constant_pad_nd, flatten, flip, movedim, narrow, permute, reshape,
+    cat, cat as concat, cat as concatenate, chunk, constant_pad as constant_pad_nd, flatten, flip, movedim, permute, reshape,
     select, split, squeeze, stack, t, transpose, unbind, unflatten, unsqueeze,
 )
 from fanal.ops.statistics import corrcoef, count_nonzero, cov, nanmean
@@ -110,6 +108,11 @@ from fanal.random import (
 )
 from fanal.tensor.conversion import clone
 from fanal.tensor import copies
+from fanal.tensor.array_api import (
+    __array_namespace_info__, astype, bitwise_invert, broadcast_arrays, cumulative_prod,
+    cumulative_sum, expand_dims, isdtype, matrix_transpose, permute_dims, repeat, take_along_axis,
+    unique_all, unique_counts, unique_inverse, unique_values, unstack, vecdot,
+)
 from fanal.tensor.counting import bincount, histogramdd
 from fanal.tensor.creation import (
     arange, as_tensor, empty, empty_like, eye, from_numpy, full, full_like, linspace, logspace,
@@ -119,14 +122,14 @@ from fanal.tensor.inplace_views import resize_as_
 from fanal.tensor.interop import from_dlpack
 from fanal.tensor import method_table
 from fanal.tensor.namespace import (
-    aminmax, bucketize, diag, histc, histogram, masked_select, max, median, min, nanmedian,
+    aminmax, bucketize, conj_physical, diag, histc, histogram, masked_select, max, median, min, nanmedian,
     nanquantile, nonzero, pow, quantile, scatter, searchsorted, std, std_mean, var, var_mean, where,
 )
 from fanal.tensor.printing import set_printoptions
 from fanal.tensor.queries import (
     broadcast_shapes, can_cast, get_device, imag, is_complex, is_conj, is_floating_point,
     is_inference, is_neg, is_nonzero, is_same_size, is_signed, is_storage, is_tensor, numel,
-    result_type, same as conj, same as conj_physical, same as real, same as resolve_conj,
+    result_type, same as conj, same as real, same as resolve_conj,
     same as resolve_neg, typename,
 )
 from fanal.tensor.rare_creation import (
@@ -149,7 +152,7 @@ from fanal.tensor.typed import (
 )
 from fanal.tensor.threads import get_num_threads, set_num_threads
 from fanal.tensor.toplevel import (
-    allclose, equal, split_with_sizes, unsafe_chunk, unsafe_split,
+    allclose, equal, narrow, split_with_sizes, unsafe_chunk, unsafe_split,
 )
 from fanal.tensor.unique import unique, unique_consecutive
 from fanal.version import __version__

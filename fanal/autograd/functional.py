@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanal.autograd.engine import run_backward
 from fanal.core.errors import message
+
+if TYPE_CHECKING:
+    from fanal.tensor.tensor import Tensor
 
 
 def _roots(
@@ -83,7 +86,7 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Any, ...]:
+) -> tuple[Tensor, ...]:
     """Gradients of `outputs` with respect to `inputs`, without touching any `.grad`.
 
     Raises RuntimeError where an input does not contribute, unless `allow_unused` (None then) or
@@ -98,8 +101,9 @@ def grad(
         ]
         from fanal.ops.shape import stack
 
-        columns = zip(*passes, strict=True)
-        return tuple(None if c[0] is None else stack(list(c), 0) for c in columns)
+        columns: Any = zip(*passes, strict=True)
+        both: Any = tuple(None if c[0] is None else stack(list(c), 0) for c in columns)
+        return both
     for tensor in wanted:
         if not tensor.requires_grad:
             raise RuntimeError(
@@ -109,7 +113,7 @@ def grad(
     roots = _roots("grad", _sequence(outputs), given)
     retain = create_graph if retain_graph is None else retain_graph
     found = run_backward(roots, retain, create_graph, wanted)
-    results = []
+    results: list[Any] = []
     for position, tensor in enumerate(wanted):
         gradient = found.get(position)
         if gradient is None and materialize_grads:

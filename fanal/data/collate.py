@@ -15,6 +15,7 @@ from fanal.ops.shape import stack
 from fanal.tensor.creation import as_tensor, tensor
 from fanal.tensor.interop import as_array
 from fanal.tensor.layout import Layout, layout
+from fanal.tensor.stacking import copy_rows
 from fanal.tensor.tensor import Tensor, allocate
 
 Collate = Callable[..., Any]
@@ -51,7 +52,7 @@ def _like_mapping(model: Any, items: dict[Any, Any]) -> Any:
             made = copy.copy(model)
             made.update(items)
             return made
-        return type(model)(items)  # type: ignore[call-arg]
+        return type(model)(items)
     except TypeError:
         return items
 
@@ -64,7 +65,7 @@ def _like_sequence(model: Any, items: list[Any]) -> Any:
             for i, x in enumerate(items):
                 made[i] = x
             return made
-        return type(model)(items)  # type: ignore[call-arg]
+        return type(model)(items)
     except TypeError:
         return items
 
@@ -132,8 +133,7 @@ def collate_tensor_fn(batch: Sequence[Tensor], *, collate_fn_map: Any = None) ->
     if any(t._layout.grad or t._layout.dtype is not dtype for t in batch):
         return stack(list(batch))
     out = allocate_batch(layout(dtype, (len(batch), *shape)))
-    if out._layout.numel:
-        np.stack([as_array(t) for t in batch], out=as_array(out))
+    copy_rows(out, batch)
     return out
 
 
@@ -141,7 +141,14 @@ def collate_numpy_array_fn(batch: Sequence[Any], *, collate_fn_map: Any = None) 
     """NumPy arrays of one shape as one tensor."""
     if batch[0].dtype.kind in _TEXT:
         raise _refused(f"ndarray of {batch[0].dtype}")
-    return collate([as_tensor(np.asarray(x)) for x in batch], collate_fn_map=collate_fn_map)
+    shape, dtype = batch[0].shape, batch[0].dtype
+    if any(type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype for x in batch):
+        return collate([as_tensor(np.asarray(x)) for x in batch], collate_fn_map=collate_fn_map)
+    out = allocate_batch(layout(dtypes.from_numpy_dtype(dtype), (len(batch), *shape)))
+    memory = as_array(out)
+    for i, x in enumerate(batch):
+        memory[i] = x
+    return out
 
 
 def collate_numpy_scalar_fn(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fanal.core import dtypes
 from fanal.data.collate import default_collate
 from fanal.data.dataset import IterableDataset, Subset, TensorDataset
-from fanal.tensor.creation import from_numpy
+from fanal.tensor.creation import as_tensor
 from fanal.tensor.tensor import Tensor
 
 
@@ -77,9 +75,7 @@ def gathered(dataset: Any, tensors: tuple[Tensor, ...], indices: Any) -> Any:
     while type(dataset) is Subset:
         indices = [dataset.indices[i] for i in indices]
         dataset = dataset.dataset
-    array = np.asarray(indices, dtype=np.int64)
-    if array.ndim != 1 or array.size == 0:
+    index = as_tensor(indices, dtypes.int64)
+    if index.ndim != 1 or index.numel() == 0:
         return default_collate([dataset[i] for i in indices])
-    index = from_numpy(array)
-    assert index.dtype is dtypes.int64
     return [t[index] for t in tensors]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import itertools
 import mmap
 import os
 import pickle
@@ -175,7 +176,7 @@ class Outbox:
         if sum(sizes) <= self.inline:
             self._abandon()
             inline = b"".join([b.tobytes() for b in buffers] + [data])
-            starts = np.cumsum([0, *sizes]).tolist()
+            starts = itertools.accumulate([0, *sizes])
             return Batch(-1, 0, list(zip(starts, sizes, strict=False)), inline), None
         pieces = [*buffers, np.frombuffer(data, np.uint8)]
         places = self._places(pieces)

@@ -11,6 +11,7 @@ from fanal.distributions.constraints import Constraint
 from fanal.distributions.distribution import Distribution, Shape, lazy_property
 from fanal.nn import functional as F
 from fanal.tensor.layout import Size
+from fanal.tensor.tensor import Tensor
 
 
 class Categorical(Distribution):
@@ -60,31 +61,31 @@ class Categorical(Distribution):
         return constraints.integer_interval(0, self._num_events - 1)
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Tensor:
         return fanal.full(self._batch_shape, math.nan, dtype=self.probs.dtype)
 
     variance = mean
 
     @property
-    def mode(self) -> Any:
+    def mode(self) -> Tensor:
         return self.probs.argmax(-1)
 
-    def sample(self, sample_shape: Shape = ()) -> Any:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         with fanal.no_grad():
             rows = self.probs.detach().reshape(-1, self._num_events)
             drawn = fanal.multinomial(rows, math.prod(sample_shape), replacement=True)
             return drawn.T.reshape((*sample_shape, *self._batch_shape))
 
-    def log_prob(self, value: Any) -> Any:
+    def log_prob(self, value: Any) -> Tensor:
         value = self._checked(value).long().unsqueeze(-1)
         value, logits = fanal.broadcast_tensors(value, self.logits)
         return logits.gather(-1, value[..., :1]).squeeze(-1)
 
-    def entropy(self) -> Any:
+    def entropy(self) -> Tensor:
         logits = self.logits.clamp(min=fanal.finfo(self.logits.dtype).min)
         return -(logits * self.probs).sum(-1)
 
-    def enumerate_support(self, expand: bool = True) -> Any:
+    def enumerate_support(self, expand: bool = True) -> Tensor:
         count = self._num_events
         values = fanal.arange(count).reshape(count, *(1,) * len(self._batch_shape))
         return values.expand(count, *self._batch_shape) if expand else values
@@ -114,15 +115,15 @@ class OneHotCategorical(Distribution):
         return self._categorical.logits
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Tensor:
         return self.probs
 
     @property
-    def mode(self) -> Any:
+    def mode(self) -> Tensor:
         return self._one_hot(self._categorical.mode)
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> Tensor:
         return self.probs * (1 - self.probs)
 
     def expand(self, batch_shape: Shape, _instance: Any = None) -> Any:
@@ -133,16 +134,16 @@ class OneHotCategorical(Distribution):
     def _one_hot(self, index: Any) -> Any:
         return F.one_hot(index, self._event_shape[0]).to(self.probs.dtype)
 
-    def sample(self, sample_shape: Shape = ()) -> Any:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         return self._one_hot(self._categorical.sample(sample_shape))
 
-    def log_prob(self, value: Any) -> Any:
+    def log_prob(self, value: Any) -> Tensor:
         return self._categorical.log_prob(self._checked(value).argmax(-1))
 
-    def entropy(self) -> Any:
+    def entropy(self) -> Tensor:
         return self._categorical.entropy()
 
-    def enumerate_support(self, expand: bool = True) -> Any:
+    def enumerate_support(self, expand: bool = True) -> Tensor:
         n = self._event_shape[0]
         values = fanal.eye(n, dtype=self.probs.dtype).reshape(n, *(1,) * len(self._batch_shape), n)
         return values.expand(n, *self._batch_shape, n) if expand else values

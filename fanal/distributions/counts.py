@@ -8,6 +8,7 @@ import fanal
 from fanal.distributions import constraints
 from fanal.distributions.distribution import Distribution, Shape, broadcast, lazy_property
 from fanal.nn import functional as F
+from fanal.tensor.tensor import Tensor
 
 
 class _OneProbability(Distribution):
@@ -44,30 +45,30 @@ class Bernoulli(_OneProbability):
     has_enumerate_support = True
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Tensor:
         return self.probs
 
     @property
-    def mode(self) -> Any:
+    def mode(self) -> Tensor:
         mode = (self.probs >= 0.5).to(self.probs.dtype)
         return fanal.where(self.probs == 0.5, float("nan"), mode)
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> Tensor:
         return self.probs * (1 - self.probs)
 
-    def sample(self, sample_shape: Shape = ()) -> Any:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         with fanal.no_grad():
             return fanal.bernoulli(self.probs.expand(self._extended_shape(sample_shape)))
 
-    def log_prob(self, value: Any) -> Any:
+    def log_prob(self, value: Any) -> Tensor:
         logits, value = fanal.broadcast_tensors(self.logits, self._checked(value))
         return -F.binary_cross_entropy_with_logits(logits, value.to(logits.dtype), reduction="none")
 
-    def entropy(self) -> Any:
+    def entropy(self) -> Tensor:
         return F.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
 
-    def enumerate_support(self, expand: bool = True) -> Any:
+    def enumerate_support(self, expand: bool = True) -> Tensor:
         values = fanal.arange(2, dtype=self.logits.dtype).reshape(2, *(1,) * len(self._batch_shape))
         return values.expand(2, *self._batch_shape) if expand else values
 
@@ -78,27 +79,27 @@ class Geometric(_OneProbability):
     support = constraints.nonnegative_integer
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Tensor:
         return 1.0 / self.probs - 1.0
 
     @property
-    def mode(self) -> Any:
+    def mode(self) -> Tensor:
         return fanal.zeros_like(self.probs)
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> Tensor:
         return (1.0 / self.probs - 1.0) / self.probs
 
-    def sample(self, sample_shape: Shape = ()) -> Any:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         with fanal.no_grad():
             u = fanal.rand(self._extended_shape(sample_shape), dtype=self.probs.dtype)
             u = u.clamp(min=fanal.finfo(u.dtype).tiny)
             return (u.log() / fanal.log1p(-self.probs)).floor()
 
-    def log_prob(self, value: Any) -> Any:
+    def log_prob(self, value: Any) -> Tensor:
         return self._checked(value) * fanal.log1p(-self.probs) + self.probs.log()
 
-    def entropy(self) -> Any:
+    def entropy(self) -> Tensor:
         logits, probs = self.logits, self.probs
         return F.binary_cross_entropy_with_logits(logits, probs, reduction="none") / probs
 
@@ -114,22 +115,22 @@ class Poisson(Distribution):
         super().__init__(self.rate.shape, validate_args=validate_args)
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Tensor:
         return self.rate
 
     @property
-    def mode(self) -> Any:
+    def mode(self) -> Tensor:
         return self.rate.floor()
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> Tensor:
         return self.rate
 
-    def sample(self, sample_shape: Shape = ()) -> Any:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         with fanal.no_grad():
             return fanal.poisson(self.rate.expand(self._extended_shape(sample_shape)).contiguous())
 
-    def log_prob(self, value: Any) -> Any:
+    def log_prob(self, value: Any) -> Tensor:
         rate, value = fanal.broadcast_tensors(self.rate, self._checked(value))
         # 0 · log 0 is 0.
         whole = fanal.where(value == 0, 0.0, value * rate.log())

@@ -9,6 +9,7 @@ from fanal.core.errors import message
 from fanal.distributions.categorical import Categorical
 from fanal.distributions.constraints import Constraint
 from fanal.distributions.distribution import Distribution, Shape
+from fanal.tensor.tensor import Tensor
 
 
 def _sum_last(x: Any, count: int) -> Any:
@@ -41,18 +42,18 @@ class Independent(Distribution):
 
     @property
     def support(self) -> Constraint:
-        return self.base_dist.support  # type: ignore[no-any-return]
+        return self.base_dist.support
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Tensor:
         return self.base_dist.mean
 
     @property
-    def mode(self) -> Any:
+    def mode(self) -> Tensor:
         return self.base_dist.mode
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> Tensor:
         return self.base_dist.variance
 
     def expand(self, batch_shape: Shape, _instance: Any = None) -> Any:
@@ -60,16 +61,16 @@ class Independent(Distribution):
         base = self.base_dist.expand((*batch_shape, *own))
         return Independent(base, self.reinterpreted_batch_ndims, validate_args=False)
 
-    def sample(self, sample_shape: Shape = ()) -> Any:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         return self.base_dist.sample(sample_shape)
 
-    def rsample(self, sample_shape: Shape = ()) -> Any:
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
         return self.base_dist.rsample(sample_shape)
 
-    def log_prob(self, value: Any) -> Any:
+    def log_prob(self, value: Any) -> Tensor:
         return _sum_last(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
 
-    def entropy(self) -> Any:
+    def entropy(self) -> Tensor:
         return _sum_last(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
 
     def __repr__(self) -> str:
@@ -102,7 +103,7 @@ class MixtureSameFamily(Distribution):
 
     @property
     def support(self) -> Constraint:
-        return self.component_distribution.support  # type: ignore[no-any-return]
+        return self.component_distribution.support
 
     def _weights(self) -> Any:
         probs = self.mixture_distribution.probs
@@ -112,21 +113,21 @@ class MixtureSameFamily(Distribution):
         return (self._weights() * x).sum(-1 - len(self._event_shape))
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Tensor:
         return self._over_components(self.component_distribution.mean)
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> Tensor:
         within = self._over_components(self.component_distribution.variance)
         away = self.component_distribution.mean - self.mean.unsqueeze(-1 - len(self._event_shape))
         return within + self._over_components(away**2)
 
-    def log_prob(self, value: Any) -> Any:
+    def log_prob(self, value: Any) -> Tensor:
         value = self._checked(value).unsqueeze(-1 - len(self._event_shape))
         found = self.component_distribution.log_prob(value)
         return fanal.logsumexp(found + fanal.log_softmax(self.mixture_distribution.logits, -1), -1)
 
-    def sample(self, sample_shape: Shape = ()) -> Any:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         with fanal.no_grad():
             which = self.mixture_distribution.sample(sample_shape)
             drawn = self.component_distribution.sample(sample_shape)

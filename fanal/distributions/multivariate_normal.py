@@ -8,6 +8,7 @@ from typing import Any
 import fanal
 from fanal.distributions import constraints
 from fanal.distributions.distribution import Distribution, Shape, lazy_property
+from fanal.tensor.tensor import Tensor
 
 
 class MultivariateNormal(Distribution):
@@ -68,27 +69,27 @@ class MultivariateNormal(Distribution):
         return fanal.linalg.inv(self.covariance_matrix)
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Tensor:
         return self.loc
 
     mode = mean
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> Tensor:
         return (self.scale_tril**2).sum(-1)
 
-    def rsample(self, sample_shape: Shape = ()) -> Any:
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
         noise = fanal.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
         return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
 
     def _half_log_det(self) -> Any:
         return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-    def log_prob(self, value: Any) -> Any:
+    def log_prob(self, value: Any) -> Tensor:
         away = (self._checked(value) - self.loc).unsqueeze(-1)
         z = fanal.linalg.solve_triangular(self.scale_tril, away, upper=False)
         square = (z**2).sum((-2, -1))
         return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + square) - self._half_log_det()
 
-    def entropy(self) -> Any:
+    def entropy(self) -> Tensor:
         return 0.5 * self._event_shape[0] * (1 + math.log(2 * math.pi)) + self._half_log_det()

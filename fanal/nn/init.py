@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from fanal.autograd.mode import no_grad
 from fanal.core import dtypes
@@ -27,6 +28,8 @@ __all__ = [
 ]  # fmt: skip
 
 
+F = TypeVar("F", bound=Callable[..., Tensor])
+
 
 class _Skipping:
     active = False
@@ -40,6 +43,16 @@ def skipped() -> Iterator[None]:
         yield
     finally:
         _Skipping.active = before
+
+
+def _writes(function: F) -> F:
+    """An initialiser, which does nothing inside `skipped()`."""
+
+    @functools.wraps(function)
+    def initialiser(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return tensor if _Skipping.active else function(tensor, *args, **kwargs)
+
+    return cast("F", initialiser)
 
 
 _LINEAR = (
@@ -66,22 +79,21 @@ def calculate_gain(nonlinearity: str, param: Any = None) -> float:
     raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
 
 
+@_writes
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform numbers in [a, b)."""
-    if _Skipping.active:
-        return tensor
     with no_grad():
         return fill_uniform(tensor, a, b, generator=generator)
 
 
+@_writes
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal numbers."""
-    if _Skipping.active:
-        return tensor
     with no_grad():
         return fill_normal(tensor, mean, std, generator=generator)
 
 
+@_writes
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
     generator: Any = None,
@@ -106,10 +118,9 @@ def trunc_normal_(
         return tensor.copy_(minimum(maximum(x, float(a)), float(b)))
 
 
+@_writes
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """One number."""
-    if _Skipping.active:
-        return tensor
     with no_grad():
         return tensor.fill_(val)
 
@@ -124,6 +135,7 @@ def zeros_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 0.0)
 
 
+@_writes
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix."""
     if tensor.ndim != 2:
@@ -132,6 +144,7 @@ def eye_(tensor: Tensor) -> Tensor:
         return tensor.copy_(identity(*tensor.shape, dtype=tensor.dtype))
 
 
+@_writes
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Convolution weights that keep the input, as many channels as there are, in each group."""
     if tensor.ndim not in (3, 4, 5):
@@ -207,6 +220,7 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(fan), generator)
 
 
+@_writes
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
     """A random (semi-)orthogonal matrix; trailing dimensions count as one. Saxe et al., 2013."""
     if tensor.ndim < 2:
@@ -224,6 +238,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         return tensor.copy_(gain * q.reshape(tuple(tensor.shape)))
 
 
+@_writes
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal numbers, a fraction of each column (rounded up) zero. Martens, 2010."""
     if tensor.ndim != 2:

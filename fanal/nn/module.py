@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from fanal.nn.conversion import Conversion
 from fanal.nn.hooks import Everywhere, HookedCall, RemovableHandle, add_hook, registered
@@ -20,6 +20,15 @@ from fanal.nn.traversal import Traversal
 from fanal.tensor.tensor import Tensor
 
 __all__ = ["Epoch", "Module"]
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+class _Callable(Protocol[P, R]):
+    """A module, as far as calling it goes."""
+
+    @property
+    def forward(self) -> Callable[P, R]: ...
 
 
 class Epoch:
@@ -105,19 +114,25 @@ class Module(Traversal, Conversion, State):
 
     forward: Callable[..., Any] = _unimplemented
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (
-            self._forward_hooks
-            or self._forward_pre_hooks
-            or self._backward_hooks
-            or self._backward_pre_hooks
-            or Everywhere.forward
-            or Everywhere.forward_pre
-            or Everywhere.backward
-            or Everywhere.backward_pre
-        ):
-            return self.forward(*args, **kwargs)
-        return HookedCall(self, args, kwargs).run()
+    if TYPE_CHECKING:
+        # A call has the parameters and the result of the class's own `forward`.
+        def __call__(self: _Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    else:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            if not (
+                self._forward_hooks
+                or self._forward_pre_hooks
+                or self._backward_hooks
+                or self._backward_pre_hooks
+                or Everywhere.forward
+                or Everywhere.forward_pre
+                or Everywhere.backward
+                or Everywhere.backward_pre
+            ):
+                return self.forward(*args, **kwargs)
+            return HookedCall(self, args, kwargs).run()
 
     # -- registration --------------------------------------------------------------------------------
 
@@ -135,7 +150,7 @@ class Module(Traversal, Conversion, State):
         table = self.__dict__.get(name)
         if table is None:
             raise AttributeError(f"cannot assign {what} before Module.__init__() call")
-        return table  # type: ignore[no-any-return]
+        return table
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a buffer: state that is not learned. `persistent`: it is saved in the state dict."""

@@ -7,7 +7,7 @@ uninitialised kinds stand in lazy modules until the first input tells their shap
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import Any, Self, SupportsIndex
 
 from fanal.core import dtypes
 from fanal.core.device import device as device_type
@@ -45,8 +45,9 @@ class Parameter(Tensor):
     tensor([0., 0.], requires_grad=True)
     """
 
-    def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Any:
-        return _same_memory(_check_data("Parameter", data), cls, requires_grad)
+    def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Self:
+        made: Self = _same_memory(_check_data("Parameter", data), cls, requires_grad)
+        return made
 
     def __repr__(self) -> str:
         return _PREFIX + super().__repr__().removeprefix(_PREFIX)
@@ -73,9 +74,9 @@ class Buffer(Tensor):
 
     persistent: bool
 
-    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Self:
         given = _check_data("Buffer", data)
-        out = _same_memory(given, cls, given.requires_grad)
+        out: Self = _same_memory(given, cls, given.requires_grad)
         out.persistent = persistent
         return out
 
@@ -83,9 +84,9 @@ class Buffer(Tensor):
         return super().__repr__().removeprefix(_PREFIX)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
-        found = super().__deepcopy__(memo)  # type: ignore[misc]
+        found: Buffer = super().__deepcopy__(memo)
         found.__dict__.update(self.__dict__)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         reduced: Any = super().__reduce_ex__(protocol)

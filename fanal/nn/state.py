@@ -35,7 +35,7 @@ class IncompatibleKeys(NamedTuple):
         return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
-class StateDict(OrderedDict):  # type: ignore[type-arg]
+class StateDict(OrderedDict[str, Any]):
     """A state dictionary with the versions of the modules that it came from (`_metadata`)."""
 
     _metadata: OrderedDict[str, dict[str, Any]]
@@ -99,7 +99,7 @@ class State:
                 if getattr(hook, "_from_public_api", False):
                     raise RuntimeError("state_dict post-hook must return None")
                 destination = result
-        return destination  # type: ignore[no-any-return]
+        return destination
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """Write this module's own state (not its children's)."""
@@ -235,7 +235,7 @@ class State:
         try:
             with no_grad():
                 if not assign:
-                    mine.copy_(given)  # type: ignore[attr-defined]
+                    mine.copy_(given)
                     return None
                 if isinstance(mine, Parameter):
                     if isinstance(given, Parameter):

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from fanal.ops.pointwise import maximum, sqrt
+from fanal.optim.moments import (
+    MomentStepper,
+    check_options,
+    decayed,
+    first_moment,
+    moment_numbers,
+    second_moment,
+)
 from fanal.optim.optimizer import Group
-from fanal.optim.options import at_least_zero, check_betas, check_lr, check_switches, number
-from fanal.optim.rule import Flags, Rule, Stepper, wide
+from fanal.optim.options import check_switches
+from fanal.optim.rule import Rule, wide
 from fanal.tensor.tensor import Tensor
 
 
@@ -17,30 +25,19 @@ def _numbers(columns: Any, o: Any, flags: Any) -> Any:
     return [step], {
         "size": -(o.lr / (1.0 - o.beta1**t)),
         "root": sqrt(1.0 - o.beta2**t),
-        "eps": o.eps,
-        "new1": 1.0 - o.beta1,
-        "old2": o.beta2,
-        "new2": 1.0 - o.beta2,
-        "shrink": 1.0 - o.lr * o.weight_decay,
-        "decay": o.weight_decay,
+        **moment_numbers(o),
     }
 
 
 def _one(p: Any, g: Any, moments: Any, k: Any, flags: Any) -> Any:
-    if flags.decay and flags.decoupled:
-        p = p * k.shrink
-    elif flags.decay:
-        g = g + k.decay * p
-    m, v, *largest = moments
-    m = m + k.new1 * (g - m)
-    v = v * k.old2 + k.new2 * g * g
-    if largest:
-        largest = [maximum(largest[0], v)]
+    p, g = decayed(p, g, k, flags)
+    m, v = first_moment(moments[0], g, k), second_moment(moments[1], g, k)
+    largest = [maximum(moments[2], v)] if len(moments) > 2 else []
     denominator = sqrt(largest[0] if largest else v) / k.root + k.eps
     return p + k.size * m / denominator, [m, v, *largest]
 
 
-class Adam(Stepper):
+class Adam(MomentStepper):
     """Adam, as `torch.optim.Adam`.
 
     g ← ∇f(θ) + λθ;  m ← β₁m + (1 - β₁)g;  v ← β₂v + (1 - β₂)g²
@@ -69,10 +66,7 @@ class Adam(Stepper):
         decoupled_weight_decay: bool = False,
     ):
         name = type(self).__name__
-        check_lr(name, lr)
-        at_least_zero(name, "epsilon value", eps)
-        check_betas(name, betas)
-        at_least_zero(name, "weight_decay value", weight_decay)
+        check_options(name, lr, betas, eps, weight_decay)
         check_switches(name, foreach, fused, differentiable)
         defaults = {
             "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
@@ -83,21 +77,8 @@ class Adam(Stepper):
         super().__init__(params, defaults)
 
     def _moments(self, group: Group) -> tuple[str, ...]:
-        names = ("exp_avg", "exp_avg_sq")
+        names = super()._moments(group)
         return (*names, "max_exp_avg_sq") if group["amsgrad"] else names
-
-    def _options(self, group: Group) -> dict[str, float]:
-        beta1, beta2 = group["betas"]
-        return {
-            "lr": number(group["lr"]), "beta1": number(beta1), "beta2": number(beta2),
-            "eps": number(group["eps"]), "weight_decay": number(group["weight_decay"]),
-        }  # fmt: skip
-
-    def _flags(self, group: Group) -> Flags:
-        return Flags.of(
-            decay=group["weight_decay"] != 0, maximize=group["maximize"],
-            decoupled=group["decoupled_weight_decay"],
-        )
 
 
 class AdamW(Adam):

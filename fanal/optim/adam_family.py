@@ -8,46 +8,19 @@ from fanal.core.errors import message
 from fanal.ops.pointwise import abs as abs_
 from fanal.ops.pointwise import maximum, sqrt, where
 from fanal.ops.promotion import cast
+from fanal.optim.moments import (
+    MomentStepper,
+    check_options,
+    decayed,
+    first_moment,
+    moment_numbers,
+    second_moment,
+)
 from fanal.optim.optimizer import Group
 from fanal.optim.options import at_least_zero, check_betas, check_lr, number
-from fanal.optim.rule import Flags, Rule, State, Stepper, some_of, wide
+from fanal.optim.rule import Flags, Rule, State, some_of, wide
 from fanal.tensor import creation
 from fanal.tensor.tensor import Tensor
-
-
-def _check(name: str, lr: Any, betas: Any, eps: Any, weight_decay: Any) -> None:
-    check_lr(name, lr)
-    at_least_zero(name, "epsilon value", eps)
-    check_betas(name, betas)
-    at_least_zero(name, "weight_decay value", weight_decay)
-
-
-def _decayed(p: Any, g: Any, k: Any, flags: Any) -> Any:
-    """(p, g) with the weight decay in the one or the other."""
-    if not flags.decay:
-        return p, g
-    return (p * k.shrink, g) if flags.decoupled else (p, g + k.decay * p)
-
-
-class _Relative(Stepper):
-    """What the relatives share: two moments, betas, weight decay."""
-
-    def _moments(self, group: Group) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq")
-
-    def _options(self, group: Group) -> dict[str, float]:
-        beta1, beta2 = group["betas"]
-        return {
-            "lr": number(group["lr"]), "beta1": number(beta1), "beta2": number(beta2),
-            "eps": number(group["eps"]), "weight_decay": number(group["weight_decay"]),
-        }  # fmt: skip
-
-    def _flags(self, group: Group) -> Flags:
-        return Flags.of(
-            decay=group["weight_decay"] != 0, maximize=group["maximize"],
-            decoupled=group.get("decoupled_weight_decay", False),
-        )
-
 
 # -- Adamax -----------------------------------------------------------------------------------------
 
@@ -55,20 +28,18 @@ class _Relative(Stepper):
 def _adamax_numbers(columns: Any, o: Any, flags: Any) -> Any:
     step = columns[0] + 1.0
     return [step], {
-        "size": -(o.lr / (1.0 - o.beta1 ** wide(step))), "new1": 1.0 - o.beta1,
-        "old2": o.beta2, "eps": o.eps, "decay": o.weight_decay,
+        "size": -(o.lr / (1.0 - o.beta1 ** wide(step))), **moment_numbers(o),
     }  # fmt: skip
 
 
 def _adamax_one(p: Any, g: Any, moments: Any, k: Any, flags: Any) -> Any:
-    p, g = _decayed(p, g, k, flags)
-    m, u = moments
-    m = m + k.new1 * (g - m)
-    u = maximum(u * k.old2, abs_(g) + k.eps)
+    p, g = decayed(p, g, k, flags)
+    m = first_moment(moments[0], g, k)
+    u = maximum(moments[1] * k.old2, abs_(g) + k.eps)
     return p + k.size * m / u, [m, u]
 
 
-class Adamax(_Relative):
+class Adamax(MomentStepper):
     """Adam with the largest gradient for its second moment, as `torch.optim.Adamax`.
 
     m ← β₁m + (1 - β₁)g;  u ← max(β₂u, |g| + ε);  θ ← θ - γ/(1 - β₁ᵗ) · m/u  (Kingma and Ba, 2015)
@@ -89,7 +60,7 @@ class Adamax(_Relative):
         differentiable: bool = False,
         capturable: bool = False,
     ):
-        _check("Adamax", lr, betas, eps, weight_decay)
+        check_options("Adamax", lr, betas, eps, weight_decay)
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "foreach": foreach,
             "maximize": maximize, "differentiable": differentiable, "capturable": capturable,
@@ -113,23 +84,19 @@ def _nadam_numbers(columns: Any, o: Any, flags: Any) -> Any:
     return [step, product], {
         "by_gradient": -o.lr * (1.0 - mu) / (1.0 - so_far),
         "by_moment": -o.lr * following / (1.0 - so_far * following),
-        "correction2": 1.0 - o.beta2**t, "new1": 1.0 - o.beta1, "old2": o.beta2,
-        "new2": 1.0 - o.beta2, "eps": o.eps, "shrink": 1.0 - o.lr * o.weight_decay,
-        "decay": o.weight_decay,
+        "correction2": 1.0 - o.beta2**t, **moment_numbers(o),
     }  # fmt: skip
 
 
 def _nadam_one(p: Any, g: Any, moments: Any, k: Any, flags: Any) -> Any:
-    p, g = _decayed(p, g, k, flags)
-    m, v = moments
-    m = m + k.new1 * (g - m)
-    v = v * k.old2 + k.new2 * g * g
+    p, g = decayed(p, g, k, flags)
+    m, v = first_moment(moments[0], g, k), second_moment(moments[1], g, k)
     denominator = sqrt(v / k.correction2) + k.eps
     p = p + k.by_gradient * g / denominator
     return p + k.by_moment * m / denominator, [m, v]
 
 
-class NAdam(_Relative):
+class NAdam(MomentStepper):
     """Adam with Nesterov's momentum, as `torch.optim.NAdam` (Dozat, 2016).
 
     μₜ = β₁(1 - ½·0.96^(tψ));  m, v as in Adam;
@@ -156,7 +123,7 @@ class NAdam(_Relative):
         capturable: bool = False,
         differentiable: bool = False,
     ):
-        _check("NAdam", lr, betas, eps, weight_decay)
+        check_options("NAdam", lr, betas, eps, weight_decay)
         at_least_zero("NAdam", "momentum_decay value", momentum_decay)
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
@@ -190,23 +157,19 @@ def _radam_numbers(columns: Any, o: Any, flags: Any) -> Any:
     )
     return [step], {
         "tractable": where(tractable, 1.0, t * 0.0), "rect": rect, "root": sqrt(correction2),
-        "correction1": 1.0 - o.beta1**t, "lr": o.lr, "new1": 1.0 - o.beta1, "old2": o.beta2,
-        "new2": 1.0 - o.beta2, "eps": o.eps, "shrink": 1.0 - o.lr * o.weight_decay,
-        "decay": o.weight_decay,
+        "correction1": 1.0 - o.beta1**t, "lr": o.lr, **moment_numbers(o),
     }  # fmt: skip
 
 
 def _radam_one(p: Any, g: Any, moments: Any, k: Any, flags: Any) -> Any:
-    p, g = _decayed(p, g, k, flags)
-    m, v = moments
-    m = m + k.new1 * (g - m)
-    v = v * k.old2 + k.new2 * g * g
+    p, g = decayed(p, g, k, flags)
+    m, v = first_moment(moments[0], g, k), second_moment(moments[1], g, k)
     plain = m / k.correction1 * k.lr
     adapted = plain * (k.root / (sqrt(v) + k.eps)) * k.rect
     return p - where(k.tractable > 0.5, adapted, plain), [m, v]
 
 
-class RAdam(_Relative):
+class RAdam(MomentStepper):
     """Adam with its adaptive rate rectified, as `torch.optim.RAdam` (Liu et al., 2020).
 
     ρ∞ = 2/(1 - β₂) - 1;  ρₜ = ρ∞ - 2tβ₂ᵗ/(1 - β₂ᵗ);  m̂ = m/(1 - β₁ᵗ)
@@ -230,7 +193,7 @@ class RAdam(_Relative):
         capturable: bool = False,
         differentiable: bool = False,
     ):
-        _check("RAdam", lr, betas, eps, weight_decay)
+        check_options("RAdam", lr, betas, eps, weight_decay)
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "maximize": maximize, "foreach": foreach, "capturable": capturable,
@@ -248,13 +211,12 @@ def _sparse_numbers(columns: Any, o: Any, flags: Any) -> Any:
 
 
 def _sparse_one(p: Any, g: Any, moments: Any, k: Any, flags: Any) -> Any:
-    m, v = moments
-    m = m + (g - m) * k.new1
-    v = v + (g * g - v) * k.new2
+    m = first_moment(moments[0], g, k)
+    v = moments[1] + (g * g - moments[1]) * k.new2  # as PyTorch rounds it
     return p + k.size * (m / (sqrt(v) + k.eps)), [m, v]
 
 
-class SparseAdam(_Relative):
+class SparseAdam(MomentStepper):
     """Adam's lazy form, with the options of `torch.optim.SparseAdam`.
 
     m, v as in Adam;  θ ← θ - γ√(1 - β₂ᵗ)/(1 - β₁ᵗ) · m/(√v + ε)

@@ -212,7 +212,7 @@ class Stepper(Optimizer):
         known = self._known.get(id(group))
         if (
             known is not None and known.absent == absent and known.ids == list(map(id, given))
-            and known.state is state and known.changes == state.changes and known.names == names  # type: ignore[attr-defined]
+            and known.state is state and known.changes == state.changes and known.names == names
         ):  # fmt: skip
             return known.params, grads, known.states
         params = [p for p, none in zip(given, absent, strict=True) if not none]

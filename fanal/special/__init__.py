@@ -11,6 +11,11 @@ from fanal.special.polynomials import *
 from fanal.tensor.methods import attach as _attach
 from fanal.tensor.methods import in_place as _in_place
 from fanal.tensor.methods import in_place_of as _in_place_of
+from fanal.tensor.outputs import takes_out as _takes_out
+
+for _module in (elementwise, polynomials):
+    for _name in _module.__all__:
+        globals()[_name] = _takes_out(getattr(_module, _name))
 
 logsumexp = _reductions.logsumexp
 

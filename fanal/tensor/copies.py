@@ -45,6 +45,6 @@ COPIES = {
         "split": shape.split, "split_with_sizes": toplevel.split_with_sizes,
         "squeeze": shape.squeeze, "t": shape.t, "transpose": shape.transpose,
         "unbind": shape.unbind, "unfold": rearranging.unfold, "unsqueeze": shape.unsqueeze,
-        "view": conversion.view, "narrow": shape.narrow,
+        "view": conversion.view, "narrow": toplevel.narrow,
     }.items()
 } | {"diagonal_copy": takes_out(diagonals.diagonal_copy)}  # fmt: skip

@@ -42,14 +42,19 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return found
 
 
-def _limits(name: str, input: Tensor, low: float, high: float) -> tuple[float, float]:
+def _limits(
+    name: str, input: Tensor, low: float, high: float, beyond: float = 0.5
+) -> tuple[float, float]:
+    """The range of bins: as given, or the data's; an empty one is made wider on both sides."""
+    if name != "histc" and low == high == 0 and not input._layout.numel:
+        return 0.0, 1.0
     if low == high == 0 and input._layout.numel:
         low, high = float(input.min().item()), float(input.max().item())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise RuntimeError(message(name, "the range is not finite", (low, high)))
     if low > high:
         raise RuntimeError(message(name, "the range is empty", (low, high), "max above min"))
-    return (low - 1, high + 1) if low == high else (low, high)
+    return (low - beyond, high + beyond) if low == high else (low, high)
 
 
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
@@ -57,7 +62,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     if bins <= 0:
         raise RuntimeError(message("histc", "not a positive number of bins", bins))
     x = input.detach()
-    low, high = _limits("histc", x, float(min), float(max))
+    low, high = _limits("histc", x, float(min), float(max), 1.0)
     counts = searching.counted(searching.even_bins(x, bins, low, high), None, bins)
     found: Tensor = counts.to(input.dtype)
     return found
@@ -99,6 +104,10 @@ def histogramdd(
     n = input.shape[-1]
     points = reshape(input.detach(), (-1, n))
     given = [bins] * n if isinstance(bins, int) else list(bins)
+    if len(given) != n:
+        raise RuntimeError(
+            message("histogramdd", "one number of bins a dimension is needed", len(given), str(n))
+        )
     edges = []
     for d, b in enumerate(given):
         if isinstance(b, Tensor):

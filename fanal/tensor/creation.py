@@ -163,6 +163,8 @@ def arange(
     start, end, step = numbers
     if step == 0:
         raise RuntimeError(message("arange", "step is zero", None, "a step that is not 0"))
+    if not all(math.isfinite(x) for x in numbers):
+        raise RuntimeError(message("arange", "the range is not finite", f"{start} to {end} by {step}"))
     if (end - start) * step < 0:
         raise RuntimeError(
             message("arange", "the end can't be reached", f"{start} to {end} by {step}")
@@ -179,6 +181,8 @@ def linspace(
 ) -> Tensor:  # fmt: skip
     """`steps` numbers at equal distances from start to end, both included."""
     start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+    if not isinstance(steps, int):
+        raise TypeError(message("linspace", "steps is not an int", type(steps).__name__))
     if steps < 0:
         raise RuntimeError(message("linspace", "a negative number of steps", steps))
     kind = check_options(dtype, device)
@@ -206,6 +210,9 @@ def logspace(
 ) -> Tensor:  # fmt: skip
     """base to the powers start … end at equal distances."""
     kind = check_options(dtype, device)
+    start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+    if kind.kind != "f":  # of whole numbers, as in PyTorch, base and ends are cut first
+        start, end, base = int(start), int(end), int(base)
     exponents = linspace(start, end, steps, dtype=dtypes.float64)
     from fanal.ops.pointwise import pow_general
 
@@ -219,6 +226,8 @@ def eye(
 ) -> Tensor:  # fmt: skip
     """Ones on the diagonal, zeros elsewhere."""
     kind = check_options(dtype, device)
+    if n < 0 or (m is not None and m < 0):
+        raise RuntimeError(message("eye", "a negative extent", (n, m)))
     return _flagged(_eye(n, n if m is None else m, kind), requires_grad)
 
 
@@ -232,7 +241,7 @@ def _eye(n: int, m: int, dtype: DType) -> Any:
 # -- from Python and NumPy ----------------------------------------------------------------------------
 
 
-def from_numpy(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor that shares a NumPy array's memory (any strides). The array must be writable."""
     if not isinstance(array, np.ndarray):
         raise TypeError(message("from_numpy", "not a NumPy array", type(array).__name__))
@@ -248,7 +257,7 @@ def from_numpy(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
     return new_tensor(storage, layout(kind, array.shape, strides), pointer)
 
 
-def _to_array(data: Any) -> tuple[np.ndarray, DType]:  # type: ignore[type-arg]
+def _to_array(data: Any) -> tuple[np.ndarray, DType]:
     """Nested numbers, arrays or tensors as an array, and the dtype that they ask for."""
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
@@ -309,7 +318,7 @@ def _packed(data: Any, dtype: DType | None, device: Any) -> Tensor | None:
             return None
         kind, shape = found.pop(), (len(data),)
     else:
-        shape, data = (), (data,)
+        shape, data = (), (data,)  # type: ignore[assignment]
     if kind is not float and kind not in _NATURAL:
         return None
     target = check_options(dtype, device, _NATURAL.get(kind))
@@ -350,7 +359,7 @@ def tensor(
     return _flagged(out, requires_grad)
 
 
-def _memory(t: Tensor) -> np.ndarray:  # type: ignore[type-arg]
+def _memory(t: Tensor) -> np.ndarray:
     """A NumPy view of a tensor's memory."""
     from fanal.tensor.interop import as_array
 

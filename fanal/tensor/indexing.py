@@ -32,6 +32,8 @@ Step = tuple[int, int, int]  # start, length, step of a dimension
 
 def getitem(self: Tensor, index: Any) -> Tensor:
     """`self[index]`: a view for basic indices, else a new tensor."""
+    if type(index) is int and self._layout.ndim:
+        return take(self, _row(self._layout, index))
     items = index if type(index) is tuple else (index,)
     view = _looked_up(self._layout, items)
     return _advanced(self, items)[0] if view is None else take(self, view)
@@ -60,7 +62,45 @@ def _looked_up(source: Layout, items: tuple[Any, ...]) -> View | None:
     found = _views.get(whole)
     if found is None:
         found = _views[whole] = _view(source, items)
-    return found  # type: ignore[no-any-return]
+    return found
+
+
+class _Row(View):
+    """The view `x[i]`. It is not kept, as other views are: a data set has more rows than a cache has
+    places, and making one is as cheap as finding it."""
+
+    __slots__ = ("full", "index")
+    index: int
+    full: tuple[int, ...]
+
+    def again(self, x: Tensor) -> Tensor:
+        return getitem(x, self.index)
+
+    def pull(self, grad: Tensor) -> Tensor:
+        rest = self.full[1:]
+        steps = ((self.index, 1, 1), *((0, n, 1) for n in rest))
+        return slice_backward(grad, self.full, (1, *rest), steps)
+
+
+_new_row = _Row.__new__
+_rows = BoundedCache(10_000)  # what the rows of a layout share
+
+
+def _row(source: Layout, i: int) -> View:
+    found = _rows.get(source)
+    if found is None:
+        to = layout(source.dtype, source.shape[1:], source.strides[1:])
+        step = source.strides[0] * source.dtype.itemsize
+        found = _rows[source] = to.wanting(False), to.wanting(True), source.shape, step
+    made = _new_row(_Row)
+    made.layout, made.recorded, made.full, step = found
+    n = made.full[0]
+    if not -n <= i < n:
+        _integer(i, n, 0)
+    made.index = i = i if i >= 0 else i + n
+    made.offset = i * step
+    made.name = "slice"
+    return made
 
 
 def _is_basic(i: Any) -> bool:

@@ -28,13 +28,13 @@ class _Memory:
         }
 
 
-def as_array(t: Tensor) -> np.ndarray:  # type: ignore[type-arg]
+def as_array(t: Tensor) -> np.ndarray:
     """A NumPy array of the same memory."""
     array = np.asarray(_Memory(t))
     return array.view(t.dtype.numpy) if t.dtype.name == "bfloat16" else array
 
 
-def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:  # type: ignore[type-arg]
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """A NumPy array that shares this tensor's memory. bfloat16 uses ml_dtypes' dtype.
 
     Raises RuntimeError for a tensor that requires grad, unless `force`.

@@ -6,9 +6,11 @@ from typing import Any
 
 from fanal.backends.native.host import taken_error
 from fanal.backends.native.program import STATUS_DIVISION, STATUS_HOST
-from fanal.core.errors import message
+from fanal.core.errors import OutOfRangeError, message
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+# PyTorch's functions of one index an element raise RuntimeError, those of slices IndexError.
+_EITHER = frozenset(["gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"])
 
 
 def number_bits(x: Any) -> Any:
@@ -32,7 +34,7 @@ def raise_status(name: str, code: int) -> None:
         )
     # Negative indices were counted from the end already, so their own value is not known here.
     got = str(info) if info < 1 << 54 else "one before the first element"
-    raise IndexError(
+    raise (OutOfRangeError if name in _EITHER else IndexError)(
         message(
             name, "index out of range", got, "an index within the dimension that it selects from",
             "checking indices, labels or the table's size",

@@ -16,7 +16,7 @@ from fanal.ops.primitive import contiguous_strides
 Shape = tuple[int, ...]
 
 
-class Size(tuple):  # type: ignore[type-arg]
+class Size(tuple[int, ...]):
     """A shape: a tuple that also counts elements, as `torch.Size`."""
 
     __slots__ = ()

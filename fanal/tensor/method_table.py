@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fanal.core import dtypes
+from fanal.core.errors import message
 from fanal.core.memory_format import strided as strided_layout
 from fanal.ops import (
     comparing,
@@ -33,6 +34,7 @@ from fanal.ops import (
     statistics,
 )  # fmt: skip
 from fanal.tensor import (
+    array_api,
     conversion,
     copies,
     counting,
@@ -88,7 +90,7 @@ FUNCTIONS: dict[Any, str] = {
     counting: "bincount histc histogram",
     unique: "unique unique_consecutive",
     shape: (
-        "flatten unflatten transpose t movedim squeeze unsqueeze narrow select split chunk unbind"
+        "flatten unflatten transpose t movedim squeeze unsqueeze select split chunk unbind"
     ),
     rearranging: (
         "roll rot90 fliplr flipud swapaxes swapdims moveaxis adjoint ravel unfold masked_fill "
@@ -100,7 +102,9 @@ FUNCTIONS: dict[Any, str] = {
     products: "cross kron inner vdot addr",
     linear: "matmul mm bmm mv dot outer ger=outer addmm baddbmm addmv addbmm",
     distances: "dist renorm",
-    toplevel: "max min equal allclose split_with_sizes unsafe_chunk unsafe_split",
+    toplevel: (
+        "max min equal allclose narrow split_with_sizes unsafe_chunk unsafe_split"
+    ),
     inplace: "copy_ fill_ zero_",
     inplace_views: (
         "squeeze_ unsqueeze_ t_ transpose_ swapaxes_ swapdims_ as_strided_ detach_ resize_ resize_as_ "
@@ -121,7 +125,7 @@ IN_PLACE = (
     "arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh baddbmm bitwise_and "
     "bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max "
     "clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma div divide eq erf erfc erfinv "
-    "exp exp2 expm1 fix float_power floor floor_divide fmod frac gcd ge greater greater_equal gt "
+    "exp exp2 expm1 fix floor floor_divide fmod frac gcd ge greater greater_equal gt "
     "heaviside hypot i0 index_add index_copy index_fill index_put index_reduce lcm ldexp le lerp "
     "less less_equal lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor lt "
     "masked_fill masked_scatter mul multiply nan_to_num ne neg negative nextafter not_equal pow put "
@@ -178,6 +182,16 @@ def scatter_(
     return inplace.apply(scattering._scatter.fused, self, (dim, index, source, mode), {})
 
 
+def float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """In-place version of `float_power`, whose results are float64: so must the tensor be."""
+    if self.dtype is not dtypes.float64:
+        raise RuntimeError(
+            message("float_power_", "the result's dtype can't be stored in the tensor",
+                    f"fanal.float64 into {self.dtype!r}", hint="pow_()")
+        )
+    return inplace.apply(formulas.float_power.fused, self, (exponent,), {})
+
+
 # Their functions are plain Python, where NumPy's names of arguments are not translated yet.
 PLAIN = (statistics, ordering, quantiles)
 
@@ -196,6 +210,7 @@ def _attach_functions() -> None:
         found[f"{name}_"] = (in_place if compiled else in_place_of)(function)
     found["pow_"] = in_place(pointwise.pow_general)
     found["scatter_"] = scatter_
+    found["float_power_"] = float_power_
     found["where"] = where
     found["narrow_copy"] = copies.COPIES["narrow_copy"]
     attach(found)
@@ -259,6 +274,7 @@ def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
 
 
 attach({
+    "__array_namespace__": array_api.__array_namespace__, "to_device": array_api.to_device,
     "dim": dim, "ndimension": dim, "element_size": element_size, "data_ptr": data_ptr,
     "const_data_ptr": data_ptr, "reshape_as": reshape_as, "expand_as": expand_as, "cpu": cpu,
     "T": property(lambda self: shape.permute(self, tuple(range(self.ndim))[::-1])),

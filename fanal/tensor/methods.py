@@ -73,7 +73,7 @@ def reflected(function: Any) -> Method:
     """The operator with its operands exchanged."""
 
     def method(self: Any, other: Any) -> Any:
-        other = other if isinstance(other, bool | int | float) else _operand(other)
+        other = other if isinstance(other, Tensor | bool | int | float) else _operand(other)
         return NotImplemented if other is NotImplemented else function(other, self)
 
     return method
@@ -120,7 +120,7 @@ def _described(method: Any, function: Any, name: str) -> Method:
     signature = inspect.signature(function)
     kept = [p for p in signature.parameters.values() if p.name != "out"]
     method.__signature__ = signature.replace(parameters=kept)
-    return method  # type: ignore[no-any-return]
+    return method
 
 
 def in_place_operator(function: Any) -> Method:
@@ -132,7 +132,7 @@ def in_place_operator(function: Any) -> Method:
             other = _operand(other)
             if other is NotImplemented:
                 return NotImplemented
-        return write(self, other)  # type: ignore[no-any-return]
+        return write(self, other)
 
     return method
 

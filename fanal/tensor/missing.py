@@ -9,7 +9,7 @@ from fanal.core.errors import nearest
 
 SUBMODULES = (
     "autograd", "data", "export", "linalg", "nn", "optim", "random", "special", "utils", "cuda",
-    "backends", "testing", "serialization", "amp", "distributions",
+    "backends", "testing", "serialization", "amp", "distributions", "signal", "array_api",
 )
 
 # Functions of nn.functional that PyTorch also has at the top; that package is loaded on first use.

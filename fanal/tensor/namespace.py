@@ -24,7 +24,7 @@ from fanal.ops import (
     shape,
     statistics,
 )  # fmt: skip
-from fanal.tensor import counting, methods, selection, strided, toplevel
+from fanal.tensor import counting, methods, queries, selection, strided, toplevel
 from fanal.tensor.outputs import numpy_names, takes_out
 
 COMPILED = {
@@ -54,7 +54,7 @@ COMPILED = {
     searching: "isin",
     shape: "cat clone stack",
     joining: "column_stack dstack hstack vstack",
-    diagonals: "tril triu",
+    diagonals: "slice_scatter tril triu",
     products: "addr cross inner kron vdot",
     linear: "addbmm addmm addmv baddbmm bmm dot matmul mm mv outer tensordot",
     distances: "renorm",
@@ -67,6 +67,7 @@ for _module, _names in COMPILED.items():
 
 max = takes_out(toplevel.max)
 min = takes_out(toplevel.min)
+conj_physical = takes_out(queries.same)
 aminmax = takes_out(numpy_names(statistics.aminmax))
 bucketize = takes_out(searching.bucketize)
 searchsorted = takes_out(searching.searchsorted)

@@ -49,6 +49,11 @@ def empty_permuted(
     device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Uninitialised memory whose dimensions lie in a given order, the outermost first."""
+    if sorted(physical_layout) != list(range(len(size))):
+        raise RuntimeError(
+            message("empty_permuted", "the layout is not an order of the dimensions",
+                    tuple(physical_layout), f"0 to {len(size) - 1}, each once")
+        )
     strides, step = [0] * len(size), 1
     for d in reversed(physical_layout):
         strides[d] = step
@@ -71,9 +76,11 @@ def range_closed(
     return _flagged(_ramp(count, start, step, check_options(dtype, device)), requires_grad)
 
 
-def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None) -> Tensor:
+def scalar_tensor(
+    s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A 0-d tensor of one number, in the default floating dtype."""
-    return tensor(s, dtype=check_options(dtype, device))
+    return tensor(s, dtype=check_options(dtype, device), requires_grad=requires_grad)
 
 
 def asarray(

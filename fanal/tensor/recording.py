@@ -110,9 +110,6 @@ def record(grad: GradPlan, tensors: Sequence[Any], outputs: Sequence[Any]) -> No
             output._index = i
 
 
-_NOTHING: tuple[Any, ...] = ()
-
-
 def edge_for(t: Any) -> Any:
     """Where the gradient of an input goes."""
     node = t._current_node()

@@ -86,7 +86,7 @@ def load(
     data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
     _refuse_foreign(data, name)
     try:
-        entries = dict(safetensors.deserialize(data))
+        entries = dict(safetensors.deserialize(data))  # type: ignore[no-untyped-call]
         with io.BytesIO(data) as head:
             size = int.from_bytes(head.read(8), "little")
             metadata = json.loads(head.read(size)).get("__metadata__", {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import Node, RemovableHandle
@@ -42,7 +42,13 @@ class Rare:
         return x
 
 
-class Tensor:
+if TYPE_CHECKING:
+    from fanal.tensor.declared import Methods  # a stub: what `methods` and `method_table` attach
+else:
+    Methods = object
+
+
+class Tensor(Methods):
     """A multi-dimensional array of one dtype, as `torch.Tensor`.
 
     Made by `fanal.tensor`, `fanal.zeros`, `fanal.from_numpy` and all operations.
@@ -57,29 +63,13 @@ class Tensor:
     _index: int
     _rare: Rare | None
 
-    def __new__(cls, data: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, data: Any = None, *args: Any, **kwargs: Any) -> Self:
         from fanal.tensor.creation import legacy_tensor
 
-        return legacy_tensor(cls, data, *args)
+        return cast("Self", legacy_tensor(cls, data, *args))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-
-    if TYPE_CHECKING:
-        # What `methods` and `method_table` attach.
-        def __getattr__(self, name: str) -> Any: ...
-
-        def __operator(self, other: Any = None) -> Any: ...
-
-        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __operator
-        __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __operator
-        __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __neg__ = __pos__ = __invert__ = __operator
-        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __operator
-        __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __abs__ = __operator
-        __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __operator
-        __bool__: Callable[[], bool]
-        __len__: Callable[[], int]
-        __setitem__: Callable[[Any, Any], None]
 
     # -- identity of the record ------------------------------------------------------------------
 

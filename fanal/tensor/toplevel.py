@@ -14,6 +14,8 @@ from fanal.tensor.tensor import Tensor
 def _extreme(name: str, whole: Any, along: Any, pairwise: Any, doc: str) -> Any:
     def function(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
         second = dim if isinstance(dim, Tensor) else other
+        if not isinstance(input, Tensor):
+            raise TypeError(message(name, "not a tensor", type(input).__name__, "a Tensor"))
         if second is not None:
             return pairwise(input, second)
         if dim is not None:
@@ -52,6 +54,17 @@ def allclose(
     """Whether |input - other| ≤ atol + rtol·|other| everywhere; see `isclose`."""
     near = comparing.isclose(input.detach(), other.detach(), rtol, atol, equal_nan)
     return bool(reductions.all(near))
+
+
+def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
+    """`length` slices of a dimension from `start` (a number or an integer tensor of one): a view."""
+    if isinstance(start, Tensor):
+        if start.ndim or start.dtype.kind not in "iu":
+            raise RuntimeError(
+                message("narrow", "start is not a 0-d integer tensor", f"{start.dtype!r} {start.shape}")
+            )
+        start = start.item()
+    return shape.narrow(input, dim, start, length)
 
 
 def split_with_sizes(input: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[Any, ...]:

@@ -172,18 +172,18 @@ class UpdateLowering(Lowering):
         self.program = ProgramBuilder(self.target, len(inputs))
         self.final: list[ElementEntry] = []
 
-    def _node(self, node: Node) -> None:
+    def node(self, node: Node) -> None:
         # What is computed small and used large is computed once, not at each place of use.
         name, value = node.primitive.name, node.inputs[0] if node.inputs else None
         single = name == "reshape" and value is not None and math.prod(value.shape) == 1
         seen = single or name in ("expand", "slice")
         if value is not None and seen and isinstance(self.values[value], Op):
             self.values[value] = self.in_memory(self.values[value])
-        super()._node(node)
+        super().node(node)
 
     def run(self) -> ProgramBuilder:
         for node in self.graph.nodes:
-            self._node(node)
+            self.node(node)
         stores = [
             Store(self.values[value], access)
             for value, access in self.outputs

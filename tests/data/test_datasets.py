@@ -201,6 +201,34 @@ def test_collating_leaves() -> None:
     assert c([part, part]).tolist() == [part.tolist()] * 2
 
 
+def test_collating_whatever_lies_in_memory() -> None:
+    c = data.default_collate
+    x = fanal.arange(24.0).reshape(2, 3, 4)
+    rows = [x[0], x[1].t().contiguous().t(), fanal.cat([x, x], 2)[0, :, ::2], x[0, 0].expand(3, 4)]
+    assert c(rows).tolist() == [r.tolist() for r in rows] and c(rows).is_contiguous()
+    assert c([fanal.ones(2), fanal.ones(2, dtype=fanal.float64)]).dtype is fanal.float64
+    assert c([t[1] for t in (x, x)]).tolist() == [x[1].tolist()] * 2
+    scalars = [fanal.tensor(v) for v in (1, 2, 3)]
+    assert c(scalars).tolist() == [1, 2, 3]
+    arrays = [np.arange(6, dtype=np.int16).reshape(2, 3), np.zeros((3, 2), np.int16).T]
+    assert c(arrays).tolist() == [a.tolist() for a in arrays] and c(arrays).dtype is fanal.int16
+    assert c([np.ones(2, ">f4"), np.zeros(2, ">f4")]).tolist() == [[1, 1], [0, 0]]
+    assert c([np.ones(2, np.float32), np.ones(2)]).dtype is fanal.float64
+    with pytest.raises(RuntimeError, match="samples differ in shape"):
+        c([np.ones(2), np.ones(3)])
+
+
+def test_collating_makes_no_program_for_a_batch_size() -> None:
+    from fanal.tensor import stacking
+
+    x = fanal.rand(50, 7)
+    data.default_collate(list(x[:3]))
+    made = len(stacking._programs)
+    for n in range(1, 50):
+        assert fanal.equal(data.default_collate([x[i] for i in range(n)]), x[:n])
+    assert len(stacking._programs) == made
+
+
 def test_collating_containers() -> None:
     c = data.default_collate
     samples = [{"a": (i, [i, "s"]), "b": Pair(i, float(i))} for i in range(2)]

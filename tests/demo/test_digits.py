@@ -44,6 +44,7 @@ def test_the_split_is_stratified_and_disjoint():
     _, labels = demo.load_digits()
     train, test = demo.split(labels)
     assert len(set(train) | set(test)) == len(labels) == 1797 and not set(train) & set(test)
+    assert demo.load_digits()[1] is labels  # the file is read once
     values = labels.tolist()
     for digit in range(10):
         share = sum(values[i] == digit for i in test) / values.count(digit)

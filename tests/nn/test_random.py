@@ -89,3 +89,32 @@ def test_orthogonal_and_sparse() -> None:
     assert fanal.allclose(w @ w.mT, 4 * fanal.eye(6), atol=1e-5)
     s = nn.init.sparse_(fanal.empty(20, 7), sparsity=0.25)
     assert (s == 0).sum(0).tolist() == [5] * 7
+
+
+INITIALISERS = {
+    "uniform_": {}, "normal_": {}, "trunc_normal_": {}, "constant_": {"val": 2.0}, "ones_": {},
+    "zeros_": {}, "eye_": {}, "dirac_": {}, "xavier_uniform_": {}, "xavier_normal_": {},
+    "kaiming_uniform_": {}, "kaiming_normal_": {}, "orthogonal_": {}, "sparse_": {"sparsity": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INITIALISERS)
+def test_initialising_is_skipped(name: str) -> None:
+    assert set(INITIALISERS) == {n for n in nn.init.__all__ if n.endswith("_")}
+    x = fanal.full((3, 3, 3) if name == "dirac_" else (3, 3), 7.0)
+    state = fanal.get_rng_state()
+    with nn.init.skipped():
+        assert getattr(nn.init, name)(x, **INITIALISERS[name]) is x
+    assert bool((x == 7).all()) and fanal.equal(fanal.get_rng_state(), state)
+    getattr(nn.init, name)(x, **INITIALISERS[name])
+    assert not bool((x == 7).any())
+
+
+def test_skip_init_of_a_layer_that_initialises_orthogonally() -> None:
+    class Layer(nn.Linear):
+        def reset_parameters(self) -> None:
+            nn.init.orthogonal_(self.weight)
+
+    state = fanal.get_rng_state()
+    nn.utils.skip_init(Layer, 3, 3)
+    assert fanal.equal(fanal.get_rng_state(), state)

@@ -18,14 +18,13 @@ NO_LAYERS = {
     "Container": "a leftover of PyTorch's, without use",
     "CrossMapLRN2d": "PyTorch's sums wrong windows at the edges; LocalResponseNorm",
     "DataParallel": "one process uses all cores already",
-    "LinearCrossEntropyLoss": "new in PyTorch 2.13, of one release",
-    "LinearCrossEntropyOptions": "new in PyTorch 2.13, of one release",
+    "LinearCrossEntropyOptions": "how PyTorch splits a batch to save memory",
     "SyncBatchNorm": "belongs to training on many machines",
 }
 NO_FUNCTIONS = {
     "assert_int_or_pair", "boolean_dispatch", "handle_torch_function", "has_torch_function",
     "has_torch_function_unary", "has_torch_function_variadic",  # PyTorch's own machinery
-    "grouped_mm", "scaled_grouped_mm", "scaled_mm", "linear_cross_entropy",
+    "grouped_mm", "scaled_grouped_mm", "scaled_mm",
 }  # fmt: skip
 # PyTorch hides the parameters of these behind (*args, **kwargs).
 DISPATCHED = "(*args, **kwargs)"

@@ -67,8 +67,7 @@ _MATRICES: dict[str, Any] = {
         ([("regular", (2, 4, 4)), (2, 4, 1)], {"check": ""}),
     ],
     "cholesky": [([("definite", s)], {"check": "cholesky"}) for s in ((3, 3), (2, 4, 4), (0, 0))],
-    "qr": [([s], {"complete": False}) for s in _SHAPES] + [([(3, 5)], {"complete": True})],
-    "geqrf": [([s], {}) for s in _SHAPES],
+    "qr": [([s], {"mode": "reduced"}) for s in _SHAPES] + [([(3, 5)], {"mode": "complete"})],
     "eigh": [([("symmetric", s)], {}) for s in ((3, 3), (2, 4, 4), (0, 0))],
     "eigvalsh": [([("symmetric", s)], {}) for s in ((3, 3), (2, 4, 4))],
     "svd": [([s], {"full": False}) for s in _SHAPES],
@@ -81,9 +80,15 @@ _MATRICES: dict[str, Any] = {
     ],
     "lu": [([s], {"pivot": True, "check": ""}) for s in [*_SHAPES, (2, 40, 37)]]
     + [([("regular", (4, 4))], {"pivot": False, "check": ""})],
-    "permutation_of_pivots": [([("pivots", (2, 3), 5)], {"n": 5})],
-    "matrix_exp": _REGULAR, "det": [*_REGULAR, ([("singular", (2, 3, 3))], {})],
-    "cofactors": [*_REGULAR, ([("singular", (2, 3, 3))], {})],
+    "matrix_exp": [
+        ([("regular", (3, 3)), ("times", (), 3)], {"squarings": 3}),
+        ([("regular", (2, 4, 4)), ("times", (2,), 4)], {"squarings": 5}),
+    ],
+    "det": [*_REGULAR, ([("singular", (2, 3, 3))], {})],
+    "cofactors": [
+        ([("regular", (3, 3)), ()], {}), ([("regular", (2, 4, 4)), (2,)], {}),
+        ([("regular", (2, 0, 0)), (2,)], {}), ([("singular", (2, 3, 3)), ("zeros", (2,))], {}),
+    ],
     "pair_products": _REGULAR, "slogdet": _REGULAR,
 }  # fmt: skip
 
@@ -163,11 +168,12 @@ def draw(p: Primitive, kinds: list[Any], dtype: DType, seed: int) -> list[np.nda
             arrays.append(np.array([seed, 7], np.int64))
         elif kind and kind[0] == "i":
             arrays.append(rng.integers(0, kind[2], kind[1]))
+        elif kind and kind[0] == "times":
+            arrays.append(np.full(kind[1], kind[2], np.int64))
         elif kind and kind[0] == "distinct":
             arrays.append(rng.permutation(kind[2])[: kind[1][0]])
         elif kind and isinstance(kind[0], str) and kind[0] in MATRIX_KINDS:
-            made = MATRIX_KINDS[kind[0]](rng, *kind[1:])
-            arrays.append(made if made.dtype == np.int32 else made.astype(dtype.numpy))
+            arrays.append(MATRIX_KINDS[kind[0]](rng, *kind[1:]).astype(dtype.numpy))
         elif kind and kind[0] == "b":
             arrays.append(np.asarray(rng.random(kind[1]) < 0.5))
         else:
@@ -199,10 +205,8 @@ def _singular(rng: Any, shape: Any) -> np.ndarray:
 # Matrices of a kind. Directions in which the symmetric kinds are derived are symmetric too.
 MATRIX_KINDS: dict[str, Any] = {
     "regular": _regular, "symmetric": _symmetric, "definite": _definite, "singular": _singular,
+    "zeros": lambda rng, shape: np.zeros(shape),
     "small": lambda rng, shape: rng.uniform(0, 1e-6, shape),
-    "pivots": lambda rng, shape, n: (
-        np.arange(1, shape[-1] + 1) + rng.integers(0, n - shape[-1] + 1, shape)
-    ).astype(np.int32),
 }  # fmt: skip
 
 
@@ -211,7 +215,7 @@ def direction_of(kind: Any, array: np.ndarray, rng: Any) -> np.ndarray:
     v = rng.standard_normal(array.shape)
     if kind and kind[0] in ("symmetric", "definite"):
         return v + np.swapaxes(v, -1, -2)
-    return np.zeros(array.shape) if kind and kind[0] == "small" else v
+    return np.zeros(array.shape) if kind and kind[0] in ("small", "zeros") else v
 
 
 def _values(p: Primitive, shape: Any, dtype: DType, rng: Any) -> np.ndarray:

@@ -45,6 +45,31 @@ def test_indexing_is_numpys(index):
     np.testing.assert_array_equal(target.numpy(), expected)
 
 
+def test_rows_are_views_that_nothing_keeps():
+    from fanal.tensor import indexing
+
+    x = fanal.arange(24.0).reshape(4, 3, 2).clone().requires_grad_()
+    kept = len(indexing._views)
+    rows = [x[i] for i in (0, 3, -4, -1)]
+    assert [r.tolist() for r in rows] == [x.tolist()[i] for i in (0, 3, 0, 3)]
+    assert len(indexing._views) == kept and rows[1]._base is x
+    (rows[1] * 2).sum().backward()
+    assert x.grad.tolist() == [[[2.0 * (i == 3)] * 2] * 3 for i in range(4)]
+    y = x.detach().clone().transpose(0, 2)
+    y[1][2] = 7
+    assert y[1, 2].tolist() == [7] * 4 and y[0][1].tolist() == x[:, 1, 0].tolist()
+    z = x * 1
+    part = z[-1]
+    z.mul_(3)  # a view follows the write to its base
+    part.sum().backward()
+    assert x.grad[3].tolist() == [[5.0] * 2] * 3
+    for bad in (4, -5):
+        with pytest.raises(IndexError, match="out of range in dimension 0"):
+            x[bad]
+    with pytest.raises(IndexError, match="too many indices"):
+        fanal.tensor(1.0)[0]
+
+
 def test_an_integer_between_index_tensors_is_taken_first():
     # PyTorch's rule; NumPy counts the integer as an index array.
     x = fanal.zeros(3, 4, 5)
@@ -167,7 +192,7 @@ MESSAGES = [
     (lambda: fanal.tensor(["a"]), TypeError, "not numbers"),
     (lambda: fanal.empty(2**60), MemoryError, "not enough memory"),
     (lambda: fanal.zeros(2).sum(3), IndexError, "dimension out of range: got 3"),
-    (lambda: fanal.cat([]), RuntimeError, "no tensors"),
+    (lambda: fanal.cat([]), ValueError, "no tensors"),
     (lambda: fanal.zeros(2, 3).to("mars"), RuntimeError, "unknown device"),
     (lambda: fanal.sofmax, AttributeError, "Nearest: softmax"),
 ]  # fmt: skip

@@ -57,7 +57,7 @@ from fanal.nn.functional.binary_loss import (
     multilabel_soft_margin_loss,
     soft_margin_loss,
 )  # fmt: skip
-from fanal.nn.functional.class_loss import cross_entropy, nll_loss
+from fanal.nn.functional.class_loss import cross_entropy, linear_cross_entropy, nll_loss
 from fanal.nn.functional.ctc import ctc_loss
 from fanal.nn.functional.distance import cosine_similarity, normalize, pairwise_distance, pdist
 from fanal.nn.functional.dropout import (
@@ -140,6 +140,12 @@ from fanal.nn.functional.regression_loss import (
     smooth_l1_loss,
 )  # fmt: skip
 from fanal.nn.functional.softmax import gumbel_softmax, log_softmax, softmax, softmin
+from fanal.tensor.outputs import takes_out as _takes_out
+
+for _name in (
+    "avg_pool2d", "avg_pool3d", "gelu", "hardshrink", "linear", "logsigmoid", "softplus", "softshrink",
+):  # fmt: skip
+    globals()[_name] = _takes_out(globals()[_name])
 
 __all__ = sorted(
     name for name, value in list(globals().items())

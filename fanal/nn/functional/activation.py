@@ -60,6 +60,8 @@ def hardtanh(
         raise ValueError(
             message("hardtanh", "min_val is larger than max_val", f"{min_val} and {max_val}")
         )
+    if isinstance(min_val, float) and input.dtype.kind in "iu":
+        min_val, max_val = int(min_val), int(max_val)
     return maybe_in_place(_hardtanh, input, inplace, min_val, max_val)
 
 
@@ -109,6 +111,8 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
 def prelu(input: Any, weight: Any) -> Any:
     """x where x > 0, else weight · x, with one learned weight, or one a channel (dimension 1)."""
     count = math.prod(weight.shape)
+    if weight.ndim > 1:
+        raise RuntimeError(message("prelu", "the weight is not a number or vector", tuple(weight.shape)))
     if count == 1:
         slope = reshaped(weight, (1,) * input.ndim)
     else:

@@ -27,8 +27,20 @@ from fanal.ops.shape import permuted, reshaped
 from fanal.random.sampling import rand
 
 
-def _sizes(name: str, output_size: Any, spatial: Ints) -> Ints:
+def _sizes(name: str, output_size: Any, input: Any, n: int) -> Ints:
     """The result's extents; None in a sequence keeps the input's."""
+    if n > 1 and not isinstance(output_size, int) and input.ndim <= n:
+        raise ValueError(
+            message(name, f"Input dimension should be at least {n + 1}", tuple(input.shape))
+        )
+    check_input(name, input, n)
+    out = _given_sizes(name, output_size, tuple(input.shape[-n:]))
+    if any(o < 0 for o in out):
+        raise RuntimeError(message(name, "a negative output_size", out, "0 or more"))
+    return out
+
+
+def _given_sizes(name: str, output_size: Any, spatial: Ints) -> Ints:
     n = len(spatial)
     if isinstance(output_size, int):
         return (output_size,) * n
@@ -162,8 +174,7 @@ def adaptive_avg_pool(n: int) -> Any:
     name = f"adaptive_avg_pool{n}d"
 
     def pool(input: Any, output_size: Any) -> Any:
-        check_input(name, input, n)
-        return _adaptive_avg(input, _sizes(name, output_size, tuple(input.shape[-n:])))
+        return _adaptive_avg(input, _sizes(name, output_size, input, n))
 
     return named(pool, name, "Means over as many windows as the result has elements.")
 
@@ -173,8 +184,7 @@ def adaptive_max_pool(n: int) -> tuple[Any, Any]:
     name = f"adaptive_max_pool{n}d"
 
     def pool(input: Any, output_size: Any, return_indices: bool = False) -> Any:
-        check_input(name, input, n)
-        out = _sizes(name, output_size, tuple(input.shape[-n:]))
+        out = _sizes(name, output_size, input, n)
         return _adaptive_max(input, out, return_indices)
 
     def with_indices(input: Any, output_size: Any, return_indices: bool = False) -> Any:
@@ -272,6 +282,8 @@ def fractional_max_pool(n: int) -> tuple[Any, Any]:
         if _random_samples is None:
             dtype = input.dtype if input.dtype.bits > 16 else dtypes.float32
             _random_samples = rand(x.shape[0], x.shape[1], n, dtype=dtype)
+        elif _random_samples.shape[0] > x.shape[0]:
+            _random_samples = _random_samples[: x.shape[0]]
         values, indices = _fractional(x, _random_samples, kernel, out, order)
         return (values[0], indices[0]) if single else (values, indices)
 

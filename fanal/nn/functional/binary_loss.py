@@ -10,7 +10,7 @@ from fanal.core.errors import message
 from fanal.nn.functional.activation import logsigmoid
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.reduction import chosen, legacy_reduction, reduced
-from fanal.ops.pointwise import exp, log, log1p, where
+from fanal.ops.pointwise import eq, exp, log, log1p, where
 from fanal.ops.reductions import mean as mean_op
 
 # Logarithms are bounded from below by -100, as in PyTorch.
@@ -79,8 +79,8 @@ def _kl_div(input: Any, target: Any, reduction: str, log_target: bool) -> Any:
     if log_target:
         loss = exp(target) * (target - input)
     else:
-        # 0 log 0 = 0, and no gradient of it.
-        zero = target <= 0
+        # 0 log 0 = 0, and no gradient of it; below zero it is NaN.
+        zero = eq(target, 0.0)
         known = target * log(where(zero, 1.0, target))
         loss = where(zero, 0.0, known) - target * input
     if reduction == "batchmean":

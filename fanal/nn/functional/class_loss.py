@@ -10,6 +10,7 @@ from fanal.core.errors import message
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.reduction import chosen, reduced
 from fanal.ops.index import gather_p, take_along
+from fanal.ops.linear import linear
 from fanal.ops.pointwise import ne, neg, where
 from fanal.ops.promotion import cast
 from fanal.ops.reductions import count
@@ -181,3 +182,44 @@ def cross_entropy(
     _check_shapes("cross_entropy", input, target)
     _check_weight("cross_entropy", input, weight)
     return _cross_entropy(input, target, weight, ignore_index, how, float(label_smoothing))
+
+
+def linear_cross_entropy(
+    input: Any, linear_weight: Any, target: Any, *, linear_bias: Any = None, weight: Any = None,
+    reduction: str = "mean", ignore_index: int | None = None, label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Any:  # fmt: skip
+    """`cross_entropy` of linear(input): input (N, in) or (in,), linear_weight (C, …, in).
+
+    Dimensions of the weight between the first and the last are the target's after the batch.
+    `options` (PyTorch's splitting of the batch) makes no difference to the result.
+    """
+    if input.ndim not in (1, 2) or linear_weight.ndim < 2 or input.shape[-1] != linear_weight.shape[-1]:
+        raise RuntimeError(
+            message(
+                "linear_cross_entropy", "shapes don't fit",
+                f"input {tuple(input.shape)}, linear_weight {tuple(linear_weight.shape)}",
+                "(N, in) or (in,), and (C, …, in)",
+            )
+        )
+    classes, *rest = shape = tuple(linear_weight.shape[:-1])
+    if linear_bias is not None and tuple(linear_bias.shape) != shape:
+        raise RuntimeError(
+            message("linear_cross_entropy", "the bias doesn't fit", tuple(linear_bias.shape), f"{shape}")
+        )
+    if rest and input.ndim == 1:
+        raise RuntimeError(
+            message("linear_cross_entropy", "more dimensions need a batch", tuple(input.shape))
+        )
+    logits_shape = (*input.shape[:-1], classes, *rest)
+    if ignore_index is not None and tuple(target.shape) == logits_shape:
+        raise RuntimeError(
+            message("linear_cross_entropy", "ignore_index is not for class probabilities", ignore_index)
+        )
+    flat = linear_weight.reshape(-1, linear_weight.shape[-1])
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = linear(input, flat, bias).reshape(logits_shape)
+    return cross_entropy(
+        logits, target, weight, ignore_index=-100 if ignore_index is None else ignore_index,
+        reduction=reduction, label_smoothing=label_smoothing,
+    )  # fmt: skip

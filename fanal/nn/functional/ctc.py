@@ -46,9 +46,10 @@ def _emissions(log_probs: Any, labels: Any, blank: int) -> Any:
     n, s = labels.shape
     wide = 2 * s + 1
     labels = cast(labels, dtypes.int64)
-    spread = bind(
-        pad_p, labels, low=(0, 1), high=(0, 1), interior=(0, 1), value=blank
-    )  # blank, l₁, blank, l₂, …, blank
+    # blank, l₁, blank, l₂, …, blank; between n labels there are n - 1 gaps, but not -1 between none
+    spread = constant(blank, dtypes.int64, (n, 1))
+    if s:
+        spread = bind(pad_p, labels, low=(0, 1), high=(0, 1), interior=(0, 1), value=blank)
     before = bind(pad_p, spread, low=(0, 2), high=(0, -2), interior=(0, 0), value=blank)
     place = bind(iota_p, shape=(n, wide), dim=1, dtype=dtypes.int64)
     odd = eq(place % 2, 1)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from fanal.core import dtypes
 from fanal.nn.functional.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -19,6 +20,9 @@ from fanal.nn.functional.resample import (
     nearest,
     resampled,
 )
+from fanal.ops.comparing import clamp
+from fanal.ops.pointwise import floor
+from fanal.ops.promotion import cast
 
 Scales = tuple[float | None, ...]
 _DIMS = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5, "lanczos": 4}
@@ -28,7 +32,9 @@ _DIMS = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5, "lanczos": 4}
 def _interpolate(
     input: Any, out: tuple[int, ...], scales: Scales, mode: str, align: bool, antialias: bool
 ) -> Any:
-    x = input
+    # Whole numbers are computed in float32, and rounded after each dimension, as in PyTorch.
+    pixels = input.dtype is dtypes.uint8 and mode not in ("nearest", "nearest-exact")
+    x = cast(input, dtypes.float32) if pixels else input
     # The innermost dimension first, as PyTorch's separable kernels.
     for i in reversed(range(len(out))):
         d, m, scale = 2 + i, out[i], scales[i]
@@ -40,7 +46,9 @@ def _interpolate(
         elif m != n or (scale is not None and scale != 1 and not align):
             taps = cubic_taps if mode == "bicubic" else linear_taps
             x = resampled(x, d, taps(n, m, scale, align, x.dtype))
-    return x
+        if pixels:
+            x = clamp(floor(x + 0.5), 0.0, 255.0)
+    return cast(x, dtypes.uint8) if pixels else x
 
 
 def _sizes(

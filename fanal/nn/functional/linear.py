@@ -40,7 +40,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     flat = reshaped(permuted(weight, (1, 0, 2)), (i, k * j))
     left = reshaped(matmul(input1, flat), (*input1.shape[:-1], k, j))
     right = reshaped(input2, (*input2.shape[:-1], 1, j))
-    out = sum_op(left * right, left.ndim - 1)
+    out = sum_op(left * right, left.ndim - 1, dtype=input1.dtype)
     return out if bias is None else out + bias
 
 

@@ -151,7 +151,12 @@ def triplet_margin_with_distance_loss(
 
 
 def _rows(name: str, input: Any, target: Any, classes_in_target: bool) -> None:
-    if input.ndim not in (1, 2) or target.ndim != input.ndim - (not classes_in_target):
+    if target.dtype is not int64:
+        raise RuntimeError(message(name, "the target's classes are not int64", repr(target.dtype)))
+    if input.ndim and input.shape[-1] == 0:
+        raise RuntimeError(message(name, "no classes", tuple(input.shape)))
+    fits = input.ndim in (1, 2) and target.ndim == input.ndim - (not classes_in_target)
+    if not fits or (target.ndim and target.shape[0] != input.shape[0]):
         raise RuntimeError(
             message(
                 name, "inconsistent shapes",
@@ -189,9 +194,17 @@ def multi_margin_loss(
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.ndim != 1:
         raise ValueError("weight must be one-dimensional")
-    if input.ndim == 2 or target.ndim == 0:
-        _rows("multi_margin_loss", input, target, False)
     how = chosen("multi_margin_loss", size_average, reduce, reduction)
+    if input.ndim == target.ndim == 0:
+        input = input.reshape(1)
+    # A vector of one class may have a target of one dimension.
+    if input.ndim != 1 or target.ndim == 0 or input.shape[-1] == 0 or target.dtype is not int64:
+        _rows("multi_margin_loss", input, target, False)
+    if weight is not None and weight.shape[0] != input.shape[-1]:
+        raise RuntimeError(
+            message("multi_margin_loss", "one weight a class is needed", tuple(weight.shape),
+                    f"({input.shape[-1]},)")
+        )
     return _multi_margin(input, target, weight, p, margin, how)
 
 
@@ -227,6 +240,8 @@ def multilabel_margin_loss(
 
     target: class numbers, ended by -1, in the input's shape (N, C) or (C,).
     """
-    _rows("multilabel_margin_loss", input, target, True)
     how = chosen("multilabel_margin_loss", size_average, reduce, reduction)
+    if input.ndim == target.ndim == 0:
+        return _multilabel_margin(input.reshape(1), target.reshape(1), how)
+    _rows("multilabel_margin_loss", input, target, True)
     return _multilabel_margin(input, target, how)

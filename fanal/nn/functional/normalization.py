@@ -187,6 +187,8 @@ def batch_norm(
     `momentum`; the running variance is the unbiased one). Else: with the running ones.
     """
     _check_channels("batch_norm", input, input.shape[1], running_mean, running_var, weight, bias)
+    if eps <= 0:
+        raise ValueError(message("batch_norm", "eps is not positive", eps))
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError(
@@ -194,6 +196,8 @@ def batch_norm(
             )
         return _batch_norm_eval(input, running_mean, running_var, weight, bias, eps)
     _more_than_one(input.shape, math.prod(input.shape) // max(input.shape[1], 1))
+    if 0 in input.shape:  # nothing has been seen: the running statistics stay
+        return _batch_norm_train(input, None, None, weight, bias, float(momentum), eps)
     found = _batch_norm_train(
         input, running_mean, running_var, weight, bias, float(momentum), eps
     )

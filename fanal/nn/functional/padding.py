@@ -50,6 +50,12 @@ def _pad(input: Any, pad: tuple[int, ...], mode: str) -> Any:
     x = input
     for i in range(len(pad) // 2):
         d = x.ndim - 1 - i
+        if mode == "replicate" and min(pad[2 * i], pad[2 * i + 1]) < 0:
+            # Cut off after what is added: what is repeated is the edge of the whole.
+            low, high = max(pad[2 * i], 0), max(pad[2 * i + 1], 0)
+            x = cat([p for p in _replicated(x, d, low, high) if p is not None], d)
+            x = _cropped(x, d, min(pad[2 * i], 0), min(pad[2 * i + 1], 0))[0]
+            continue
         x, low, high = _cropped(x, d, pad[2 * i], pad[2 * i + 1])
         parts = [p for p in _RULES[mode](x, d, low, high) if p is not None]
         x = parts[0] if len(parts) == 1 else cat(parts, d)

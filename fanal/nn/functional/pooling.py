@@ -136,6 +136,9 @@ def _avg_pool(
     n = len(window.kernel)
     spatial = tuple(input.shape[-n:])
     out = out_extents("avg_pool", spatial, window, ceil_mode)
+    if input.dtype.kind != "f":  # whole numbers are cut to whole numbers
+        mean = mean_windows(cast(input, dtypes.float64), window, out, include_pad, divisor)
+        return cast(mean, input.dtype)
     if out == (1,) * n and window.kernel == spatial and not any(window.padding):
         total = sum_op(input, tuple(range(input.ndim - n, input.ndim)), True)
         return total / float(math.prod(spatial) if divisor is None else divisor)

@@ -13,6 +13,7 @@ from fanal.nn.module import Module
 from fanal.nn.modules.lazy import LazyModuleMixin
 from fanal.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 from fanal.tensor.creation import empty, ones, tensor, zeros
+from fanal.tensor.tensor import Tensor
 
 
 class _NormBase(Module):
@@ -87,7 +88,7 @@ class _BatchNorm(_NormBase):
     mean over all batches); in evaluation with the running ones.
     """
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
@@ -149,7 +150,7 @@ class _InstanceNorm(_NormBase):
         if input.ndim not in (n + 1, n + 2):
             raise ValueError(f"expected {n + 1}D or {n + 2}D input (got {input.ndim}D input)")
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         single = input.ndim == self._spatial + 1
         if input.shape[0 if single else 1] != self.num_features and self.affine:

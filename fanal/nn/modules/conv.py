@@ -12,6 +12,7 @@ from fanal.nn.module import Module
 from fanal.nn.modules.tuples import ntuple, reversed_twice
 from fanal.nn.parameter import Parameter
 from fanal.tensor.creation import empty
+from fanal.tensor.tensor import Tensor
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 Ints = tuple[int, ...]
@@ -143,7 +144,7 @@ class _Convolution(_ConvNd):
             input, weight, bias, self.stride, padding, self.dilation, self.groups
         )
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
 
 
@@ -219,7 +220,7 @@ class _ConvTransposeNd(_ConvNd):
             )
         return tuple(v - m for v, m in zip(size, smallest, strict=True))
 
-    def forward(self, input: Any, output_size: Any = None) -> Any:
+    def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         convolve = _TRANSPOSED[self._spatial]
         extra = self._output_padding(input, output_size)
         return convolve(

@@ -12,6 +12,7 @@ from fanal.nn.module import Module
 from fanal.nn.modules.lazy import LazyModuleMixin
 from fanal.nn.parameter import Parameter, UninitializedParameter
 from fanal.tensor.creation import empty
+from fanal.tensor.tensor import Tensor
 
 
 class Identity(Module):
@@ -55,7 +56,7 @@ class Linear(Module):
             bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -97,7 +98,7 @@ class Bilinear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, input1: Any, input2: Any) -> Any:
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -117,10 +118,10 @@ class LazyLinear(LazyModuleMixin, Linear):
     ) -> None:
         super().__init__(0, 0, False)
         factory = {"device": device, "dtype": dtype}
-        self.weight = UninitializedParameter(**factory)
+        self.weight: Any = UninitializedParameter(**factory)
         self.out_features = out_features
         if bias:
-            self.bias = UninitializedParameter(**factory)
+            self.bias: Any = UninitializedParameter(**factory)
 
     def reset_parameters(self) -> None:
         if not self.has_uninitialized_params() and self.in_features != 0:

@@ -7,6 +7,7 @@ from typing import Any
 from fanal.nn import functional as F
 from fanal.nn.module import Module
 from fanal.nn.modules.tuples import ntuple
+from fanal.tensor.tensor import Tensor
 
 
 class _Pad(Module):
@@ -19,7 +20,7 @@ class _Pad(Module):
         super().__init__()
         self.padding = ntuple(padding, 2 * self._spatial)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return F.pad(input, self.padding, self._mode)
 
     def extra_repr(self) -> str:
@@ -34,7 +35,7 @@ class _ConstantPadNd(_Pad):
         super().__init__(padding)
         self.value = value
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return F.pad(input, self.padding, "constant", self.value)
 
     def extra_repr(self) -> str:
@@ -115,19 +116,29 @@ class ReplicationPad3d(_Pad):
     _spatial, _mode = 3, "replicate"
 
 
-class CircularPad1d(_Pad):
+class _CircularPad(_Pad):
+    _mode = "circular"
+
+    def forward(self, input: Tensor) -> Tensor:
+        n = self._spatial
+        if input.ndim not in (n + 1, n + 2):
+            raise ValueError(f"expected {n + 1}D or {n + 2}D input (got {input.ndim}D input)")
+        return super().forward(input)
+
+
+class CircularPad1d(_CircularPad):
     """The input continued from its other end, (N, C, L)."""
 
-    _spatial, _mode = 1, "circular"
+    _spatial = 1
 
 
-class CircularPad2d(_Pad):
+class CircularPad2d(_CircularPad):
     """The input continued from its other end, (N, C, H, W)."""
 
-    _spatial, _mode = 2, "circular"
+    _spatial = 2
 
 
-class CircularPad3d(_Pad):
+class CircularPad3d(_CircularPad):
     """The input continued from its other end, (N, C, D, H, W)."""
 
-    _spatial, _mode = 3, "circular"
+    _spatial = 3

@@ -7,6 +7,7 @@ from typing import Any
 from fanal.nn import functional as F
 from fanal.nn.module import Module
 from fanal.nn.modules.tuples import default_sizes, ntuple
+from fanal.tensor.tensor import Tensor
 
 
 class _MaxPoolNd(Module):
@@ -38,21 +39,21 @@ class _MaxPoolNd(Module):
 class MaxPool1d(_MaxPoolNd):
     """Maxima over windows of (N, C, L)."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.max_pool1d, input)
 
 
 class MaxPool2d(_MaxPoolNd):
     """Maxima over windows of (N, C, H, W)."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.max_pool2d, input)
 
 
 class MaxPool3d(_MaxPoolNd):
     """Maxima over windows of (N, C, D, H, W)."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.max_pool3d, input)
 
 
@@ -66,7 +67,7 @@ class _MaxUnpoolNd(Module):
         self.stride = ntuple(stride if stride is not None else kernel_size, n)
         self.padding = ntuple(padding, n)
 
-    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
         unpool = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[self._spatial - 1]
         return unpool(
             input, indices, self.kernel_size, self.stride, self.padding, output_size
@@ -117,7 +118,7 @@ class AvgPool1d(_AvgPoolNd):
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool1d(
             input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
             self.count_include_pad,
@@ -147,14 +148,14 @@ class _AvgPoolDivided(_AvgPoolNd):
 class AvgPool2d(_AvgPoolDivided):
     """Means over windows of (N, C, H, W)."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.avg_pool2d, input)
 
 
 class AvgPool3d(_AvgPoolDivided):
     """Means over windows of (N, C, D, H, W)."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.avg_pool3d, input)
 
 
@@ -183,21 +184,21 @@ class _LPPoolNd(Module):
 class LPPool1d(_LPPoolNd):
     """p-norms over windows of (N, C, L)."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.lp_pool1d, input)
 
 
 class LPPool2d(_LPPoolNd):
     """p-norms over windows of (N, C, H, W)."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.lp_pool2d, input)
 
 
 class LPPool3d(_LPPoolNd):
     """p-norms over windows of (N, C, D, H, W)."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.lp_pool3d, input)
 
 
@@ -217,7 +218,7 @@ class _AdaptivePool(Module):
 
 
 class _AdaptiveAvgPoolNd(_AdaptivePool):
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         pools = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
         return pools[self._spatial - 1](input, self._size(input))
 

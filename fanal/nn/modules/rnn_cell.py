@@ -12,6 +12,7 @@ from fanal.nn.functional.recurrent import gru_step, lstm_step, rnn_relu_step, rn
 from fanal.nn.module import Module
 from fanal.nn.parameter import Parameter
 from fanal.tensor.creation import empty, zeros
+from fanal.tensor.tensor import Tensor
 
 
 class RNNCellBase(Module):
@@ -87,7 +88,7 @@ class RNNCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 1, device, dtype)
         self.nonlinearity = nonlinearity
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
         step = rnn_tanh_step if self.nonlinearity == "tanh" else rnn_relu_step
@@ -105,7 +106,7 @@ class GRUCell(RNNCellBase):
     ) -> None:  # fmt: skip
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         gates, state, batched = self._rows(input, None if hx is None else (hx,), 1)
         h = gru_step(gates, *state, self.weight_hh, self.bias_hh)
         return h if batched else h.squeeze(0)

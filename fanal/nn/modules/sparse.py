@@ -70,7 +70,7 @@ class Embedding(_Table):
         self.sparse = sparse
         self._make(_weight, _freeze, device, dtype)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return F.embedding(
             input, self.weight, self.padding_idx, self.max_norm, self.norm_type,
             self.scale_grad_by_freq, self.sparse,
@@ -130,7 +130,7 @@ class EmbeddingBag(_Table):
 
     def forward(
         self, input: Any, offsets: Any = None, per_sample_weights: Any = None
-    ) -> Any:
+    ) -> Tensor:
         return F.embedding_bag(
             input, self.weight, offsets, self.max_norm, self.norm_type,
             self.scale_grad_by_freq, self.mode, self.sparse, per_sample_weights,

@@ -20,6 +20,7 @@ from fanal.nn.modules.container import ModuleList
 from fanal.nn.modules.dropout import Dropout
 from fanal.nn.modules.linear import Linear
 from fanal.nn.modules.normalization import LayerNorm
+from fanal.tensor.tensor import Tensor
 
 Activation = str | Callable[[Any], Any]
 
@@ -101,7 +102,7 @@ class TransformerEncoderLayer(_Layer):
     def forward(
         self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None,
         is_causal: bool = False,
-    ) -> Any:  # fmt: skip
+    ) -> Tensor:  # fmt: skip
         padding = canonical_mask(
             src_key_padding_mask, "src_key_padding_mask", getattr(src_mask, "dtype", None),
             "src_mask",
@@ -145,7 +146,7 @@ class TransformerDecoderLayer(_Layer):
         self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None,
         tgt_key_padding_mask: Any = None, memory_key_padding_mask: Any = None,
         tgt_is_causal: bool = False, memory_is_causal: bool = False,
-    ) -> Any:  # fmt: skip
+    ) -> Tensor:  # fmt: skip
         own = (tgt_mask, tgt_key_padding_mask, tgt_is_causal)
         other = (memory, memory_mask, memory_key_padding_mask, memory_is_causal)
         x = tgt
@@ -183,7 +184,7 @@ class TransformerEncoder(Module):
     def forward(
         self, src: Any, mask: Any = None, src_key_padding_mask: Any = None,
         is_causal: bool | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Tensor:  # fmt: skip
         padding = canonical_mask(
             src_key_padding_mask, "src_key_padding_mask", getattr(mask, "dtype", None), "mask"
         )
@@ -210,7 +211,7 @@ class TransformerDecoder(Module):
         self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None,
         tgt_key_padding_mask: Any = None, memory_key_padding_mask: Any = None,
         tgt_is_causal: bool | None = None, memory_is_causal: bool = False,
-    ) -> Any:  # fmt: skip
+    ) -> Tensor:  # fmt: skip
         output = tgt
         for layer in self.layers:
             output = layer(
@@ -268,7 +269,7 @@ class Transformer(Module):
         tgt_key_padding_mask: Any = None, memory_key_padding_mask: Any = None,
         src_is_causal: bool | None = None, tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
-    ) -> Any:  # fmt: skip
+    ) -> Tensor:  # fmt: skip
         n = 0 if self.batch_first else 1
         if src.ndim == 3 and src.shape[n] != tgt.shape[n]:
             raise RuntimeError("the batch number of src and tgt must be equal")

@@ -101,5 +101,5 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             # Cycle n starts at T_0 (T_multⁿ - 1)/(T_mult - 1).
             n = int(math.log(epoch / self.T_0 * (self.T_mult - 1) + 1, self.T_mult))
             start = self.T_0 * (self.T_mult**n - 1) / (self.T_mult - 1)
-            self.T_cur = epoch - start  # type: ignore[assignment]
+            self.T_cur = epoch - start
             self.T_i = self.T_0 * self.T_mult**n
