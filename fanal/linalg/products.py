@@ -24,7 +24,7 @@ from fanal.ops.matrix.parts import identity, product, transposed
 from fanal.ops.matrix.solve import solve_p
 from fanal.ops.pointwise import detach, lt, where
 from fanal.ops.primitive import normalize_dim
-from fanal.ops.promotion import broadcast_shapes, constant
+from fanal.ops.promotion import broadcast_shapes, cast, constant
 from fanal.ops.promotion import together as broadcast
 from fanal.ops.reductions import amax
 from fanal.ops.reductions import sum as sum_
@@ -174,6 +174,8 @@ def vander(x: Any, N: int | None = None) -> Any:
     count = x.shape[-1] if N is None else N
     if count <= 1 and N is not None:
         raise RuntimeError(message("linalg.vander", "N is too small", N, "more than 1"))
+    if x.dtype.kind != "f":
+        x = cast(x, dtypes.int64)
     ones = constant(1, x.dtype, (*x.shape, 1))
     wide = expand_to(reshaped(x, (*x.shape, 1)), (*x.shape, max(count - 1, 0)))
     return bind(concat_p, ones, bind(cumprod_p, wide, dim=x.ndim), dim=x.ndim)

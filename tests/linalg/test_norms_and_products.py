@@ -115,4 +115,7 @@ def test_small_products():
     close(linalg.cross(t(a), t(b)), np.cross(a, b))
     close(linalg.vecdot(t(a), t(b)), (a * b).sum(-1))
     close(linalg.vander(t(a), N=4), np.stack([np.vander(r, 4, increasing=True) for r in a]))
+    powers = linalg.vander(fanal.tensor([1, 2, 200], dtype=fanal.uint8), N=3)
+    assert powers.dtype is fanal.int64
+    assert powers.tolist() == [[1, 1, 1], [1, 2, 4], [1, 200, 40000]]
     close(linalg.diagonal(t(normal(2, 3, 4))), normal(2, 3, 4).diagonal(0, -2, -1))
