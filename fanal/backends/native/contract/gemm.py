@@ -22,6 +22,7 @@ from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBui
 from fanal.core.dtypes import DType
 
 OUT = 2
+LINE = 64  # bytes of a cache line
 # Ways of reading B that gain by staying with a panel through all of k.
 _PANEL_BY_PANEL = ("turned", "across", "direct")
 
@@ -256,8 +257,11 @@ class _Gemm:
             indices.append(first_row + b.select(row.lt(rows), row, rows - 1))
         pointers = [b.at(base, left.first.at(row)) for row in indices]
         size = s.lanes * s.itemsize
-        sums = self.right.sums(pointers, left.second, start, depth, at)
         totals = b.at(self.totals, at * s.row_bytes)
+        for line in range(0, height * s.row_bytes, LINE):
+            # Other panels' totals came in between: ask for these while the sums are computed.
+            b.prefetch(b.at(totals, line))
+        sums = self.right.sums(pointers, left.second, start, depth, at)
         places = [b.at(totals, n * size) for n in range(len(sums))]
         if not self.starts:
             add_block(b, sums, places, places, start.eq(0), size)

@@ -38,6 +38,9 @@ COMPUTE_DTYPES: dict[str, DType] = {"float": float32, "double": float64, "i32": 
 
 # Multiply-adds of one task at least (its claim must not count), and tasks to aim at.
 _TASK_MIN, _TASKS = 1 << 17, 64
+# Rows of a block whose panels were packed ahead: it shares the second cache with their totals, and
+# costs no other block a packing.
+_READY_ROWS = 96
 # Panels of one unit: their running totals share the second cache with a block of A.
 _BLOCK_PANELS = 16
 
@@ -271,7 +274,7 @@ def _thin(c: Contraction, s: Shape, how: str) -> tuple[Shape, str] | None:
 
 def ahead_from(s: Shape) -> int:
     """Rows beyond which panels are packed in a phase of their own rather than by every block."""
-    return 3 * rows_max(s)
+    return 2 * rows_max(s) - 1
 
 
 def _modes(c: Contraction, unit_inner: bool) -> dict[str, str]:
@@ -434,7 +437,8 @@ def cut(
     panels, count = -(-cols // s.width), extent_of(batch)
     work = count * rows * panels * s.width * inner
     wanted = min(max(work // _TASK_MIN, 1), _TASKS)
-    block_rows, block_panels = min(rows_max(s), rows), min(panels, _BLOCK_PANELS)
+    tallest = min(rows_max(s), _READY_ROWS // s.rows * s.rows) if ready else rows_max(s)
+    block_rows, block_panels = min(tallest, rows), min(panels, _BLOCK_PANELS)
 
     def blocks(extent: int, block: int) -> int:
         return -(-extent // block)
