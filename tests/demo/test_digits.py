@@ -43,17 +43,18 @@ def test_the_split_is_stratified_and_disjoint():
     demo = load()
     _, labels = demo.load_digits()
     train, test = demo.split(labels)
+    assert len(test) in (359, 360)
     assert len(set(train) | set(test)) == len(labels) == 1797 and not set(train) & set(test)
     assert demo.load_digits()[1] is labels  # the file is read once
     values = labels.tolist()
     for digit in range(10):
         share = sum(values[i] == digit for i in test) / values.count(digit)
-        assert 0.18 < share < 0.21
+        assert abs(share - 0.2) < 0.003
 
 
 @pytest.mark.slow
 def test_five_seeds_reach_98_percent_on_average():
     demo = load()
-    found = [demo.train(seed, 12, show=False)[2] for seed in range(5)]
+    found = [demo.train(seed, 20, show=False)[2] for seed in range(5)]
     assert mean(found) >= 0.98, found
     print([f"{a:.2%}" for a in found])
