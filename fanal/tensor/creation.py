@@ -262,6 +262,8 @@ def _to_array(data: Any) -> tuple[np.ndarray, DType]:
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
         return array, dtypes.from_numpy_dtype(array.dtype)
+    if hasattr(data, "__array__"):  # a pandas Series or DataFrame, say
+        return _to_array(np.asarray(data))
     if isinstance(data, list | tuple) and _holds_tensor(data):
         data = _without_tensors(data)
     try:

@@ -12,7 +12,7 @@ from typing import Any
 from fanal.autograd.mode import mode
 from fanal.backends.native.executable import launch
 from fanal.core.dispatch import Fused, register_eager
-from fanal.tensor.keys import NAMES, key_part
+from fanal.tensor.keys import NAMES, NumpyNumber, key_part, plain
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.plans import GradPlan, Plan, make_plan
 from fanal.tensor.recording import record
@@ -36,17 +36,20 @@ def plan_of(
     """The plan of a call, and the tensors and numbers that it would be run on."""
     operands: list[Any] = []
     key: list[Any] = []
-    for i, a in enumerate(args):
-        if isinstance(a, Tensor):
-            operands.append(a)
-            key.append(a._layout)
-        else:
-            key.append(key_part(a, operands, function, i))
-    if kwargs:
-        key.append(NAMES)
-        for name, value in kwargs.items():
-            key.append(name)
-            key.append(key_part(value, operands, function, name))
+    try:
+        for i, a in enumerate(args):
+            if isinstance(a, Tensor):
+                operands.append(a)
+                key.append(a._layout)
+            else:
+                key.append(key_part(a, operands, function, i))
+        if kwargs:
+            key.append(NAMES)
+            for name, value in kwargs.items():
+                key.append(name)
+                key.append(key_part(value, operands, function, name))
+    except NumpyNumber:
+        return plan_of(function, plain(args), plain(kwargs))
     whole = tuple(key)
     plan = function.cache.get(whole)
     if plan is None:

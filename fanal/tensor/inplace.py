@@ -23,7 +23,7 @@ from fanal.ops.arithmetic import cast_p
 from fanal.ops.layout import expand_to
 from fanal.ops.promotion import cast, constant
 from fanal.tensor import eager
-from fanal.tensor.keys import key_part
+from fanal.tensor.keys import NumpyNumber, key_part, plain
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.recording import edge_for
@@ -41,22 +41,25 @@ def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str
     grad = where.grad
     operands: list[Any] = [self]
     key: list[Any] = [function, where]
-    for i, a in enumerate(args):
-        if isinstance(a, Tensor):
-            grad = grad or a._layout.grad
-            operands.append(a)
-            key.append(a._layout)
-            if a._storage is storage:
-                key.append(_SAME)
-        else:
-            key.append(key_part(a, operands, function, i + 1))
-    for name, a in kwargs.items():
-        key.append(name)
-        key.append(key_part(a, operands, function, name))
-        if isinstance(a, Tensor):
-            grad = grad or a._layout.grad
-            if a._storage is storage:
-                key.append(_SAME)
+    try:
+        for i, a in enumerate(args):
+            if isinstance(a, Tensor):
+                grad = grad or a._layout.grad
+                operands.append(a)
+                key.append(a._layout)
+                if a._storage is storage:
+                    key.append(_SAME)
+            else:
+                key.append(key_part(a, operands, function, i + 1))
+        for name, a in kwargs.items():
+            key.append(name)
+            key.append(key_part(a, operands, function, name))
+            if isinstance(a, Tensor):
+                grad = grad or a._layout.grad
+                if a._storage is storage:
+                    key.append(_SAME)
+    except NumpyNumber:
+        return apply(function, self, plain(args), plain(kwargs))
     recorded = grad and mode.enabled
     if where.overlaps or recorded:
         check_writable(self, function.name, recorded)

@@ -46,6 +46,15 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     return as_array(self)
 
 
+def __array_wrap__(
+    self: Tensor, array: Any, context: Any = None, return_scalar: bool = False
+) -> Any:
+    """What NumPy's universal functions of a tensor return: a tensor over the array they made."""
+    from fanal.tensor.creation import as_tensor
+
+    return array if array.dtype.kind == "c" else as_tensor(array)
+
+
 def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
     array = numpy(self)
     if dtype is not None and array.dtype != dtype:

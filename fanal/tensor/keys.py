@@ -17,6 +17,21 @@ _AS_THEY_ARE = frozenset({type(None), str, DType})  # equal only to what means t
 NAMES = object()  # in a key: keyword arguments follow
 
 
+class NumpyNumber(Exception):
+    """There is a NumPy number among the arguments: the call is to be made with `plain` ones."""
+
+
+def plain(a: Any) -> Any:
+    """Arguments with Python's numbers in the place of NumPy's, also inside of sequences."""
+    if isinstance(a, np.generic):
+        return a.item()
+    if type(a) in (tuple, list):
+        return type(a)(plain(x) for x in a)
+    if type(a) is dict:
+        return {k: plain(x) for k, x in a.items()}
+    return a
+
+
 def key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> Any:
     """One argument's part of the key; tensors and by-value numbers are appended to `tensors`."""
     kind = type(a)
@@ -44,7 +59,9 @@ def key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> A
             return a
     if kind in (tuple, list):
         return (kind, *(key_part(x, tensors, function, "") for x in a))
-    if kind is np.ndarray or isinstance(a, np.generic):
+    if isinstance(a, np.generic):
+        raise NumpyNumber
+    if kind is np.ndarray:
         raise TypeError(
             message(
                 function.name, "a NumPy array where a tensor is expected", kind.__name__,

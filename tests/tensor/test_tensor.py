@@ -121,6 +121,36 @@ def test_broadcasting_is_numpys(shape, seed):
     np.testing.assert_array_equal((fanal.tensor(b) < fanal.tensor(a)).numpy(), b < a)
 
 
+def test_numpy_numbers_are_numbers():
+    """As operands, sizes, dims and options; their dtype does not promote, as a Python number's."""
+    x = fanal.arange(6.0).reshape(np.int64(2), np.int64(3))
+    for product in (x * np.float64(2), np.float64(2) * x, x * np.float32(2)):
+        assert product.dtype is fanal.float32 and product.tolist() == [[0, 2, 4], [6, 8, 10]]
+    assert x.sum(np.int64(1)).tolist() == x.sum((np.int64(1),)).tolist() == [3, 12]
+    assert x.clone().mul_(np.float64(3)).tolist() == [[0, 3, 6], [9, 12, 15]]
+    assert x.narrow(1, np.int64(1), np.int64(2)).tolist() == [[1, 2], [4, 5]]
+    w = fanal.ones(2, requires_grad=True)
+    (w * np.float64(3)).sum().backward()
+    assert w.grad.tolist() == [3, 3]
+
+
+def test_numpys_functions_of_tensors_give_tensors():
+    x = fanal.tensor([1.0, 4.0])
+    assert isinstance(np.sqrt(x), fanal.Tensor) and np.sqrt(x).tolist() == [1, 2]
+    assert isinstance(np.add(x, 1), fanal.Tensor) and np.isnan(x).dtype is fanal.bool
+    with pytest.raises(RuntimeError, match=r"requires grad. Try: tensor.detach\(\).numpy\(\)"):
+        np.sqrt(fanal.ones(2, requires_grad=True))
+
+
+def test_what_can_be_an_array_keeps_its_dtype():
+    class Series:
+        def __array__(self, dtype=None, copy=None):
+            return np.array([1.0, 2.0])
+
+    assert fanal.tensor(Series()).dtype is fanal.float64
+    assert fanal.tensor(Series(), dtype=fanal.int32).tolist() == [1, 2]
+
+
 def test_memory_is_shared_with_numpy_both_ways():
     array = np.arange(6, dtype=np.float64)[::-1]
     t = fanal.from_numpy(array)
