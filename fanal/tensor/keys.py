@@ -17,7 +17,7 @@ _AS_THEY_ARE = frozenset({type(None), str, DType})  # equal only to what means t
 NAMES = object()  # in a key: keyword arguments follow
 
 
-class NumpyNumber(Exception):
+class NumpyNumber(TypeError):
     """There is a NumPy number among the arguments: the call is to be made with `plain` ones."""
 
 

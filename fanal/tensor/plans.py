@@ -33,8 +33,8 @@ class Plan:
     """A function compiled for certain layouts."""
 
     __slots__ = (
-        "address", "executable", "function", "grad", "graph", "inputs", "name", "outputs", "single",
-        "structure", "views",
+        "address", "direct", "executable", "function", "grad", "graph", "inputs", "name", "outputs",
+        "single", "structure", "views",
     )  # fmt: skip
 
     def __init__(self, function: Fused, graph: Graph, inputs: list[Any], structure: Any):
@@ -45,6 +45,7 @@ class Plan:
         # Compiled when first needed: with a gradient wanted, another program may run instead.
         self.executable: Executable | None = None
         self.address = 0
+        self.direct = 0  # the address, where there is one output and nothing to record
         self.single = structure is None
         self.grad: GradPlan | None = None
         wants = [isinstance(x, Layout) and x.grad for x in inputs]
@@ -57,6 +58,8 @@ class Plan:
             if self.executable is None:
                 self.executable = build(self.graph, self.inputs, self.outputs)
                 self.address = self.executable.address
+                if self.single and self.grad is None and self.views is None:
+                    self.direct = self.address
             return self.executable
 
 
