@@ -159,19 +159,25 @@ def arange(
     """start, start + step, … below end; int64 for integers, else the default floating dtype."""
     if end is None:
         start, end = 0, start
-    numbers = [x.item() if isinstance(x, Tensor) else x for x in (start, end, step)]
-    start, end, step = numbers
+    if type(start) is type(end) is type(step) is int:
+        integral = True
+    else:
+        numbers = [x.item() if isinstance(x, Tensor) else x for x in (start, end, step)]
+        start, end, step = numbers
+        integral = all(isinstance(x, int) for x in numbers)
+        if not all(math.isfinite(x) for x in numbers):
+            raise RuntimeError(
+                message("arange", "the range is not finite", f"{start} to {end} by {step}")
+            )
     if step == 0:
         raise RuntimeError(message("arange", "step is zero", None, "a step that is not 0"))
-    if not all(math.isfinite(x) for x in numbers):
-        raise RuntimeError(message("arange", "the range is not finite", f"{start} to {end} by {step}"))
     if (end - start) * step < 0:
         raise RuntimeError(
             message("arange", "the end can't be reached", f"{start} to {end} by {step}")
         )
-    integral = all(isinstance(x, int) for x in numbers)
     kind = check_options(dtype, device, dtypes.int64 if integral else None)
-    return _flagged(_ramp(math.ceil((end - start) / step), start, step, kind), requires_grad)
+    count = -((start - end) // step) if integral else math.ceil((end - start) / step)
+    return _flagged(_ramp(count, start, step, kind), requires_grad)
 
 
 @factory

@@ -57,8 +57,15 @@ def key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> A
                 break
         else:
             return a
-    if kind in (tuple, list):
-        return (kind, *(key_part(x, tensors, function, "") for x in a))
+    if kind is tuple or kind is list:
+        parts: list[Any] = [kind]
+        for x in a:
+            if type(x) is Tensor:
+                tensors.append(x)
+                parts.append(x._layout)
+            else:
+                parts.append(key_part(x, tensors, function, ""))
+        return tuple(parts)
     if isinstance(a, np.generic):
         raise NumpyNumber
     if kind is np.ndarray:

@@ -121,6 +121,12 @@ def test_broadcasting_is_numpys(shape, seed):
     np.testing.assert_array_equal((fanal.tensor(b) < fanal.tensor(a)).numpy(), b < a)
 
 
+def test_ranges_of_integers_beyond_what_floats_hold():
+    start = 2**60
+    assert fanal.arange(start, start + 3).tolist() == [start, start + 1, start + 2]
+    assert fanal.arange(start + 3, start, -2).tolist() == [start + 3, start + 1]
+
+
 def test_numpy_numbers_are_numbers():
     """As operands, sizes, dims and options; their dtype does not promote, as a Python number's."""
     x = fanal.arange(6.0).reshape(np.int64(2), np.int64(3))

@@ -113,6 +113,8 @@ def _over_classes(weight: Any, ndim: int) -> Any:
 def _cross_entropy(
     input: Any, target: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float
 ) -> Any:
+    _check_shapes("cross_entropy", input, target)
+    _check_weight("cross_entropy", input, weight)
     d = _class_dim(input.ndim)
     classes = input.shape[d]
     log_p = log_softmax_op(input, d)
@@ -165,7 +167,7 @@ def cross_entropy(
         raise RuntimeError(
             message("cross_entropy", "label_smoothing is out of range", label_smoothing, "0 to 1")
         )
-    if tuple(input.shape) == tuple(target.shape):
+    if input.shape == target.shape:
         if target.dtype.kind != "f":
             raise RuntimeError(
                 message(
@@ -179,8 +181,6 @@ def cross_entropy(
             )
         _check_weight("cross_entropy", input, weight)
         return _cross_entropy_probabilities(input, target, weight, how, float(label_smoothing))
-    _check_shapes("cross_entropy", input, target)
-    _check_weight("cross_entropy", input, weight)
     return _cross_entropy(input, target, weight, ignore_index, how, float(label_smoothing))
 
 
