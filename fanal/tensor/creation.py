@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fanal.backends.native.executable import launch, runtime
+from fanal.backends.native.executable import runtime
 from fanal.core import dtypes
 from fanal.core.device import device as device_type
 from fanal.core.dispatch import bind, fused
@@ -73,17 +73,11 @@ def _filled(shape: tuple[int, ...], value: Any, dtype: DType) -> Any:
     return constant(value, dtype, shape)
 
 
-_FILL = inplace.fill_source.fused
-
-
 def _constant(size: tuple[Any, ...], value: int, dtype: DType, requires_grad: bool) -> Tensor:
     made = allocate(layout(dtype, shape_of(size)))
-    program = inplace.programs.get((_FILL, made._layout, int))
-    if program is None:
-        inplace.fill_(made, value)
-    else:
-        launch(program.address, made._ptr, value, made._ptr)
-    return made.requires_grad_() if requires_grad else made
+    inplace.fill_(made, value)
+    made._storage.version = 0  # nothing was overwritten
+    return _flagged(made, requires_grad)
 
 
 @factory
@@ -356,7 +350,7 @@ def tensor(
         return _flagged(data.detach().clone().to(kind), requires_grad)
     made = _packed(data, dtype, device)
     if made is not None:
-        return made.requires_grad_() if requires_grad else made
+        return _flagged(made, requires_grad)
     array, natural = _to_array(data)
     kind = check_options(dtype, device, natural)
     with np.errstate(all="ignore"):

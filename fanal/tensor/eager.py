@@ -12,15 +12,12 @@ from typing import Any
 from fanal.autograd.mode import mode
 from fanal.backends.native.executable import launch
 from fanal.core.dispatch import Fused, register_eager
-from fanal.tensor.keys import NAMES, NumpyNumber, key_part, plain
+from fanal.tensor.keys import NAMES, NUMBERS, NumpyNumber, key_part, plain
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.plans import GradPlan, Plan, make_plan
 from fanal.tensor.recording import record
 from fanal.tensor.tensor import Tensor, allocate
 from fanal.tensor.views import take
-
-# What may be passed by value, where a function takes numbers so: such calls take the long way.
-_BY_VALUE = frozenset({bool, int, float})
 
 
 def call(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -36,7 +33,7 @@ def call(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
                 if kind is Tensor:
                     tensors.append(a)
                     key.append(a._layout)
-                elif function.scalars and kind in _BY_VALUE:
+                elif function.scalars and kind in NUMBERS:
                     break
                 elif kind is int:
                     key.append(a)

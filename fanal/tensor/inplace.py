@@ -23,7 +23,7 @@ from fanal.ops.arithmetic import cast_p
 from fanal.ops.layout import expand_to
 from fanal.ops.promotion import cast, constant
 from fanal.tensor import eager
-from fanal.tensor.keys import NumpyNumber, key_part, plain
+from fanal.tensor.keys import NUMBERS, NumpyNumber, key_part, plain
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.recording import edge_for
@@ -288,7 +288,12 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element to one number (or to a 0-d tensor's)."""
-    return apply(fill_source.fused, self, (value,), {})
+    program = programs.get((fill_source.fused, self._layout, type(value)))
+    if program is None or self._layout.grad or type(value) not in NUMBERS:
+        return apply(fill_source.fused, self, (value,), {})
+    launch(program.address, self._ptr, number_bits(value), self._ptr)
+    self._storage.version += 1
+    return self
 
 
 def zero_(self: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from fanal.core.dtypes import DType
 from fanal.core.errors import message
 from fanal.tensor.tensor import Tensor
 
-NUMBERS = (bool, int, float)
+NUMBERS = frozenset({bool, int, float})  # types that may be passed by value
 _AS_THEY_ARE = frozenset({type(None), str, DType})  # equal only to what means the same
 NAMES = object()  # in a key: keyword arguments follow
 

@@ -13,13 +13,13 @@ import llvmlite.binding as llvm
 from fanal.backends.native.runtime import (
     compile_and_load,
 )
+from fanal.backends.native.runtime.probe import KERNELS as PROBE_KERNELS
 from fanal.backends.native.runtime.probe import compile_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNELS = """
-define void @nothing(ptr %desc, ptr %bufs, i64 %task, ptr %status) {
-  ret void
-}
+KERNELS = (
+    PROBE_KERNELS  # nothing, work
+    + """
 ; bufs[0][task] += 1
 define void @count(ptr %desc, ptr %bufs, i64 %task, ptr %status) {
   %base = load ptr, ptr %bufs
@@ -63,21 +63,8 @@ yes:
 no:
   ret void
 }
-; about desc[0] cycles
-define void @work(ptr %desc, ptr %bufs, i64 %task, ptr %status) {
-entry:
-  %n = load i64, ptr %desc
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %j, %loop ]
-  %j = add i64 %i, 1
-  call void asm sideeffect "", ""()
-  %more = icmp slt i64 %j, %n
-  br i1 %more, label %loop, label %done
-done:
-  ret void
-}
 """
+)
 X86_KERNELS = """
 declare void @llvm.x86.sse.stmxcsr(ptr)
 declare void @llvm.x86.sse.ldmxcsr(ptr)

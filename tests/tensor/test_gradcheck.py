@@ -86,16 +86,8 @@ def test_second_derivatives() -> None:
     assert gradgradcheck(fanal.exp, leaf(2, 2), gen_non_contig_grad_outputs=True)
     assert gradgradcheck(fanal.exp, leaf(2), [leaf(2)])
 
-    class Once(Function):  # its backward is right, its backward's backward is not
-        @staticmethod
-        def forward(ctx: Any, x: fanal.Tensor) -> fanal.Tensor:
-            ctx.save_for_backward(x)
-            return x * x
-
-        @staticmethod
-        def backward(ctx: Any, g: fanal.Tensor) -> fanal.Tensor:
-            return 2 * ctx.saved_tensors[0].detach() * g
-
-    assert gradcheck(Once.apply, leaf(2))
+    # Its backward is right, its backward's backward is not.
+    once = with_backward(lambda x, g: 2 * x.detach() * g)
+    assert gradcheck(once, leaf(2))
     with pytest.raises(GradcheckError, match="Jacobian mismatch"):
-        gradgradcheck(Once.apply, leaf(2))
+        gradgradcheck(once, leaf(2))

@@ -22,6 +22,13 @@ def test_an_overlapping_operand_is_read_before_it_is_written():
     assert x.tolist() == [0.0, 1.0, 3.0, 5.0, 7.0, 9.0]
 
 
+def test_a_new_tensor_was_never_written_to():
+    for _ in range(2):  # the second time a program is known
+        assert fanal.zeros(3, 41)._version == fanal.ones(3, 41)._version == 0
+    x = fanal.zeros(3, 41)
+    assert x.fill_(2)._version == 1 and x.fill_(3)._version == 2 and x[2, 40].item() == 3
+
+
 def test_the_short_path_counts_versions_and_respects_recording():
     w = fanal.ones(3, requires_grad=True)
     y, z = w * 2, fanal.ones(3)
