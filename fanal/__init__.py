@@ -23,6 +23,7 @@ from fanal.core.dtypes import (
     float64 as double, get_default_dtype, int8, int16, int16 as short, int32, int32 as int, int64,
     int64 as long, promote_types, set_default_dtype, uint8, uint16, uint32, uint64,
 )
+from fanal.compiler import compile
 from fanal.linalg.legacy import (
     chain_matmul, cholesky, cholesky_inverse, cholesky_solve, det, geqrf, inverse, logdet, lu,
     lu_solve, lu_unpack, matrix_exp, matrix_power, norm, orgqr, ormqr, pinverse, qr, slogdet, svd,

@@ -4,6 +4,7 @@ A public operation is an ordinary Python function over primitives, marked `@fuse
 does depends on who is listening:
 
 - while a graph is being built (tracing), the body runs and each primitive appends a node;
+- while a function is being captured, the recorder takes the whole call down (`lazy`);
 - otherwise the *eager* interpreter, registered by the tensor layer, is handed the whole function:
   it traces the body once for these layouts, compiles it into one native program (and its gradient
   into another), and replays that from then on.
@@ -27,14 +28,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Tracer(Protocol):
-    """Whoever records primitives while a function is traced (the graph builder)."""
+    """Whoever listens: the graph builder, which records primitives while a function's body is
+    traced, or a recorder (`lazy`), which takes down calls on tensors that are run later."""
+
+    lazy: bool
+
+    def call(self, function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Take a call of a whole function."""
 
     def append(self, primitive: Any, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
         """Record one primitive; returns its output value, or a tuple of them."""
 
 
 class _State(threading.local):
-    tracer: Tracer | None = None
+    tracer: Any = None  # a Tracer
 
 
 state = _State()
@@ -70,20 +77,29 @@ class tracing:
 
 
 def is_tracing() -> bool:
-    """Whether this thread is recording a graph."""
-    return state.tracer is not None
+    """Whether this thread is recording a graph of values (not: capturing calls on tensors)."""
+    return state.tracer is not None and not state.tracer.lazy
+
+
+def recorder() -> Any:
+    """Whoever captures this thread's calls on tensors; None mostly."""
+    tracer = state.tracer
+    return tracer if tracer is not None and tracer.lazy else None
 
 
 def bind(primitive: Any, *inputs: Any, **attributes: Any) -> Any:
     """Apply a primitive: append a node when tracing, else run it as a function of its own."""
     tracer = state.tracer
-    if tracer is not None:
+    if tracer is not None and not tracer.lazy:
         return tracer.append(primitive, inputs, attributes)
     return call_eager(_as_function(primitive), inputs, attributes)
 
 
 def call_eager(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Hand a call to the eager interpreter."""
+    """Hand a call on tensors to the recorder if there is one, else to the eager interpreter."""
+    tracer = state.tracer
+    if tracer is not None:
+        return tracer.call(function, args, kwargs)
     return _eager(function, args, kwargs)
 
 
@@ -127,8 +143,6 @@ class Fused:
         _all.add(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if state.tracer is not None:
-            return self.body(*args, **kwargs)
         return call_eager(self, args, kwargs)
 
     def __repr__(self) -> str:
@@ -149,8 +163,9 @@ def fused(
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if state.tracer is not None:
-            return function(*args, **kwargs)
+        tracer = state.tracer
+        if tracer is not None:
+            return tracer.call(record, args, kwargs)
         return _eager(record, args, kwargs)
 
     wrapper.fused = record  # type: ignore[attr-defined]

@@ -121,6 +121,8 @@ class Graph:
 class Builder:
     """Records primitives as nodes; equal pure nodes are recorded once."""
 
+    lazy = False
+
     def __init__(self) -> None:
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
@@ -130,6 +132,10 @@ class Builder:
         value = Value(dtype, tuple(shape), None)
         self.inputs.append(value)
         return value
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A composite function is its body."""
+        return function.body(*args, **kwargs)
 
     def append(self, primitive: Any, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
         """Infer the output types and add a node (or find its equal); returns its value or values."""

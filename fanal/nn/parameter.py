@@ -15,7 +15,7 @@ from fanal.core.dtypes import DType
 from fanal.core.errors import message
 from fanal.tensor import creation
 from fanal.tensor.layout import layout
-from fanal.tensor.tensor import Tensor, allocate, new_tensor
+from fanal.tensor.tensor import Tensor, allocate, shared
 
 _PREFIX = "Parameter containing:\n"
 
@@ -31,7 +31,7 @@ def _check_data(name: str, data: Any) -> Tensor:
 
 
 def _same_memory(data: Tensor, cls: type, requires_grad: bool) -> Any:
-    out = new_tensor(data._storage, data._layout.wanting(False), data._ptr, cls)
+    out = shared(data, data._layout.wanting(False), cls)
     return out.requires_grad_() if requires_grad else out
 
 

@@ -13,7 +13,7 @@ from fanal.core.memory_format import channels_last, channels_last_3d, contiguous
 from fanal.ops import shape
 from fanal.tensor import creation, inplace
 from fanal.tensor.layout import layout
-from fanal.tensor.tensor import Tensor, new_tensor
+from fanal.tensor.tensor import Tensor, shared
 
 
 def view(self: Tensor, *sizes: Any) -> Tensor:
@@ -55,7 +55,7 @@ def _view_dtype(self: Tensor, dtype: DType) -> Tensor:
             )
         extents = (*extents[:-1], extents[-1] * old // new)
         strides = (*(s * old // new for s in strides[:-1]), 1)
-    return new_tensor(self._storage, layout(dtype, extents, strides), self._ptr)
+    return shared(self, layout(dtype, extents, strides))
 
 
 def view_as(self: Tensor, other: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ def as_subclass(self: Tensor, cls: type) -> Any:
     """The same memory as an instance of a subclass of Tensor."""
     if not issubclass(cls, Tensor):
         raise RuntimeError(message("as_subclass", "not a subclass of Tensor", cls.__name__))
-    out = new_tensor(self._storage, self._layout, self._ptr, cls)
+    out = shared(self, self._layout, cls)
     out._node, out._index = self._current_node(), self._index
     return out
 

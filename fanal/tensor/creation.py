@@ -12,7 +12,7 @@ import numpy as np
 from fanal.backends.native.executable import runtime
 from fanal.core import dtypes
 from fanal.core.device import device as device_type
-from fanal.core.dispatch import bind, fused
+from fanal.core.dispatch import bind, fused, recorder
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
 from fanal.graph.ir import Value
@@ -23,7 +23,7 @@ from fanal.ops.promotion import cast, constant
 from fanal.tensor import inplace
 from fanal.tensor.factory import factory
 from fanal.tensor.layout import Layout, layout
-from fanal.tensor.tensor import Tensor, allocate, new_tensor
+from fanal.tensor.tensor import Tensor, allocate, new_tensor, shared
 
 _wrap = runtime.wrap
 
@@ -51,6 +51,12 @@ def check_options(dtype: Any, device: Any, default: DType | None = None) -> DTyp
     return dtype
 
 
+def _fresh(where: Layout) -> Tensor:
+    """A tensor of memory that nobody has written to."""
+    listening = recorder()
+    return allocate(where) if listening is None else listening.empty(where)
+
+
 def _flagged(t: Tensor, requires_grad: bool) -> Tensor:
     return t.requires_grad_() if requires_grad else t
 
@@ -61,7 +67,7 @@ def empty(
 ) -> Tensor:  # fmt: skip
     """A tensor of the given shape with whatever is in memory."""
     kind = check_options(dtype, device)
-    return _flagged(allocate(layout(kind, shape_of(size))), requires_grad)
+    return _flagged(_fresh(layout(kind, shape_of(size))), requires_grad)
 
 
 @fused(scalars=("value",))
@@ -74,7 +80,7 @@ def _filled(shape: tuple[int, ...], value: Any, dtype: DType) -> Any:
 
 
 def _constant(size: tuple[Any, ...], value: int, dtype: DType, requires_grad: bool) -> Tensor:
-    made = allocate(layout(dtype, shape_of(size)))
+    made = _fresh(layout(dtype, shape_of(size)))
     inplace.fill_(made, value)
     made._storage.version = 0  # nothing was overwritten
     return _flagged(made, requires_grad)
@@ -117,7 +123,7 @@ def _like(input: Tensor, dtype: DType | None, device: Any) -> Layout:
 @factory
 def empty_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uninitialised memory of a tensor's shape (and dtype)."""
-    return _flagged(allocate(_like(input, dtype, device)), requires_grad)
+    return _flagged(_fresh(_like(input, dtype, device)), requires_grad)
 
 
 @factory
@@ -350,7 +356,7 @@ def tensor(
         return _flagged(data.detach().clone().to(kind), requires_grad)
     made = _packed(data, dtype, device)
     if made is not None:
-        return _flagged(made, requires_grad)
+        return _flagged(_adopted(made), requires_grad)
     array, natural = _to_array(data)
     kind = check_options(dtype, device, natural)
     with np.errstate(all="ignore"):
@@ -358,7 +364,13 @@ def tensor(
     out = allocate(layout(kind, array.shape))
     if array.nbytes:
         _memory(out)[...] = array
-    return _flagged(out, requires_grad)
+    return _flagged(_adopted(out), requires_grad)
+
+
+def _adopted(made: Tensor) -> Tensor:
+    """A new tensor; where calls are captured, as a value of what is captured."""
+    listening = recorder()
+    return made if listening is None else listening.adopt(made)
 
 
 def _memory(t: Tensor) -> np.ndarray:
@@ -390,4 +402,4 @@ def legacy_tensor(cls: type, data: Any = None, *rest: Any) -> Tensor:
         made = tensor(data, dtype=dtypes.get_default_dtype())
     if cls is Tensor:
         return made
-    return new_tensor(made._storage, made._layout, made._ptr, cls)
+    return shared(made, made._layout, cls)

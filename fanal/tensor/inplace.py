@@ -15,14 +15,13 @@ from fanal.backends.native.executable import Executable, compile_graph, launch
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
 from fanal.core.cache import BoundedCache
-from fanal.core.dispatch import Fused, bind, fused
+from fanal.core.dispatch import Fused, bind, call_eager, fused, state
 from fanal.core.dtypes import category
 from fanal.core.errors import message
-from fanal.graph.ir import Builder, Value
+from fanal.graph.ir import Builder, Graph, Value
 from fanal.ops.arithmetic import cast_p
 from fanal.ops.layout import expand_to
 from fanal.ops.promotion import cast, constant
-from fanal.tensor import eager
 from fanal.tensor.keys import NUMBERS, NumpyNumber, key_part, plain
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
@@ -36,6 +35,10 @@ _SAME = object()  # in a key: this operand lies in the target's memory
 
 def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """`self = function(self, *args)`, in self's own memory."""
+    tracer = state.tracer
+    if tracer is not None and tracer.lazy:
+        tracer.write(function, self, plain(args), plain(kwargs))
+        return self
     where = self._layout
     storage = self._storage
     grad = where.grad
@@ -64,7 +67,7 @@ def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str
     if where.overlaps or recorded:
         check_writable(self, function.name, recorded)
         if recorded:
-            _recorded(function, self, args, kwargs)
+            recorded_write(function, self, args, kwargs)
             return self
     if _SAME in key:
         for a in (*args, *kwargs.values()):
@@ -81,6 +84,18 @@ def apply(function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str
     if code:
         raise_status(function.name, code)
     return self
+
+
+def write_key(
+    function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, list[Any]]:
+    """The key of a write that is taken down, and what it reads (the target first)."""
+    operands: list[Any] = [self]
+    key: list[Any] = [function, self._layout]
+    key += [key_part(a, operands, function, i + 1) for i, a in enumerate(args)]
+    for name, a in kwargs.items():
+        key += (name, key_part(a, operands, function, name))
+    return tuple(key), operands
 
 
 def check_writable(t: Tensor, name: str, recorded: bool) -> None:
@@ -123,25 +138,13 @@ def _apart(a: Any, self: Tensor) -> Any:
 
 def _compile(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
     self = args[0]
-    builder = Builder()
-    given = Arguments(builder, function, args, kwargs)
-
-    def body() -> Value:
-        result = function.body(*given.traced, **given.named)
-        check_result(function.name, result, self)
-        result = expand_to(result, self._layout.shape)
-        if result.dtype is self.dtype:
-            return result
-        return bind(cast_p, result, dtype=self.dtype)
-
-    result = builder.trace(body)
-    graph = builder.graph([result])
+    graph, inputs = write_graph(function, args, kwargs)
     loads = []
     # The target and operands with the same memory are one buffer, so that the schedule sees it.
     first: Access | None = None
     operand_tensors = [a for a in _flat((*args, *kwargs.values())) if isinstance(a, Tensor)]
     position = 0
-    for number, (v, where) in enumerate(zip(graph.inputs, given.inputs, strict=True)):
+    for number, (v, where) in enumerate(zip(graph.inputs, inputs, strict=True)):
         if isinstance(where, Layout):
             t = operand_tensors[position]
             position += 1
@@ -153,6 +156,25 @@ def _compile(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
             loads.append(Load(v.dtype, (), Access(number, v.dtype, (), ()), True))
     assert first is not None
     return compile_graph(graph, loads, [first])
+
+
+def write_graph(
+    function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Graph, list[Any]]:
+    """The graph of the first argument's new value, and its inputs (layouts or dtypes)."""
+    self = args[0]
+    builder = Builder()
+    given = Arguments(builder, function, args, kwargs)
+
+    def body() -> Value:
+        result = function.body(*given.traced, **given.named)
+        check_result(function.name, result, self)
+        result = expand_to(result, self._layout.shape)
+        if result.dtype is self.dtype:
+            return result
+        return bind(cast_p, result, dtype=self.dtype)
+
+    return builder.graph([builder.trace(body)]), given.inputs
 
 
 def _flat(items: Any) -> list[Any]:
@@ -184,16 +206,17 @@ def check_result(name: str, result: Any, self: Tensor) -> None:
         )
 
 
-def _recorded(
+def recorded_write(
     function: Fused, self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
+    """The same with a gradient: computed apart, copied, and put on the tape."""
     # What the tape keeps of the old value must survive the write.
     old = self._alias(self._current_node(), self._index)
     if not self._layout.grad:
         old._layout = old._layout.wanting(False)
     old = old.clone()
     args = tuple(old if a is self else a for a in args)
-    _put(self, eager.call(function, (old, *args), kwargs), function.name)
+    _put(self, call_eager(function, (old, *args), kwargs), function.name)
 
 
 def assign(self: Tensor, compute: Any, name: str) -> Tensor:
@@ -289,7 +312,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element to one number (or to a 0-d tensor's)."""
     program = programs.get((fill_source.fused, self._layout, type(value)))
-    if program is None or self._layout.grad or type(value) not in NUMBERS:
+    if program is None or self._layout.grad or type(value) not in NUMBERS or state.tracer is not None:
         return apply(fill_source.fused, self, (value,), {})
     launch(program.address, self._ptr, number_bits(value), self._ptr)
     self._storage.version += 1

@@ -11,12 +11,14 @@ from fanal.core.errors import message
 from fanal.ops import rearranging, shape
 from fanal.tensor import strided
 from fanal.tensor.layout import layout
+from fanal.tensor.lazy import move, place
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
 
 
 def become(self: Tensor, view: Tensor) -> Tensor:
     """Make a tensor what a view of it is."""
-    self._layout, self._ptr, self._storage = view._layout, view._ptr, view._storage
+    self._layout, self._storage = view._layout, view._storage
+    move(self, place(view))
     self._node, self._index = view._node, view._index
     mine, its = self._rare, view._rare
     if mine is not None and mine.base is not None and its is not None:
@@ -34,7 +36,8 @@ def _in_place(function: Callable[..., Any]) -> Callable[..., Tensor]:
                 message(name, "a leaf that requires grad was used in an in-place operation",
                         hint="no_grad() around it, or an operation that makes a new tensor")
             )
-        twin = new_tensor(self._storage, self._layout, self._ptr)
+        twin = self._alias(None, 0)
+        twin._layout = self._layout
         twin._node, twin._index = self._current_node(), self._index
         if self._rare is not None and self._rare.base is not None:
             extra, mine = twin._extra(), self._rare
@@ -78,7 +81,8 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     if any(n < 0 for n in wanted):
         raise RuntimeError(message("resize_", "a negative extent", wanted))
     target = layout(self.dtype, wanted)
-    room = self._storage.ptr + self._storage.nbytes - self._ptr
+    room = self._ptr
+    room = self._storage.ptr + self._storage.nbytes - room
     if target.nbytes > room:
         fresh = allocate(target)
         line = layout(self.dtype, (room // self.dtype.itemsize,))
@@ -109,7 +113,8 @@ def set_(
     if size is not None:
         steps = stride if stride is not None else layout(self.dtype, tuple(size)).strides
         source = strided.as_strided(source.detach(), size, steps, storage_offset)
-    self._storage, self._ptr = source._storage, source._ptr
+    pointer = source._ptr  # first: it may bring the memory into being
+    self._storage, self._ptr = source._storage, pointer
     self._layout = source._layout.wanting(self._layout.grad)
     return self
 

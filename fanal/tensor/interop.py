@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fanal.core.errors import message
+from fanal.tensor.lazy import settled
 from fanal.tensor.tensor import Tensor
 
 
@@ -17,6 +18,7 @@ class _Memory:
     __slots__ = ("__array_interface__", "storage")
 
     def __init__(self, t: Tensor):
+        pointer = settled(t)._ptr
         self.storage = t._storage
         size = t._layout.dtype.itemsize
         self.__array_interface__ = {
@@ -24,7 +26,7 @@ class _Memory:
             "shape": t._layout.shape,
             "strides": tuple(s * size for s in t._layout.strides),
             "typestr": f"|V{size}" if t.dtype.name == "bfloat16" else t.dtype.numpy.str,
-            "data": (t._ptr, False),
+            "data": (pointer, False),
         }
 
 
@@ -70,7 +72,7 @@ def item(self: Tensor) -> bool | int | float:
         raise RuntimeError(
             message("item", "not exactly one element", tuple(self.shape), hint="tolist()")
         )
-    found: bool | int | float = _READERS[self.dtype.name](self)
+    found: bool | int | float = _READERS[self.dtype.name](settled(self))
     return found
 
 
@@ -160,10 +162,10 @@ def __reduce_ex__(self: Tensor, protocol: int) -> Any:
 
 def _rebuild(array: Any, requires_grad: bool, cls: type) -> Tensor:
     from fanal.tensor.creation import from_numpy
-    from fanal.tensor.tensor import new_tensor
+    from fanal.tensor.tensor import shared
 
     t = from_numpy(np.ascontiguousarray(array).reshape(array.shape))
-    out = new_tensor(t._storage, t._layout, t._ptr, cls)
+    out = shared(t, t._layout, cls)
     return out.requires_grad_() if requires_grad else out
 
 
@@ -178,8 +180,9 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
         from fanal.tensor.tensor import new_tensor
 
         fresh = self.detach().clone()
+        pointer = fresh._ptr  # first: it may bring the memory into being
         layout = fresh._layout.wanting(self._layout.grad)
-        found = new_tensor(fresh._storage, layout, fresh._ptr, type(self))
+        found = new_tensor(fresh._storage, layout, pointer, type(self))
         if self.grad is not None:
             found.grad = __deepcopy__(self.grad, memo)
         memo[id(self)] = found

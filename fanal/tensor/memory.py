@@ -11,6 +11,7 @@ from fanal.backends.native.executable import runtime
 from fanal.core import dtypes
 from fanal.core.errors import message
 from fanal.tensor.layout import layout
+from fanal.tensor.lazy import settled
 from fanal.tensor.tensor import Tensor, new_tensor
 
 
@@ -61,6 +62,7 @@ class UntypedStorage:
 
 def untyped_storage(self: Tensor) -> UntypedStorage:
     """The memory that the tensor is a view of."""
+    settled(self)._ptr  # noqa: B018 - brings lazy memory into being
     return UntypedStorage(self._storage)
 
 
@@ -80,6 +82,7 @@ _shared: weakref.WeakSet[Any] = weakref.WeakSet()
 def share_memory_(self: Tensor) -> Tensor:
     """Move the elements to memory that processes forked from this one share."""
     if not is_shared(self) and self._layout.nbytes:
+        settled(self)._ptr  # noqa: B018
         size = self._storage.nbytes
         block = mmap.mmap(-1, size)
         address = ctypes.addressof(ctypes.c_char.from_buffer(block))

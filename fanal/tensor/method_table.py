@@ -255,7 +255,7 @@ def element_size(self: Tensor) -> int:
 
 def data_ptr(self: Tensor) -> int:
     """The address of the first element."""
-    return self._ptr
+    return settled(self)._ptr
 
 
 def reshape_as(self: Tensor, other: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 from fanal.backends.native.executable import launch
 from fanal.core.cache import BoundedCache
-from fanal.core.dispatch import Fused, fused
+from fanal.core.dispatch import Fused, call_eager, fused, state
 from fanal.core.errors import message
 from fanal.ops import linear, pointwise, shape
 from fanal.tensor import creation, eager, indexing, inplace, interop, printing
@@ -28,6 +28,8 @@ def operator(function: Any) -> Method:
     cache = record.cache
 
     def method(self: Any, other: Any) -> Any:
+        if state.tracer is not None:
+            return _slow(record, self, other)
         kind = type(other)
         if kind is float or kind is int:
             plan = cache.get((self._layout, kind))
@@ -52,11 +54,7 @@ def _slow(record: Fused, self: Any, other: Any) -> Any:
         other = _operand(other)
         if other is NotImplemented:
             return NotImplemented
-    from fanal.core.dispatch import state
-
-    if state.tracer is not None:
-        return record.body(self, other)
-    return eager.call(record, (self, other), {})
+    return call_eager(record, (self, other), {})
 
 
 def _operand(other: Any) -> Any:
@@ -87,7 +85,7 @@ def in_place(function: Any) -> Method:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         # The short path: another tensor's elements into this one, nothing recorded.
-        if len(args) == 1 and not kwargs and type(args[0]) is Tensor:
+        if len(args) == 1 and not kwargs and type(args[0]) is Tensor and state.tracer is None:
             other = args[0]
             program = known.get((record, self._layout, other._layout))
             storage = self._storage

@@ -7,6 +7,7 @@ from typing import Any
 
 from fanal.autograd.tape import Node, anomaly, overwritten, released, sequence
 from fanal.core.dispatch import call_eager
+from fanal.tensor.lazy import Cell, kept_again, place
 from fanal.tensor.plans import GradPlan
 from fanal.tensor.tensor import new_tensor
 
@@ -45,19 +46,24 @@ class OpNode(Node):
         results = call_eager(function, tuple(args), {})
         return [None if n is None else results[n] for n in gradients]
 
-    def unpack(self, kept: Any, place: int, create_graph: bool) -> Any:
+    def unpack(self, kept: Any, number: int, create_graph: bool) -> Any:
         """A saved value, if it was not written to since."""
-        plan, version = self.plan, self.versions[place]
+        plan, version = self.plan, self.versions[number]
         if version is None:
             return kept
         inputs = len(plan.saved_inputs)
-        if place < inputs:
+        if number < inputs:
             storage = kept._storage
         else:
             storage, pointer = kept
-            kept = new_tensor(storage, plan.layouts[plan.saved_outputs[place - inputs]], pointer)
+            layout = plan.layouts[plan.saved_outputs[number - inputs]]
+            if type(storage) is Cell:
+                kept = kept_again(storage, layout, pointer)
+                storage = kept._storage
+            else:
+                kept = new_tensor(storage, layout, pointer)
             if create_graph:
-                kept = kept._alias(self, plan.saved_outputs[place - inputs])
+                kept = kept._alias(self, plan.saved_outputs[number - inputs])
         if storage.version != version:
             raise overwritten(self, kept, version)
         return kept
@@ -92,7 +98,8 @@ def record(grad: GradPlan, tensors: Sequence[Any], outputs: Sequence[Any]) -> No
             versions.append(t._storage.version if is_tensor else None)
         for i in grad.saved_outputs:
             storage = outputs[i]._storage
-            kept.append((storage, outputs[i]._ptr))
+            lazy = type(storage) is Cell
+            kept.append((storage, place(outputs[i]) if lazy else outputs[i]._ptr))
             versions.append(storage.version)
         node.kept = kept
         node.versions = versions

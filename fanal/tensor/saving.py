@@ -24,7 +24,7 @@ from fanal.core.errors import DataError, message
 from fanal.tensor.creation import from_numpy
 from fanal.tensor.interop import as_array
 from fanal.tensor.layout import Size
-from fanal.tensor.tensor import Tensor, new_tensor
+from fanal.tensor.tensor import Tensor, shared
 
 FORMAT = "fanal"
 VERSION = 1
@@ -198,7 +198,7 @@ def _tensor(entry: Mapping[str, Any]) -> Tensor:
         raise DataError(message("load", "a dtype that no tensor can hold", code))
     dtype = BY_NAME[_NAMES[code]]
     array = np.frombuffer(bytearray(entry["data"]), np.uint8).view(dtype.numpy)
-    shared = from_numpy(array.reshape(tuple(entry["shape"])))
+    mapped = from_numpy(array.reshape(tuple(entry["shape"])))
     # A copy has memory of its own from the allocator, aligned for kernels.
-    copied = shared.clone()
-    return new_tensor(copied._storage, copied._layout, copied._ptr)
+    copied = mapped.clone()
+    return shared(copied, copied._layout)

@@ -13,6 +13,7 @@ from fanal.core.cache import BoundedCache
 from fanal.ops.shape import clone
 from fanal.tensor import eager
 from fanal.tensor.layout import Layout, layout
+from fanal.tensor.lazy import settled
 from fanal.tensor.plans import build
 from fanal.tensor.tensor import Tensor
 
@@ -32,7 +33,7 @@ def copy_rows(out: Tensor, rows: Sequence[Tensor]) -> None:
         if row._layout is not kind:
             kind, program = row._layout, _program(row)
             address = program.address
-        launch(address, row._ptr, at)
+        launch(address, settled(row)._ptr, at)
         at += step
     out._storage.version += 1
 

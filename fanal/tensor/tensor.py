@@ -179,7 +179,8 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        self._storage, self._ptr = value._storage, value._ptr
+        pointer = value._ptr  # first: it may bring the memory into being
+        self._storage, self._ptr = value._storage, pointer
         self._layout = value._layout.wanting(self._layout.grad)
 
     @property
@@ -290,6 +291,12 @@ def new_tensor(storage: Any, layout: Layout, pointer: int, cls: type = Tensor) -
     t._index = 0
     t._rare = None
     return t
+
+
+def shared(t: Tensor, layout: Layout, cls: type = Tensor) -> Tensor:
+    """A tensor of another layout (or class) at the place of `t`, off the tape."""
+    pointer = t._ptr  # first: it may bring the memory into being
+    return new_tensor(t._storage, layout, pointer, cls)
 
 
 def allocate(layout: Layout) -> Tensor:

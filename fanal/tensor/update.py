@@ -8,24 +8,18 @@ and its moments) are read and written together.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from fanal.autograd.mode import mode
-from fanal.backends.native.executable import Executable, launch
-from fanal.backends.native.loops.elementwise import Store
-from fanal.backends.native.loops.expression import Expression, Load, Op, leaves
-from fanal.backends.native.lower.groups import ElementEntry, buffers_of
-from fanal.backends.native.lower.lowering import Lowering
-from fanal.backends.native.program import Access, ProgramBuilder
-from fanal.backends.native.target import host_target
+from fanal.backends.native.executable import Executable, compile_whole, launch
+from fanal.backends.native.loops.expression import Load
+from fanal.backends.native.program import Access
 from fanal.core import dtypes
-from fanal.core.dispatch import Fused, bind
+from fanal.core.dispatch import Fused, bind, recorder
 from fanal.core.errors import message
-from fanal.graph.ir import Builder, Graph, Node, Value
+from fanal.graph.ir import Builder, Graph, Value
 from fanal.ops.arithmetic import cast_p
 from fanal.tensor import inplace
 from fanal.tensor.launching import raise_status
@@ -56,6 +50,10 @@ def update(
         _recorded(function, targets, operands, scalars, static)
         return
     lists = (*targets, *operands)
+    listening = recorder()
+    if listening is not None:
+        listening.update(function, targets, operands, scalars, static)
+        return
     tensors = [*chain.from_iterable(lists)]
     key = (
         function, tuple([t._layout for t in tensors]), tuple(map(len, lists)), len(scalars),
@@ -117,29 +115,24 @@ def _fitting(name: str, value: Value, target: Layout) -> Value:
     return value if value.dtype is target.dtype else bind(cast_p, value, dtype=target.dtype)
 
 
-def _compile(
+def traced(
     function: Any, targets: Lists, operands: Lists, scalars: int, static: dict[str, Any]
-) -> Executable:
+) -> Graph:
+    """The graph of an update: inputs are targets, operands and numbers, outputs new targets."""
     name = function.__name__
     builder = Builder()
-    loads: list[Load] = []
 
-    def number(count: int) -> Value:
+    def number() -> Value:
         value = builder.input(dtypes.float64, ())
-        access = Access(count, dtypes.float64, (), ())
-        loads.append(Load(dtypes.float64, (), access, True))
         value.weak = True
         return value
 
-    def tensor(t: Tensor) -> Value:
-        l = t._layout
-        loads.append(Load(l.dtype, l.shape, Access(len(loads), l.dtype, l.shape, l.strides)))
-        return builder.input(l.dtype, l.shape)
-
     for t in (t for some in targets for t in some):
         inplace.check_writable(t, name, False)
-    lists = [[tensor(t) for t in some] for some in (*targets, *operands)]
-    numbers = [number(len(loads)) for _ in range(scalars)]
+    lists = [
+        [builder.input(t.dtype, t._layout.shape) for t in some] for some in (*targets, *operands)
+    ]
+    numbers = [number() for _ in range(scalars)]
 
     def body() -> list[Value]:
         found = function(*lists, *[_wide(v) for v in numbers], **static)
@@ -153,116 +146,19 @@ def _compile(
         pairs = [p for s, x in zip(found, targets, strict=True) for p in zip(s, x, strict=True)]
         return [_fitting(name, value, t._layout) for value, t in pairs]
 
-    results = builder.trace(body)
-    graph = builder.graph(results)
-    outputs = [l.access for l in loads[: len(results)]]
-    program = UpdateLowering(graph, loads, outputs).run()
-    return Executable(program, sum(math.prod(v.shape) for v in graph.inputs))
+    return builder.graph(builder.trace(body))
 
 
-class UpdateLowering(Lowering):
-    """Lowering of a graph whose outputs lie in inputs' memory.
-
-    Targets are stored last, when all else has been read. Stores that read one another's targets are
-    one pass, which reads each place before it writes it.
-    """
-
-    def __init__(self, graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]):
-        super().__init__(graph, inputs, outputs, host_target())
-        self.program = ProgramBuilder(self.target, len(inputs))
-        self.final: list[ElementEntry] = []
-
-    def node(self, node: Node) -> None:
-        # What is computed small and used large is computed once, not at each place of use.
-        name, value = node.primitive.name, node.inputs[0] if node.inputs else None
-        single = name == "reshape" and value is not None and math.prod(value.shape) == 1
-        seen = single or name in ("expand", "slice")
-        if value is not None and seen and isinstance(self.values[value], Op):
-            self.values[value] = self.in_memory(self.values[value])
-        super().node(node)
-
-    def run(self) -> ProgramBuilder:
-        for node in self.graph.nodes:
-            self.node(node)
-        stores = [
-            Store(self.values[value], access)
-            for value, access in self.outputs
-            if self.values[value] is not self.values.get(self._input(access))
-        ]
-        for family in families(stores):
-            self._store_family(family)
-        self.outputs = []
-        self.graph = Graph(self.graph.inputs, [], [])
-        self.schedule.entries += self.final
-        return super().run()
-
-    def _input(self, access: Access) -> Value:
-        return self.graph.inputs[access.buffer]
-
-    def _store_family(self, stores: list[Store]) -> None:
-        """Append the passes of stores that depend on one another's targets, readers first."""
-        written = {s.to.buffer: s.to for s in stores}
-        passes: dict[tuple[int, ...], list[Store]] = {}
-        for s in stores:
-            if not reads_in_place(s.expression, written):
-                s = Store(self.in_memory(replace(s.expression)), s.to)
-            passes.setdefault(s.to.shape, []).append(s)
-        waiting = list(passes.values())
-        while waiting:
-            ready = [one for one in waiting if not _read_elsewhere(one, waiting)]
-            if ready:
-                chosen = ready[0]
-            else:  # two passes want one another's old values: one of them is computed apart
-                chosen = min(waiting, key=lambda one: math.prod(one[0].to.shape))
-                number = waiting.index(chosen)
-                chosen = [Store(self.in_memory(s.expression), s.to) for s in chosen]
-                waiting[number] = chosen
-                if _read_elsewhere(chosen, waiting):
-                    rest = [one for one in waiting if one is not chosen]
-                    for one in rest:
-                        one[:] = [Store(self.in_memory(s.expression), s.to) for s in one]
-            waiting = [one for one in waiting if one is not chosen]
-            reads = {b for s in chosen for b in buffers_of(s.expression)}
-            self.final.append(ElementEntry(reads, {s.to.buffer for s in chosen}, chosen))
-
-
-def families(stores: list[Store]) -> list[list[Store]]:
-    """Stores in groups that are connected by reading one another's targets."""
-    owner = {s.to.buffer: i for i, s in enumerate(stores)}
-    parent = list(range(len(stores)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for i, s in enumerate(stores):
-        for buffer in buffers_of(s.expression):
-            if buffer in owner:
-                parent[root(i)] = root(owner[buffer])
-    groups: dict[int, list[Store]] = {}
-    for i, s in enumerate(stores):
-        groups.setdefault(root(i), []).append(s)
-    return list(groups.values())
-
-
-def reads_in_place(e: Expression, written: dict[int, Access]) -> bool:
-    """Whether an expression reads the targets of one shape exactly at its own index, so that it
-    can be computed in the pass that writes them (targets of other shapes it may read anyhow)."""
-    for leaf in leaves(e):
-        for buffer in buffers_of(leaf):
-            to = written.get(buffer)
-            if to is None or to.shape != e.shape:
-                continue
-            if not isinstance(leaf, Load) or leaf.access != to:
-                return False
-    return True
-
-
-def _read_elsewhere(stores: list[Store], waiting: list[list[Store]]) -> bool:
-    """Whether another pass that is still to come reads what these stores write."""
-    writes = {s.to.buffer for s in stores}
-    return any(
-        buffers_of(s.expression) & writes for one in waiting if one is not stores for s in one
-    )
+def _compile(
+    function: Any, targets: Lists, operands: Lists, scalars: int, static: dict[str, Any]
+) -> Executable:
+    graph = traced(function, targets, operands, scalars, static)
+    layouts = [t._layout for some in (*targets, *operands) for t in some]
+    loads = [
+        Load(l.dtype, l.shape, Access(i, l.dtype, l.shape, l.strides))
+        for i, l in enumerate(layouts)
+    ]
+    for i in range(len(loads), len(graph.inputs)):
+        loads.append(Load(dtypes.float64, (), Access(i, dtypes.float64, (), ()), True))
+    outputs = [l.access for l in loads[: len(graph.outputs)]]
+    return compile_whole(graph, loads, outputs)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import PythonNode, anomaly, sequence
 from fanal.tensor.layout import Layout
+from fanal.tensor.lazy import Cell, take_lazy
 from fanal.tensor.tensor import Rare, Tensor
 
 _new = object.__new__
@@ -40,10 +41,15 @@ class View:
 
 def take(t: Tensor, view: View) -> Tensor:
     """The view of a tensor, recorded where a gradient is wanted."""
-    out: Tensor = _new(Tensor)
-    out._storage = storage = t._storage
-    out._ptr = t._ptr + view.offset
-    out._rare = rare = Rare()
+    storage = t._storage
+    rare = Rare()
+    if type(storage) is Cell:
+        out = take_lazy(t, view.layout, view.offset, rare)
+    else:
+        out = _new(Tensor)
+        out._storage = storage
+        out._ptr = t._ptr + view.offset
+        out._rare = rare
     before = t._rare
     if before is None or before.base is None:
         rare.base = t

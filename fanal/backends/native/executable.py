@@ -113,3 +113,12 @@ def compile_graph(
     shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
     work = sum(math.prod(s) for s in shapes)
     return Executable(builder, work)
+
+
+def compile_whole(graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]) -> Executable:
+    """Compile a graph whose outputs may replace inputs: an access of an input's buffer."""
+    from fanal.backends.native.lower.whole import WholeLowering
+
+    builder = WholeLowering(graph, inputs, outputs, host_target()).run()
+    shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
+    return Executable(builder, sum(math.prod(s) for s in shapes))

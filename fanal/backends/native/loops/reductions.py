@@ -34,7 +34,8 @@ class Order:
 
 def order_of(target: Target, dtype: DType) -> Order:
     """Depends on dtype and target only."""
-    width = UNROLL * target.lanes(bits_of(compute_type(dtype)))
+    # Results of bools, which are kept as bytes, lie on the stack: 512 lanes would overflow it.
+    width = UNROLL * target.lanes(max(8, bits_of(compute_type(dtype))))
     return Order(width, width * BLOCK_ROWS, width * BLOCK_ROWS * SUPERBLOCK)
 
 

@@ -62,6 +62,11 @@ class Entry:
 class ElementEntry(Entry):
     stores: list[Store] = field(default_factory=list)
 
+    def forwarded(self, e: Expression) -> Expression | None:
+        """The expression with what this entry stores in the place of its memory; None where that is
+        read at another index than it is written."""
+        return forwarded(e, self.writes, [(s.expression, s.to) for s in self.stores])
+
     def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
         stores = [Store(resolved(s.expression, real), s.to) for s in self.stores]
         lower_elementwise(p, stores)
@@ -123,9 +128,14 @@ class StageEntry(Entry):
             for n, s, t in zip(self.shape, leaf.access.strides, expected, strict=True)
         )
 
+    def forwarded(self, e: Expression) -> Expression | None:
+        """The expression (over the domain) with what this entry stores in the place of its memory;
+        None where that is read at another index than it is written."""
+        return forwarded(e, self.writes - self.own, [(s.expression, s.to) for s in self.stores])
+
     def admit(self, e: Expression, to: Access) -> RowStore | None:
         """The store as a member of this group, or None where it doesn't fit."""
-        if not buffers_of(e) & self.own:
+        if not buffers_of(e) & self.writes:
             return None
         size = math.prod(to.shape)
         for shape, per_row in ((self.shape, False), (self.kept, True)):
@@ -141,8 +151,9 @@ class StageEntry(Entry):
             target = replace(to, shape=shape, strides=strides[0])
             if per_row:
                 inner, target = self.lifted(inner), self.lifted_access(target)
-            if self.is_local(inner) and self.walks(inner, target):
-                return RowStore(inner, target, per_row)
+            own = self.forwarded(inner)
+            if own is not None and self.is_local(own) and self.walks(own, target):
+                return RowStore(own, target, per_row)
         return None
 
     def walks(self, e: Expression, to: Access) -> bool:
@@ -166,6 +177,46 @@ class StageEntry(Entry):
                 e = self.lifted(Load(to.dtype, to.shape, own))
                 stores.append(RowStore(e, self.lifted_access(to), True))
         StageKernel(p, self.shape, self.dims, reductions, stores).add_phases(p)
+
+
+def forwarded(
+    e: Expression, written: set[int], stores: list[tuple[Expression, Access]]
+) -> Expression | None:
+    """An expression that reads what is being stored, as one that computes it.
+
+    None where it reads memory among `written` that no store covers at the same index.
+    """
+    if not buffers_of(e) & written:
+        return e
+    if buffers_of_gathers(e) & written:
+        return None
+    values = {(s.buffer, s.offset, taken_strides(s)): x for x, s in stores if s.shape == e.shape}
+    memo: dict[int, Expression | None] = {}
+
+    def visit(x: Expression) -> Expression | None:
+        if id(x) not in memo:
+            memo[id(x)] = rebuilt(x)
+        return memo[id(x)]
+
+    def rebuilt(x: Expression) -> Expression | None:
+        if isinstance(x, Load):
+            if x.access.buffer not in written:
+                return x
+            return values.get((x.access.buffer, x.access.offset, taken_strides(x.access)))
+        if isinstance(x, Op):
+            args = [visit(a) for a in x.args]
+            return None if None in args else replace(x, args=tuple(args))
+        if isinstance(x, Gather):
+            indices = [visit(i) for i in x.indices]
+            return None if None in indices else replace(x, indices=tuple(indices))
+        return x
+
+    return visit(e)
+
+
+def taken_strides(access: Access) -> Shape:
+    """Strides that make a difference: those of extents other than 1."""
+    return tuple(0 if n == 1 else s for n, s in zip(access.shape, access.strides, strict=True))
 
 
 def buffers_of_gathers(e: Expression) -> set[int]:
@@ -212,8 +263,11 @@ def resolved(e: Expression, real: dict[int, Access]) -> Expression:
 class Schedule:
     """Collects entries; `emit` writes the program."""
 
-    def __init__(self) -> None:
+    def __init__(self, related: bool = False) -> None:
         self.entries: list[ElementEntry | StageEntry | OpaqueEntry] = []
+        # Whether only what has memory in common is computed together (in large programs, where
+        # kernels that depend on what happens to stand beside them would be many).
+        self.related = related
 
     def store(self, e: Expression, to: Access) -> None:
         """Compute an expression into memory."""
@@ -223,28 +277,42 @@ class Schedule:
                 member = entry.admit(e, to)
                 if member is not None:
                     entry.stores.append(member)
-                    entry.reads |= reads - entry.own
+                    entry.reads |= buffers_of(member.expression) - entry.own
                     entry.writes |= writes
                     return
+            if isinstance(entry, ElementEntry) and self._joins(entry, e, to):
+                return
             if entry.conflicts(reads, writes):
                 break
-            if isinstance(entry, ElementEntry) and entry.stores[0].to.shape == to.shape:
-                entry.stores.append(Store(e, to))
-                entry.reads |= reads
-                entry.writes |= writes
-                return
         self.entries.append(ElementEntry(reads, writes, [Store(e, to)]))
+
+    def _joins(self, entry: ElementEntry, e: Expression, to: Access) -> bool:
+        """Add a store to an elementwise entry, if it fits."""
+        if entry.stores[0].to.shape != to.shape or to.buffer in entry.reads | entry.writes:
+            return False
+        own = entry.forwarded(e)
+        if own is None:
+            return False
+        reads = buffers_of(own)
+        if self.related and own is e and not reads & entry.reads:
+            return False
+        entry.stores.append(Store(own, to))
+        entry.reads |= reads
+        entry.writes.add(to.buffer)
+        return True
 
     def reduce(self, op: str, e: Expression, dims: Shape, result: int) -> None:
         """Reduce an expression into the virtual buffer `result`."""
         reads = buffers_of(e)
         width = bits_of(compute_type(e.dtype))
         for entry in reversed(self.entries):
-            if isinstance(entry, StageEntry) and self._fits(entry, e, dims, width, reads):
-                entry.reductions.append(RowReduction(op, e, result))
-                entry.reads |= reads - entry.own
-                entry.writes.add(result)
-                return
+            if isinstance(entry, StageEntry) and (entry.shape, entry.dims) == (e.shape, dims):
+                own = entry.forwarded(e)
+                if own is not None and self._fits(entry, own, dims, width, buffers_of(own)):
+                    entry.reductions.append(RowReduction(op, own, result))
+                    entry.reads |= buffers_of(own) - entry.own
+                    entry.writes.add(result)
+                    return
             if entry.conflicts(reads, {result}):
                 break
         member = RowReduction(op, e, result)

@@ -245,6 +245,14 @@ def _pad(low: Lowering, node: Node) -> None:
     low.schedule.store(x, window(to, begin, shape, step))
 
 
+@rule("put_slice")
+def _put_slice(low: Lowering, node: Node) -> None:
+    x, part = (low.values[v] for v in node.inputs)
+    to = low.destination(node.outputs[0])
+    low.schedule.store(x, to)
+    low.schedule.store(part, window(to, node.attributes["start"], part.shape, node.attributes["step"]))
+
+
 @rule("concat")
 def _concat(low: Lowering, node: Node) -> None:
     out, dim = node.outputs[0], node.attributes["dim"]

@@ -1,0 +1,115 @@
+"""The coordinator's side of a worker: start it, ask it, stop it while others have their turn.
+
+Whatever goes wrong with the process (it dies, hangs, prints nonsense) becomes a `Failure` with a
+reason that a person can read; the study goes on with the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import environment
+
+BUILD_LIMIT, TURN_LIMIT = 900.0, 300.0  # seconds
+
+
+class Failure(Exception):
+    """Why a peer has no result here."""
+
+
+class Client:
+    """A running worker; a context manager that ends it."""
+
+    def __init__(self, peer: str, case: str, measure: str, threads: int, folder: Path, cache: Path):
+        self.log = tempfile.TemporaryFile()
+        command = [
+            sys.executable, "-m", "benchmarks.peers.worker", peer, case, measure,
+            "--threads", str(threads), "--folder", str(folder), "--cache", str(cache),
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
+            cwd=environment.ROOT, env=environment.worker(threads, cache), start_new_session=True,
+        )  # fmt: skip
+        self.stopped = False
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.resume()
+        # Compilers may have started helpers of their own: the whole group, which is ours, goes.
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.log.close()
+
+    def build(self) -> dict[str, Any]:
+        """Import, make, first step."""
+        return self.ask(BUILD_LIMIT, do="build")
+
+    def ask(self, limit: float = TURN_LIMIT, **request: Any) -> dict[str, Any]:
+        """One request and its answer; between requests the process may be stopped."""
+        self.resume()
+        try:
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError:
+            raise Failure(self._why("died")) from None
+        answer = json.loads(self._line(limit))
+        if "failed" in answer:
+            raise Failure(_short(answer["failed"]))
+        return answer
+
+    def favour(self) -> None:
+        """Let other programs on this machine wait while it has its turn, where we may do that."""
+        try:
+            # The process has a session, so a scheduling group, of its own: `nice` counts inside it.
+            Path(f"/proc/{self.process.pid}/autogroup").write_text("-20")
+        except OSError:
+            raise Failure("may not be given priority over other programs here") from None
+
+    def pause(self) -> None:
+        """Let it use no processor until it is asked again."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGSTOP)
+            self.stopped = True
+
+    def resume(self) -> None:
+        """Let it run."""
+        if self.stopped and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGCONT)
+        self.stopped = False
+
+    def _line(self, limit: float) -> bytes:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            if not selector.select(limit):
+                raise Failure(f"no answer within {limit:.0f} s")
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failure(self._why("died"))
+        return line
+
+    def _why(self, what: str) -> str:
+        code = self.process.wait()
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        how = f"signal {-code}" if code < 0 else f"exit {code}"
+        return _short(f"{what} ({how}): {lines[-1] if lines else 'no output'}")
+
+
+def _short(text: str, limit: int = 200) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

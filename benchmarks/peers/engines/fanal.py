@@ -1,0 +1,33 @@
+"""Fanal: `fanal.compile` on the whole step or on the model, where it exists; else eager."""
+
+from __future__ import annotations
+
+from benchmarks.peers.engines import pytorchlike
+from benchmarks.peers.engines.task import Runner, Task
+
+ABSENT = "this Fanal has no fanal.compile: measured eager"
+
+
+def load(threads: int) -> str:
+    """Import it."""
+    import fanal
+
+    fanal.set_num_threads(threads)
+    return fanal.__version__
+
+
+def make(task: Task) -> Runner:
+    """A runner; `task.options["compile"]` asks for the compiled form."""
+    import fanal
+
+    wanted = bool(task.options.get("compile"))
+    compiled = getattr(fanal, "compile", None) if wanted else None
+    model = pytorchlike.module(fanal, task)
+    inputs, _ = pytorchlike.tensors(fanal, task)
+    if task.train:
+        runner = pytorchlike.training(fanal, task, model, inputs, compiled or (lambda step: step))
+    else:
+        runner = pytorchlike.answering(fanal, compiled(model) if compiled else model, inputs)
+    if wanted and compiled is None:
+        runner.notes.append(ABSENT)
+    return runner

@@ -1,0 +1,86 @@
+"""Who is compared, and how each is set up: the settings here are what the page shows.
+
+A peer is a framework in one mode. Settings are those that its documentation recommends for a CPU;
+where it leaves a choice, the one that was faster here in most cases. Everyone computes in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ALL = ("train", "infer1", "infer32")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A framework in one mode."""
+
+    name: str
+    label: str
+    engine: str  # module in engines/
+    framework: str  # what is imported
+    packages: tuple[str, ...]  # what a user installs for it
+    settings: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    times: tuple[str, ...] = ALL
+    ours: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether it can take a training step."""
+        return "train" in self.times
+
+
+_TORCH = "set_num_threads, float32 precision 'highest', channels-last images, AdamW(fused=True)"
+_TENSORFLOW = "channels-last, oneDNN on, fused batch norm and Adam kernels, weights frozen in inference"
+
+PEERS = (
+    Peer(
+        "fanal", "Fanal", "fanal", "fanal", ("fanal",),
+        "fanal.compile on the whole step (or on the model), set_num_threads",
+        {"compile": True}, ours=True,
+    ),
+    Peer(
+        "fanal-eager", "Fanal eager", "fanal", "fanal", ("fanal",),
+        "as written, set_num_threads", ours=True,
+    ),
+    Peer("torch-eager", "PyTorch", "torch", "torch", ("torch",), _TORCH + ", inference_mode"),
+    Peer(
+        "torch-compile", "torch.compile", "torch", "torch", ("torch",),
+        _TORCH + "; torch.compile(model), mode 'default', with freezing in inference",
+        {"compile": "default"},
+    ),
+    Peer(
+        "jax", "JAX", "jax", "jax", ("jax", "optax"),
+        "jit of the whole step, donated state, channels-last, optax.adamw, float32 by default",
+    ),
+    Peer(
+        "tensorflow", "TensorFlow", "tensorflow", "tensorflow", ("tensorflow-cpu",),
+        "tf.function of the whole step, " + _TENSORFLOW,
+    ),
+    Peer(
+        "tensorflow-xla", "TensorFlow XLA", "tensorflow", "tensorflow", ("tensorflow-cpu",),
+        "tf.function(jit_compile=True) of the whole step, " + _TENSORFLOW, {"jit": True},
+    ),
+    Peer(
+        "onnxruntime", "ONNX Runtime", "onnxruntime", "onnxruntime", ("onnxruntime",),
+        "exported by torch.onnx, ORT_ENABLE_ALL, sequential, intra-op threads, bound inputs and outputs",
+        times=("infer1", "infer32"),
+    ),
+    Peer(
+        "openvino", "OpenVINO", "openvino", "openvino", ("openvino",),
+        "exported by torch.onnx, LATENCY hint, one stream, precision hint f32, shared input tensors",
+        times=("infer1", "infer32"),
+    ),
+)  # fmt: skip
+NAMES = tuple(peer.name for peer in PEERS)
+
+
+def named(name: str) -> Peer:
+    """The peer of that name."""
+    for peer in PEERS:
+        if peer.name == name:
+            return peer
+    raise ValueError(f"[peers] no such peer: got {name!r}; expected one of {', '.join(NAMES)}.")

@@ -1,0 +1,198 @@
+"""Whole programs: graphs with state, whose outputs may lie in their inputs' memory.
+
+What differs from a single function's graph: an output may replace an input (a parameter's new value),
+so everything that reads the old one comes first; and values that are used again far away are kept in
+memory rather than computed anew at every use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from fanal.backends.native.loops.elementwise import Store
+from fanal.backends.native.loops.expression import Expression, Load, Op, Random, children, leaves
+from fanal.backends.native.lower.groups import ElementEntry, Schedule, buffers_of
+from fanal.backends.native.lower.lowering import Lowering
+from fanal.backends.native.program import Access, ProgramBuilder
+from fanal.backends.native.target import Target
+from fanal.graph.ir import Graph, Node, Value
+
+# Operations from which on an expression is kept rather than computed at each of several uses.
+MANY_OPERATIONS = 24
+
+
+class WholeLowering(Lowering):
+    """Lowering of a graph whose outputs are new memory or replace inputs.
+
+    Outputs that replace inputs are stored last, when all else has been read. Stores that read one
+    another's targets are one pass, which reads each place before it writes it.
+    """
+
+    def __init__(
+        self, graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], target: Target
+    ):
+        super().__init__(graph, inputs, outputs, target)
+        count = max([len(inputs) - 1, *(a.buffer for a in outputs)]) + 1
+        self.program = ProgramBuilder(target, count)
+        self.schedule = Schedule(related=True)
+        self.final: list[ElementEntry] = []
+        self.users = _users(graph)
+
+    def node(self, node: Node) -> None:
+        # What is computed small and used large is computed once, not at each place of use.
+        name, value = node.primitive.name, node.inputs[0] if node.inputs else None
+        single = name == "reshape" and value is not None and math.prod(value.shape) == 1
+        seen = single or name in ("expand", "slice")
+        if value is not None and seen and isinstance(self.values[value], Op):
+            small = math.prod(value.shape) * 8 <= math.prod(node.outputs[0].shape)
+            if single or name == "slice" or small:
+                self.keep(value)
+        super().node(node)
+        for out in node.outputs:
+            if self.users.get(out, 0) > 1 and self._worth_keeping(self.values[out]):
+                self.keep(out)
+
+    def keep(self, value: Value) -> None:
+        """Compute a value into memory now (its output's, if it is one); later uses read it."""
+        e = self.values[value]
+        if isinstance(e, Load):
+            return
+        to = self.destination(value)
+        self.schedule.store(e, to)
+
+    def operand(self, value: Value) -> Access:
+        self.keep(value) if not isinstance(self.values[value], Load) else None
+        return super().operand(value)
+
+    def _worth_keeping(self, e: Expression) -> bool:
+        """Whether an expression that is used several times costs more than what it reads back."""
+        if not isinstance(e, Op):
+            return False
+        size = math.prod(e.shape)
+        large = {
+            (leaf.access.buffer, leaf.access.offset, leaf.access.strides)
+            for leaf in leaves(e)
+            if isinstance(leaf, Load) and 2 * _distinct(leaf.access) >= size
+        }
+        return len(large) >= 2 or _operations(e) >= MANY_OPERATIONS
+
+    def run(self) -> ProgramBuilder:
+        for node in self.graph.nodes:
+            self.node(node)
+        inputs = len(self.graph.inputs)
+        stores, fresh = [], []
+        for value, access in self.outputs:
+            if access.buffer >= inputs:
+                fresh.append((value, access))
+            elif value is not self.graph.inputs[access.buffer]:
+                stores.append(Store(self.values[value], access))
+        for value, access in fresh:
+            if access.buffer not in self.written:
+                self.schedule.store(self.values[value], access)
+        for family in families(stores):
+            self._store_family(family)
+        self.outputs = []
+        self.graph = Graph(self.graph.inputs, [], [])
+        self.schedule.entries += self.final
+        return super().run()
+
+    def _store_family(self, stores: list[Store]) -> None:
+        """Append the passes of stores that depend on one another's targets, readers first."""
+        written = {s.to.buffer: s.to for s in stores}
+        passes: dict[tuple[int, ...], list[Store]] = {}
+        for s in stores:
+            if not reads_in_place(s.expression, written):
+                s = Store(self.in_memory(replace(s.expression)), s.to)
+            passes.setdefault(s.to.shape, []).append(s)
+        waiting = list(passes.values())
+        while waiting:
+            ready = [one for one in waiting if not _read_elsewhere(one, waiting)]
+            if ready:
+                chosen = ready[0]
+            else:  # two passes want one another's old values: one of them is computed apart
+                chosen = min(waiting, key=lambda one: math.prod(one[0].to.shape))
+                number = waiting.index(chosen)
+                chosen = [Store(self.in_memory(s.expression), s.to) for s in chosen]
+                waiting[number] = chosen
+                if _read_elsewhere(chosen, waiting):
+                    rest = [one for one in waiting if one is not chosen]
+                    for one in rest:
+                        one[:] = [Store(self.in_memory(s.expression), s.to) for s in one]
+            waiting = [one for one in waiting if one is not chosen]
+            reads = {b for s in chosen for b in buffers_of(s.expression)}
+            self.final.append(ElementEntry(reads, {s.to.buffer for s in chosen}, chosen))
+
+
+def _users(graph: Graph) -> dict[Value, int]:
+    """How many nodes and outputs use each value."""
+    found: dict[Value, int] = {}
+    for node in graph.nodes:
+        for v in set(node.inputs):
+            found[v] = found.get(v, 0) + 1
+    for v in graph.outputs:
+        found[v] = found.get(v, 0) + 1
+    return found
+
+
+def _distinct(access: Access) -> int:
+    """Elements that an access touches (repeated ones once)."""
+    return math.prod(n for n, s in zip(access.shape, access.strides, strict=True) if s != 0)
+
+
+def _operations(e: Expression) -> int:
+    """How many operations an expression takes."""
+    seen: set[int] = set()
+    stack: list[Expression] = [e]
+    count = 0
+    while stack:
+        x = stack.pop()
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        count += isinstance(x, Op) + 12 * isinstance(x, Random)
+        stack += children(x)
+    return count
+
+
+def families(stores: list[Store]) -> list[list[Store]]:
+    """Stores in groups that are connected by reading one another's targets."""
+    owner = {s.to.buffer: i for i, s in enumerate(stores)}
+    parent = list(range(len(stores)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for i, s in enumerate(stores):
+        for buffer in buffers_of(s.expression):
+            if buffer in owner:
+                parent[root(i)] = root(owner[buffer])
+    groups: dict[int, list[Store]] = {}
+    for i, s in enumerate(stores):
+        groups.setdefault(root(i), []).append(s)
+    return list(groups.values())
+
+
+def reads_in_place(e: Expression, written: dict[int, Access]) -> bool:
+    """Whether an expression reads the targets of one shape exactly at its own index, so that it
+    can be computed in the pass that writes them (targets of other shapes it may read anyhow)."""
+    for leaf in leaves(e):
+        for buffer in buffers_of(leaf):
+            to = written.get(buffer)
+            if to is None or to.shape != e.shape:
+                continue
+            if not isinstance(leaf, Load) or leaf.access != to:
+                return False
+    return True
+
+
+def _read_elsewhere(stores: list[Store], waiting: Iterable[list[Store]]) -> bool:
+    """Whether another pass that is still to come reads what these stores write."""
+    writes = {s.to.buffer for s in stores}
+    return any(
+        buffers_of(s.expression) & writes for one in waiting if one is not stores for s in one
+    )

@@ -1,0 +1,374 @@
+"""Taking a function's calls on tensors down, to run them later as one program.
+
+A call of a captured function runs its Python with a `Recorder` listening. Operations give lazy
+tensors; writes in place change what value a *region* of memory has. When the function ends, or when
+somebody asks for a tensor's elements, what was taken down is run: one program, whose outputs are the
+cells that are still alive and the memory that was written to. So Python does exactly what it does in
+eager mode, in the same order, once; and a call that takes a known path compiles nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from fanal.autograd.mode import mode
+from fanal.compiler.segments import Segment
+from fanal.compiler.steps import Apply, Blank, Line, Look, NumberInput, Put, Step, TensorInput
+from fanal.compiler.windows import window_of
+from fanal.core import dtypes
+from fanal.core.cache import BoundedCache
+from fanal.core.dispatch import Fused
+from fanal.core.errors import message
+from fanal.graph.ir import Graph
+from fanal.tensor import eager, inplace, update
+from fanal.tensor.keys import NUMBERS
+from fanal.tensor.layout import Layout, extent_bytes
+from fanal.tensor.lazy import Cell, LazyTensor, become_real, lazy_tensor, place
+from fanal.tensor.recording import record
+from fanal.tensor.tensor import Tensor
+
+_NUMBER_DTYPES = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}
+_graphs: BoundedCache = BoundedCache(20_000)  # of writes in place and updates
+_PACKAGE = __name__.split(".", 1)[0] + "."
+
+
+class Region:
+    """A part of a memory whose value is known: from its first element on, in a layout."""
+
+    __slots__ = ("layout", "number", "start", "tensor", "windows", "written")
+
+    def __init__(self, start: int, layout: Layout, number: int, tensor: Tensor | None):
+        self.start, self.layout, self.number, self.tensor = start, layout, number, tensor
+        self.windows: dict[tuple[int, Layout], int] = {(start, layout): number}
+        self.written = False
+
+    def span(self) -> tuple[int, int]:
+        """The bytes that it touches."""
+        size = self.layout.dtype.itemsize
+        low, high = extent_bytes(self.layout.shape, self.layout.strides, size)
+        return self.start + low, self.start + high
+
+    def window(self, start: int, layout: Layout) -> Any:
+        """How a window lies in this region; None where no views lead there."""
+        offset, rest = divmod(start - self.start, layout.dtype.itemsize)
+        return None if rest else window_of(self.layout, offset, layout)
+
+
+class Memory:
+    """What is known of a real memory in this segment."""
+
+    __slots__ = ("regions", "storage")
+
+    def __init__(self, storage: Any):
+        self.storage = storage
+        self.regions: list[Region] = []
+
+
+class Recorder:
+    """Listens to one call of a captured function. `settle` runs what was taken down so far."""
+
+    lazy = True
+
+    def __init__(self, root: Step):
+        self.thread = threading.get_ident()
+        self.segments = 0
+        self._begin(root)
+
+    def _begin(self, root: Step) -> None:
+        self.at = root
+        self.path: list[Step] = []
+        self.count = 0
+        self.inputs: list[Any] = []  # tensors and numbers, in the order of the input steps
+        self.known: dict[int, Memory] = {}
+        self.cells: list[weakref.ref[Cell]] = []
+        self.tensors: list[weakref.ref[Tensor]] = []
+
+    # -- what functions of the tensor layer call --------------------------------------------------
+
+    def call(self, function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A function on tensors: its graph is taken down, its results are lazy."""
+        if function.out and "out" in kwargs:
+            return self._call_into(function, args, dict(kwargs))
+        plan, operands = eager.plan_of(function, args, kwargs)
+        if plan.views is not None:
+            return eager.run(plan, operands)
+        grad = plan.grad
+        if grad is not None and mode.enabled:
+            if grad.base is None:
+                grad.derive()
+            outputs = self._results(grad.base, operands, grad.outputs)
+            record(grad, operands, outputs)
+            return outputs[0] if plan.single else plan.structure(outputs[: grad.visible])
+        outputs = self._results(plan.graph, operands, plan.outputs)
+        return outputs[0] if plan.single else plan.structure(outputs)
+
+    def _call_into(self, function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from fanal.tensor.outputs import written
+
+        out = kwargs.pop("out")
+        result = self.call(function, args, kwargs)
+        return result if out is None else written(function.name, result, out)
+
+    def write(
+        self, function: Fused, target: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """`target = function(target, *args)` in its own memory."""
+        given = (*args, *kwargs.values())
+        recorded = mode.enabled and (
+            target._layout.grad or any(isinstance(a, Tensor) and a._layout.grad for a in given)
+        )
+        if target._layout.overlaps or recorded:
+            inplace.check_writable(target, function.name, recorded)
+            if recorded:
+                inplace.recorded_write(function, target, args, kwargs)
+                return
+        key, operands = inplace.write_key(function, target, args, kwargs)
+        graph = _graphs.get(key)
+        if graph is None:
+            graph, _ = inplace.write_graph(function, (target, *args), kwargs)
+            _graphs[key] = graph
+        first = self._apply(graph, operands)
+        self._store(target, first)
+
+    def update(
+        self, function: Any, targets: Any, operands: Any, scalars: Sequence[float], static: Any
+    ) -> None:
+        """Many tensors written at once (see `tensor.update`)."""
+        lists = (*targets, *operands)
+        tensors = [t for some in lists for t in some]
+        key = (
+            update, function, tuple([t._layout for t in tensors]), tuple(map(len, lists)),
+            len(scalars), *static.items(),
+        )  # fmt: skip
+        graph = _graphs.get(key)
+        if graph is None:
+            graph = update.traced(function, targets, operands, len(scalars), static)
+            _graphs[key] = graph
+        number = self._apply(graph, [*tensors, *map(float, scalars)])
+        for some in targets:
+            for t in some:
+                self._store(t, number)
+                number += 1
+
+    def empty(self, layout: Layout) -> Tensor:
+        """A tensor of memory that nobody has written to."""
+        cell = self._cell(layout, self._step((Blank, layout), lambda: Blank(layout), 1))
+        return lazy_tensor(cell, layout, 0)
+
+    def adopt(self, made: Tensor) -> Tensor:
+        """A tensor just made from Python's data, as a value that writes don't reach."""
+        layout = made._layout
+        number = self._step((TensorInput, layout), lambda: TensorInput(layout), 1)
+        self.inputs.append(made)
+        return lazy_tensor(self._cell(layout, number), layout, 0)
+
+    def watch(self, t: Tensor) -> None:
+        """Remember a lazy tensor, for when it becomes an ordinary one."""
+        self.tensors.append(weakref.ref(t))
+
+    def settle_memory(self, t: Tensor) -> None:
+        """Run what was taken down if it writes to a tensor's memory."""
+        known = self.known.get(id(t._storage))
+        if known is not None and any(r.written for r in known.regions):
+            self.settle()
+
+    # -- values --------------------------------------------------------------------------------------
+
+    def _step(self, key: Any, make: Any, results: int) -> int:
+        """Walk to the next step (a new one, if need be); the number of its first value."""
+        found = self.at.children.get(key)
+        if found is None:
+            found = Step(make(), self.count, self.at.start, _users_line())
+            self.at.children[key] = found
+        self.at = found
+        self.path.append(found)
+        number = self.count
+        self.count += results
+        return number
+
+    def _apply(self, graph: Graph, operands: Sequence[Any]) -> int:
+        numbers = tuple([self._number(x) for x in operands])
+        return self._step(
+            (graph, numbers), lambda: Apply(graph, numbers), len(graph.outputs)
+        )
+
+    def _results(
+        self, graph: Graph, operands: Sequence[Any], layouts: Sequence[Layout]
+    ) -> list[Tensor]:
+        number = self._apply(graph, operands)
+        outputs = []
+        for i, layout in enumerate(layouts):
+            cell = self._cell(layout.wanting(False), number + i)
+            outputs.append(lazy_tensor(cell, layout, 0))
+        return outputs
+
+    def _cell(self, layout: Layout, number: int) -> Cell:
+        layout = layout.wanting(False)
+        cell = Cell(self, layout)
+        cell.regions.append(Region(0, layout, number, None))
+        self.cells.append(weakref.ref(cell))
+        return cell
+
+    def _number(self, x: Any) -> int:
+        """The number of an operand's value: a tensor's, or a Python number's."""
+        if type(x) in NUMBERS:
+            dtype = _NUMBER_DTYPES[type(x)]
+            self.inputs.append(x)
+            return self._step((NumberInput, dtype), lambda: NumberInput(dtype), 1)
+        memory, key = self._locate(x)
+        for region in memory.regions:
+            number = region.windows.get(key)
+            if number is not None:
+                return number
+        return self._look(x, memory, *key)
+
+    def _locate(self, t: Tensor) -> tuple[Any, tuple[int, Layout]]:
+        storage = t._storage
+        layout = t._layout.wanting(False)
+        if type(storage) is Cell:
+            if storage.real is None:
+                return storage, (place(t), layout)
+            # What the tape kept of an earlier segment.
+            become_real(t, storage.real, storage.real.ptr + place(t))
+            storage = t._storage
+        memory = self.known.get(id(storage))
+        if memory is None:
+            memory = self.known[id(storage)] = Memory(storage)
+        return memory, (t._ptr, layout)
+
+    def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
+        """The value of a window that was not looked at yet."""
+        for region in memory.regions:
+            window = region.window(start, layout)
+            if window is not None:
+                value = region.number
+                number = self._step((value, window), lambda: Look(value, window), 1)
+                region.windows[start, layout] = number
+                return number
+        lazy = type(memory) is Cell
+        if lazy or any(r.written and _overlap(r, start, layout) for r in memory.regions):
+            self.settle()
+            return self._number(t)
+        number = self._step((TensorInput, layout), lambda: TensorInput(layout), 1)
+        self.inputs.append(t)
+        memory.regions.append(Region(start, layout, number, t))
+        return number
+
+    def _store(self, t: Tensor, number: int) -> None:
+        """Make a value that of a tensor's memory."""
+        memory, (start, layout) = self._locate(t)
+        t._storage.version += 1
+        whole = next((r for r in memory.regions if (r.start, r.layout) == (start, layout)), None)
+        inside = None
+        if whole is None:
+            for r in memory.regions:
+                window = r.window(start, layout)
+                if window is not None:
+                    whole, inside = r, window
+                    break
+        others = [r for r in memory.regions if r is not whole and _overlap(r, start, layout)]
+        if others or (whole is None and type(memory) is Cell):
+            self._store_in_memory(t, number)
+            return
+        if whole is None:
+            whole = Region(start, layout, number, t)
+            memory.regions.append(whole)
+        elif inside is not None:
+            value = whole.number
+            number = self._step(
+                (value, number, inside), lambda: Put(value, number, inside), 1
+            )
+        whole.number = number
+        whole.written = True
+        whole.windows = {(whole.start, whole.layout): number}
+
+    def _store_in_memory(self, t: Tensor, number: int) -> None:
+        """A write that no chain of views describes: what was taken down runs, then the copy."""
+        layout = t._layout.wanting(False)
+        value = lazy_tensor(self._cell(_contiguous(layout), number), _contiguous(layout), 0)
+        self.settle()
+        before = t._storage.version
+        from fanal.core.dispatch import tracing
+
+        with tracing(None):
+            inplace.copy_(t.detach(), value)
+        t._storage.version = before
+
+    # -- running -------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Run what was taken down; lazy tensors that are still held become ordinary ones."""
+        if threading.get_ident() != self.thread:
+            raise RuntimeError(
+                message(
+                    "compile", "a lazy tensor of a function being captured was read by another thread",
+                    hint="passing tensors to threads outside of the compiled function",
+                )
+            )
+        alive = [c for c in [ref() for ref in self.cells] if c is not None]
+        writes = [
+            (memory, r) for memory in self.known.values() for r in memory.regions if r.written
+        ]
+        tensors = [t for t in [ref() for ref in self.tensors] if t is not None]
+        if not alive and not writes:
+            self._begin(self._next(()))
+            return
+        key = (
+            tuple([(c.regions[0].number, c.layout) for c in alive]),
+            tuple([(r.number, self._target(r)) for _, r in writes]),
+        )
+        found = self.at.runs.get(key)
+        if found is None:
+            made = Segment(self.path, key, self.inputs)
+            found = self.at.runs[key] = (made, Step(None, 0, None))
+        segment, following = found
+        memories = segment.run(self.inputs, [r.tensor for _, r in writes])
+        self.segments += 1
+        for cell, storage in zip(alive, memories, strict=True):
+            storage.version = cell.version
+            cell.real = storage
+        for t in tensors:
+            if type(t) is LazyTensor:
+                storage = t._storage.real
+                become_real(t, storage, storage.ptr + place(t))
+        self._begin(following)
+
+    def _next(self, key: Any) -> Step:
+        """The beginning of the segment that follows where nothing had to be run."""
+        found = self.at.runs.get(key)
+        if found is None:
+            found = self.at.runs[key] = (None, Step(None, 0, None))
+        return found[1]
+
+    def _target(self, region: Region) -> Any:
+        """Where a written region lies: an input's number, or the layout of other memory."""
+        for i, x in enumerate(self.inputs):
+            if x is region.tensor:
+                return i
+        return region.layout
+
+
+def _overlap(region: Region, start: int, layout: Layout) -> bool:
+    low, high = extent_bytes(layout.shape, layout.strides, layout.dtype.itemsize)
+    first, last = region.span()
+    return start + low < last and first < start + high
+
+
+def _contiguous(like: Layout) -> Layout:
+    from fanal.tensor.layout import layout
+
+    return layout(like.dtype, like.shape)
+
+
+def _users_line() -> Line | None:
+    """The innermost line outside of this package that the present call comes from."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        if not frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+            return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
