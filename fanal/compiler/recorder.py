@@ -21,12 +21,13 @@ from fanal.compiler.steps import Apply, Blank, Line, Look, NumberInput, Put, Ste
 from fanal.compiler.windows import window_of
 from fanal.core import dtypes
 from fanal.core.cache import BoundedCache
-from fanal.core.dispatch import Fused
+from fanal.core.dispatch import Fused, tracing
 from fanal.core.errors import message
 from fanal.graph.ir import Graph
 from fanal.tensor import eager, inplace, update
 from fanal.tensor.keys import NUMBERS
 from fanal.tensor.layout import Layout, extent_bytes
+from fanal.tensor.layout import layout as layout_of
 from fanal.tensor.lazy import Cell, LazyTensor, become_real, lazy_tensor, place
 from fanal.tensor.recording import record
 from fanal.tensor.tensor import Tensor
@@ -131,8 +132,7 @@ class Recorder:
         if graph is None:
             graph, _ = inplace.write_graph(function, (target, *args), kwargs)
             _graphs[key] = graph
-        first = self._apply(graph, operands)
-        self._store(target, first)
+        self._store([target], self._apply(graph, operands))
 
     def update(
         self, function: Any, targets: Any, operands: Any, scalars: Sequence[float], static: Any
@@ -149,10 +149,7 @@ class Recorder:
             graph = update.traced(function, targets, operands, len(scalars), static)
             _graphs[key] = graph
         number = self._apply(graph, [*tensors, *map(float, scalars)])
-        for some in targets:
-            for t in some:
-                self._store(t, number)
-                number += 1
+        self._store([t for some in targets for t in some], number)
 
     def empty(self, layout: Layout) -> Tensor:
         """A tensor of memory that nobody has written to."""
@@ -191,7 +188,10 @@ class Recorder:
         return number
 
     def _apply(self, graph: Graph, operands: Sequence[Any]) -> int:
-        numbers = tuple([self._number(x) for x in operands])
+        before = self.segments
+        numbers = tuple([self.number(x) for x in operands])
+        if self.segments != before:  # a look at one of them made what came before run
+            numbers = tuple([self.number(x) for x in operands])
         return self._step(
             (graph, numbers), lambda: Apply(graph, numbers), len(graph.outputs)
         )
@@ -213,7 +213,7 @@ class Recorder:
         self.cells.append(weakref.ref(cell))
         return cell
 
-    def _number(self, x: Any) -> int:
+    def number(self, x: Any) -> int:
         """The number of an operand's value: a tensor's, or a Python number's."""
         if type(x) in NUMBERS:
             dtype = _NUMBER_DTYPES[type(x)]
@@ -229,7 +229,7 @@ class Recorder:
     def _locate(self, t: Tensor) -> tuple[Any, tuple[int, Layout]]:
         storage = t._storage
         layout = t._layout.wanting(False)
-        if type(storage) is Cell:
+        if type(storage) is Cell and storage.recorder is self:
             if storage.real is None:
                 return storage, (place(t), layout)
             # What the tape kept of an earlier segment.
@@ -238,7 +238,8 @@ class Recorder:
         memory = self.known.get(id(storage))
         if memory is None:
             memory = self.known[id(storage)] = Memory(storage)
-        return memory, (t._ptr, layout)
+        lazy = type(storage) is Cell  # of a recorder around this one
+        return memory, (place(t) if lazy else t._ptr, layout)
 
     def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
         """The value of a window that was not looked at yet."""
@@ -246,22 +247,37 @@ class Recorder:
             window = region.window(start, layout)
             if window is not None:
                 value = region.number
-                number = self._step((value, window), lambda: Look(value, window), 1)
+                number = self._step((value, window), lambda v=value, w=window: Look(v, w), 1)
                 region.windows[start, layout] = number
                 return number
         lazy = type(memory) is Cell
         if lazy or any(r.written and _overlap(r, start, layout) for r in memory.regions):
             self.settle()
-            return self._number(t)
-        number = self._step((TensorInput, layout), lambda: TensorInput(layout), 1)
+            return self.number(t)
+        once = _once(layout)
+        number = self._step((TensorInput, once), lambda: TensorInput(once), 1)
         self.inputs.append(t)
-        memory.regions.append(Region(start, layout, number, t))
-        return number
+        memory.regions.append(Region(start, once, number, t))
+        return number if once is layout else self._look(t, memory, start, layout)
 
-    def _store(self, t: Tensor, number: int) -> None:
-        """Make a value that of a tensor's memory."""
+    def _store(self, targets: Sequence[Tensor], first: int) -> None:
+        """Make values, numbered from `first` on, those of tensors' memory."""
+        apart = []
+        for number, t in enumerate(targets, first):
+            if not self._stored(t, number):
+                layout = _contiguous(t._layout)
+                apart.append((t, lazy_tensor(self._cell(layout, number), layout, 0)))
+        if not apart:
+            return
+        # Writes that no chain of views describes: what was taken down runs, then they are copied.
+        self.settle()
+        with tracing(None):
+            for t, value in apart:
+                inplace.copy_(t.detach(), value)
+
+    def _stored(self, t: Tensor, number: int) -> bool:
+        """Make a value that of a tensor's memory, if it can be said in regions."""
         memory, (start, layout) = self._locate(t)
-        t._storage.version += 1
         whole = next((r for r in memory.regions if (r.start, r.layout) == (start, layout)), None)
         inside = None
         if whole is None:
@@ -272,8 +288,8 @@ class Recorder:
                     break
         others = [r for r in memory.regions if r is not whole and _overlap(r, start, layout)]
         if others or (whole is None and type(memory) is Cell):
-            self._store_in_memory(t, number)
-            return
+            return False
+        t._storage.version += 1
         if whole is None:
             whole = Region(start, layout, number, t)
             memory.regions.append(whole)
@@ -285,18 +301,7 @@ class Recorder:
         whole.number = number
         whole.written = True
         whole.windows = {(whole.start, whole.layout): number}
-
-    def _store_in_memory(self, t: Tensor, number: int) -> None:
-        """A write that no chain of views describes: what was taken down runs, then the copy."""
-        layout = t._layout.wanting(False)
-        value = lazy_tensor(self._cell(_contiguous(layout), number), _contiguous(layout), 0)
-        self.settle()
-        before = t._storage.version
-        from fanal.core.dispatch import tracing
-
-        with tracing(None):
-            inplace.copy_(t.detach(), value)
-        t._storage.version = before
+        return True
 
     # -- running -------------------------------------------------------------------------------------
 
@@ -313,7 +318,9 @@ class Recorder:
         writes = [
             (memory, r) for memory in self.known.values() for r in memory.regions if r.written
         ]
-        tensors = [t for t in [ref() for ref in self.tensors] if t is not None]
+        tensors = [
+            t for t in [ref() for ref in self.tensors] if t is not None and type(t) is LazyTensor
+        ]
         if not alive and not writes:
             self._begin(self._next(()))
             return
@@ -332,9 +339,8 @@ class Recorder:
             storage.version = cell.version
             cell.real = storage
         for t in tensors:
-            if type(t) is LazyTensor:
-                storage = t._storage.real
-                become_real(t, storage, storage.ptr + place(t))
+            storage = t._storage.real
+            become_real(t, storage, storage.ptr + place(t))
         self._begin(following)
 
     def _next(self, key: Any) -> Step:
@@ -358,10 +364,16 @@ def _overlap(region: Region, start: int, layout: Layout) -> bool:
     return start + low < last and first < start + high
 
 
-def _contiguous(like: Layout) -> Layout:
-    from fanal.tensor.layout import layout
+def _once(layout: Layout) -> Layout:
+    """A layout without repetition: extents of 1 where the stride is 0."""
+    if not layout.overlaps:
+        return layout
+    pairs = zip(layout.shape, layout.strides, strict=True)
+    return layout_of(layout.dtype, tuple(1 if s == 0 else n for n, s in pairs), layout.strides)
 
-    return layout(like.dtype, like.shape)
+
+def _contiguous(like: Layout) -> Layout:
+    return layout_of(like.dtype, like.shape)
 
 
 def _users_line() -> Line | None:

@@ -69,7 +69,9 @@ class Apply:
         inputs = []
         for number, wanted in zip(self.operands, self.graph.inputs, strict=True):
             inputs.append(values[number])
-            assert inputs[-1].dtype is wanted.dtype and inputs[-1].shape == wanted.shape
+            assert inputs[-1].dtype is wanted.dtype and inputs[-1].shape == wanted.shape, (
+                f"{inputs[-1].type} for {wanted.type} of {self.graph}"
+            )
         return self.graph.apply(inputs, bind)
 
 

@@ -1,9 +1,9 @@
 """Strided windows of a value: what a view in memory is as operations on values, both ways.
 
 A region of memory holds a value with a layout. A tensor elsewhere in it is a window: an offset and
-other strides. `window_of` finds the operations that lead from the value to the window (permute,
-reshape, slice, permute, reshape, expand); `read` applies them, `put` applies their inverses to a
-window's new value.
+other strides. `window_of` finds the operations that lead from the value to the window: permute and
+reshape to the dimensions that the window walks, slice, reshape to the window's own dimensions, permute,
+expand. `read` applies them, `put` applies their inverses to a window's new value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Window:
     start: Shape
     count: Shape
     step: Shape
-    turned: Shape  # the refined dimensions in the window's order
+    turned: Shape  # the refined dimensions in the order of the window's strides
+    moving: Shape  # the window's moving extents, largest stride first
+    placed: Shape  # and their order in the window
     merged: Shape  # the window's shape before repetition
     shape: Shape
 
@@ -38,13 +40,16 @@ class Window:
         """The window of a region's value."""
         x = reshaped(permuted(x, self.order), self.refined)
         x = permuted(part_of(x, self.count, self.start, self.step), self.turned)
+        x = permuted(reshaped(x, self.moving), self.placed)
         return expand_to(reshaped(x, self.merged), self.shape)
 
     def put(self, x: Any, v: Any) -> Any:
         """The region's value with this window replaced (which must not repeat elements)."""
         full = tuple(x.shape[d] for d in self.order)
         turned = tuple(self.count[d] for d in self.turned)
-        v = permuted(reshaped(v, turned), inverse(self.turned))
+        v = reshaped(v, tuple(self.moving[d] for d in self.placed))
+        v = reshaped(permuted(v, inverse(self.placed)), turned)
+        v = permuted(v, inverse(self.turned))
         base = reshaped(permuted(x, self.order), self.refined)
         whole = put_slice(base, v, self.start, self.step)
         return permuted(reshaped(whole, full), inverse(self.order))
@@ -70,11 +75,28 @@ def window_of(region: Layout, offset: int, window: Layout) -> Window | None:
     dims = [(region.shape[d], region.strides[d]) for d in order]
     if any(n > 1 and s <= 0 for n, s in dims) or not _nested(dims):
         return None
-    moving = [(m, t) for m, t in zip(window.shape, window.strides, strict=True) if m > 1 and t != 0]
-    if any(t < 0 for _, t in moving):
+    axes = [d for d in range(window.ndim) if window.shape[d] > 1 and window.strides[d] != 0]
+    if any(window.strides[d] < 0 for d in axes):
         return None
-    dims = _refined(dims, sorted({t for _, t in moving}, reverse=True))
-    return _located(order, dims, offset, window)
+    axes.sort(key=lambda d: -window.strides[d])
+    moving = [(window.shape[d], window.strides[d]) for d in axes]
+    for runs in (_runs(moving), moving):
+        refined = _refined(dims, sorted({t for _, t in runs}, reverse=True))
+        found = _located(order, refined, offset, runs, axes, window)
+        if found is not None:
+            return found
+    return None
+
+
+def _runs(moving: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The dimensions, largest stride first, with those that continue one another joined."""
+    runs: list[tuple[int, int]] = []
+    for m, t in moving:
+        if runs and runs[-1][1] == m * t:
+            runs[-1] = (runs[-1][0] * m, t)
+        else:
+            runs.append((m, t))
+    return runs
 
 
 def _nested(dims: list[tuple[int, int]]) -> bool:
@@ -102,8 +124,9 @@ def _refined(dims: list[tuple[int, int]], strides: list[int]) -> list[tuple[int,
 
 
 def _located(
-    order: Shape, dims: list[tuple[int, int]], offset: int, window: Layout
-) -> Window | None:
+    order: Shape, dims: list[tuple[int, int]], offset: int, runs: list[tuple[int, int]],
+    axes: list[int], window: Layout,
+) -> Window | None:  # fmt: skip
     start = []
     left = offset
     for n, s in dims:
@@ -113,10 +136,8 @@ def _located(
     if left != 0 or offset < 0:
         return None
     count, step = [1] * len(dims), [1] * len(dims)
-    owner: list[int] = []  # refined dimensions in the window's order
-    for m, t in zip(window.shape, window.strides, strict=True):
-        if m == 1 or t == 0:
-            continue
+    owner: list[int] = []  # refined dimensions in the order of the runs
+    for m, t in runs:
         found = _walked(dims, start, m, t)
         if found is None or any(i in owner for i, _, _ in found):
             return None
@@ -129,9 +150,11 @@ def _located(
     )
     if math.prod(merged) != math.prod(count):
         return None
+    rank = {d: i for i, d in enumerate(axes)}
     return Window(
         order, tuple(n for n, _ in dims), tuple(start), tuple(count), tuple(step),
-        (*rest, *owner), merged, window.shape,
+        (*rest, *owner), tuple(window.shape[d] for d in axes), tuple(rank[d] for d in sorted(axes)),
+        merged, window.shape,
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def _jvp(tangents: Sequence[Any], inputs: Any, outputs: Any, *, start: Shape, st
 
 
 def _transpose(ct: Value, inputs: Any, linear: Any, *, start: Shape, step: Shape) -> Any:
-    x, v = inputs
+    v = inputs[1]
     rest = bind(put_slice_p, ct, zeros_like_type(v), start=start, step=step) if linear[0] else None
     return [rest, part_of(ct, v.shape, start, step) if linear[1] else None]
 

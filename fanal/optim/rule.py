@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from fanal.autograd.mode import mode
 from fanal.core import dtypes
+from fanal.core.dispatch import tracing
 from fanal.core.dtypes import DType
 from fanal.graph.ir import Value
 from fanal.ops.layout import slice_dim
@@ -173,7 +174,8 @@ class Stepper(Optimizer):
         if not state:
             prepared = self.__dict__.get("_prepared_state")
             found = prepared.pop(id(p), None) if prepared else None
-            state.update(found or self._new_state(group, p))
+            with tracing(None):  # a step that is captured finds its state, as all later ones do
+                state.update(found or self._new_state(group, p))
         return state
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -266,6 +268,11 @@ def packed(states: list[State], name: str) -> Tensor:
 
 
 def _moved_together(states: list[State], name: str) -> Tensor:
+    with tracing(None):
+        return _packed_anew(states, name)
+
+
+def _packed_anew(states: list[State], name: str) -> Tensor:
     values = [float(s[name]) for s in states]
     dtype = counter_dtype()
     whole = allocate(layout(dtype, (len(states),)))

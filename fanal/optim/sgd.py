@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fanal.core.dispatch import tracing
 from fanal.core.errors import message
 from fanal.optim.optimizer import Group
 from fanal.optim.options import at_least_zero, check_lr, check_switches, number
@@ -109,6 +110,10 @@ class SGD(Stepper):
                 super()._apply(group, some_params, some_grads, some_states, **numbers)
 
     def _make_buffers(self, params: list[Tensor], states: list[State]) -> None:
+        with tracing(None):
+            self._zero_buffers(params, states)
+
+    def _zero_buffers(self, params: list[Tensor], states: list[State]) -> None:
         for p, state in zip(params, states, strict=True):
             state["momentum_buffer"] = self._prepared.pop(id(p), {}).get(
                 "momentum_buffer", None

@@ -50,6 +50,7 @@ from fanal.tensor import (
     toplevel,
     unique,
 )  # fmt: skip
+from fanal.tensor.lazy import settled
 from fanal.tensor.methods import attach, in_place, in_place_of, power, varargs
 from fanal.tensor.outputs import numpy_names
 from fanal.tensor.tensor import Tensor
