@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fanal.core.epoch import epoch
 from fanal.core.errors import message
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class RemovableHandle:
         self._hooks, self._hook = hooks, hook
 
     def remove(self) -> None:
+        epoch.hooks += 1
         if self._hook in self._hooks:
             self._hooks.remove(self._hook)
 

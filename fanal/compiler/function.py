@@ -1,4 +1,9 @@
-"""`fanal.compile`: a function whose calls are captured and run as native programs."""
+"""`fanal.compile`: a function whose calls are captured and run as native programs.
+
+The first call of a kind is watched while it is captured. If it only computes (reads what is guarded,
+changes nothing but tensors), later calls are replays: checks, and one native call. Otherwise its Python
+runs at every call, and what it computes is run as programs that are there already.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,30 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from fanal.compiler.arguments import Arguments
+from fanal.compiler.notes import Notes
+from fanal.compiler.observer import instructions  # noqa: F401 - registers what looks at them
+from fanal.compiler.observer.package import Package
+from fanal.compiler.observer.watch import Observer
 from fanal.compiler.recorder import Recorder
+from fanal.compiler.replay import Refused, Replay, process_state
+from fanal.compiler.results import Unknown
 from fanal.compiler.steps import Step
 from fanal.core.dispatch import state
+
+# Calls of one kind that are watched before their Python runs at every call for good.
+ATTEMPTS = 8
+
+
+class Kind:
+    """Calls with one key: their replays, the newest first, and why there are no more."""
+
+    __slots__ = ("attempts", "reason", "replays")
+
+    def __init__(self) -> None:
+        self.replays: list[Replay] = []
+        self.attempts = 0
+        self.reason: str | None = None
 
 
 class CompiledFunction:
@@ -18,10 +44,27 @@ class CompiledFunction:
         functools.update_wrapper(self, function)
         self.function = function
         self.root = Step(None, 0, None)
+        self.kinds: dict[Any, Kind] = {}
+        self.history: list[str] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.tracer is not None:  # inside of another captured function: a part of it
             return self.function(*args, **kwargs)
+        given = Arguments(args, kwargs)
+        kind = self.kinds.get(given.key)
+        if kind is None:
+            kind = self.kinds[given.key] = Kind()
+        for replay in kind.replays:
+            why = replay.why_not(given)
+            if why is None:
+                return replay.run(given)
+            self.history.append(why)
+        if kind.attempts >= ATTEMPTS or kind.reason is not None:
+            return self._followed(args, kwargs)
+        return self._watched(kind, given, args, kwargs)
+
+    def _followed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the Python; what it computes runs as programs."""
         recorder = Recorder(self.root)
         state.tracer = recorder
         try:
@@ -31,6 +74,39 @@ class CompiledFunction:
                 recorder.settle()
             finally:
                 state.tracer = None
+
+    def _watched(
+        self, kind: Kind, given: Arguments, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run the Python and watch it; if it only computes, keep a replay."""
+        kind.attempts += 1
+        notes = Notes()
+        package = Package(frozenset(map(id, given.containers)))
+        package.noted = notes.effect
+        observer = Observer(package)
+        for x in (self.function, *given.objects, *given.containers, *given.tensors):
+            observer.adopt(x)
+        before = process_state()
+        recorder = Recorder(self.root, notes)
+        state.tracer = recorder
+        try:
+            observer.start()
+            try:
+                result = self.function(*args, **kwargs)
+            finally:
+                observer.stop()
+        finally:
+            try:
+                recorder.settle()
+            finally:
+                state.tracer = None
+        try:
+            kind.replays.insert(0, Replay(notes, observer, given, result, before))
+        except Refused as refused:
+            kind.reason = str(refused)
+        except Unknown as unknown:
+            kind.reason = f"the result holds a {unknown.args[0].__name__}"
+        return result
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)

@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from fanal.autograd.mode import mode
+from fanal.compiler.notes import Notes
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import Apply, Blank, Line, Look, NumberInput, Put, Step, TensorInput
 from fanal.compiler.windows import window_of
 from fanal.core import dtypes
 from fanal.core.cache import BoundedCache
-from fanal.core.dispatch import Fused, tracing
+from fanal.core.dispatch import Fused, LiveNumber, tracing
 from fanal.core.errors import message
 from fanal.graph.ir import Graph
 from fanal.tensor import eager, inplace, update
@@ -74,9 +75,11 @@ class Recorder:
 
     lazy = True
 
-    def __init__(self, root: Step):
+    def __init__(self, root: Step, notes: Notes | None = None):
         self.thread = threading.get_ident()
         self.segments = 0
+        self.notes = notes
+        self.segment: Segment | None = None  # the last one that ran
         self._begin(root)
 
     def _begin(self, root: Step) -> None:
@@ -148,7 +151,8 @@ class Recorder:
         if graph is None:
             graph = update.traced(function, targets, operands, len(scalars), static)
             _graphs[key] = graph
-        number = self._apply(graph, [*tensors, *map(float, scalars)])
+        numbers = [x if isinstance(x, float) else float(x) for x in scalars]
+        number = self._apply(graph, [*tensors, *numbers])
         self._store([t for some in targets for t in some], number)
 
     def empty(self, layout: Layout) -> Tensor:
@@ -161,7 +165,28 @@ class Recorder:
         layout = made._layout
         number = self._step((TensorInput, layout), lambda: TensorInput(layout), 1)
         self.inputs.append(made)
+        if self.notes is not None:
+            self.notes.adopted[id(made)] = made
         return lazy_tensor(self._cell(layout, number), layout, 0)
+
+    def drawn(self, generator: Any, key: Tensor) -> None:
+        """A generator gave the key of its next draw."""
+        if self.notes is not None:
+            self.notes.drawn(generator, key)
+
+    def grad_read(self, p: Tensor) -> None:
+        """Somebody looks whether a tensor has a gradient."""
+        if self.notes is not None:
+            self.notes.grad_read(p)
+
+    def grad_set(self, p: Tensor) -> None:
+        """A tensor's gradient is replaced, whatever it was."""
+        if self.notes is not None:
+            self.notes.grad_set(p)
+
+    def live(self, owner: Any, group: Any, changed: Any, options: dict[str, float]) -> dict[str, float]:
+        """An optimiser's options, which are looked up anew at each replay."""
+        return options if self.notes is None else self.notes.live(owner, group, changed, options)
 
     def watch(self, t: Tensor) -> None:
         """Remember a lazy tensor, for when it becomes an ordinary one."""
@@ -215,8 +240,8 @@ class Recorder:
 
     def number(self, x: Any) -> int:
         """The number of an operand's value: a tensor's, or a Python number's."""
-        if type(x) in NUMBERS:
-            dtype = _NUMBER_DTYPES[type(x)]
+        if type(x) in NUMBERS or type(x) is LiveNumber:
+            dtype = _NUMBER_DTYPES.get(type(x), dtypes.float64)
             self.inputs.append(x)
             return self._step((NumberInput, dtype), lambda: NumberInput(dtype), 1)
         memory, key = self._locate(x)
@@ -333,8 +358,11 @@ class Recorder:
             made = Segment(self.path, key, self.inputs)
             found = self.at.runs[key] = (made, Step(None, 0, None))
         segment, following = found
+        if self.notes is not None:
+            self.notes.ran(segment, self.inputs, alive, [r.tensor for _, r in writes], tensors)
         memories = segment.run(self.inputs, [r.tensor for _, r in writes])
         self.segments += 1
+        self.segment = segment
         for cell, storage in zip(alive, memories, strict=True):
             storage.version = cell.version
             cell.real = storage

@@ -87,6 +87,21 @@ def recorder() -> Any:
     return tracer if tracer is not None and tracer.lazy else None
 
 
+class LiveNumber(float):
+    """A number that a captured call looks up anew each time; `source` says where."""
+
+    __slots__ = ("source",)
+
+    source: Any
+
+    @classmethod
+    def of(cls, value: float, source: Any) -> LiveNumber:
+        """The number with its source."""
+        made = cls(value)
+        made.source = source
+        return made
+
+
 def bind(primitive: Any, *inputs: Any, **attributes: Any) -> Any:
     """Apply a primitive: append a node when tracing, else run it as a function of its own."""
     tracer = state.tracer

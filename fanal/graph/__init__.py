@@ -1,6 +1,6 @@
 """The SSA graph: values, nodes, the builder that records them, verifier and printer."""
 
-from fanal.graph.ir import Builder, Graph, Node, Type, Value
+from fanal.graph.ir import Builder, Graph, Node, SubGraph, Type, Value
 from fanal.graph.verify import verify
 
-__all__ = ["Builder", "Graph", "Node", "Type", "Value", "verify"]
+__all__ = ["Builder", "Graph", "Node", "SubGraph", "Type", "Value", "verify"]

@@ -7,6 +7,7 @@ operators from the ops layer, so functions over primitives read as mathematics.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -118,6 +119,35 @@ class Graph:
         return Graph(self.inputs, self.live_nodes(), self.outputs)
 
 
+class SubGraph(Graph):
+    """A graph as an attribute of a node: a branch, the body of a loop. It is never changed.
+
+    Two that read the same are equal, as attributes are. `key` is a digest of the printed form, which
+    names values by their order, so that it stands for the meaning wherever attributes are compared.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, inputs: list[Value], nodes: list[Node], outputs: list[Value]):
+        super().__init__(inputs, nodes, outputs)
+        self._key = ""
+
+    @property
+    def key(self) -> str:
+        if not self._key:
+            self._key = hashlib.sha256(str(self).encode()).hexdigest()[:32]
+        return self._key
+
+    def __repr__(self) -> str:
+        return f"graph:{self.key[:12]}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SubGraph) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
 class Builder:
     """Records primitives as nodes; equal pure nodes are recorded once."""
 
@@ -145,7 +175,7 @@ class Builder:
                     f"[{primitive.name}] not a value of this graph: got {type(v).__name__}. "
                     "Try: passing it as an argument of the traced function."
                 )
-        key = (primitive, inputs, tuple(sorted(_keyed(attributes).items())))
+        key = (primitive, inputs, attribute_key(attributes))
         outputs = self._seen.get(key)
         if outputs is None:
             types = primitive.infer(*inputs, **attributes)
@@ -165,11 +195,14 @@ class Builder:
             return function(*args, **kwargs)
 
 
-def _keyed(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Attributes that compare by type as well (1, 1.0 and True are different constants)."""
-    return {
-        k: (type(v).__name__, v.hex() if isinstance(v, float) else str(v))
-        if isinstance(v, bool | int | float | DType)
-        else ("", str(v))
-        for k, v in attributes.items()
-    }
+def attribute_key(attributes: dict[str, Any]) -> tuple[Any, ...]:
+    """Attributes as a key that compares by type as well (1, 1.0 and True are different constants)."""
+    return tuple(sorted((k, *_keyed(v)) for k, v in attributes.items()))
+
+
+def _keyed(v: Any) -> tuple[str, str]:
+    if isinstance(v, SubGraph):
+        return "graph", v.key
+    if isinstance(v, bool | int | float | DType):
+        return type(v).__name__, v.hex() if isinstance(v, float) else str(v)
+    return "", str(v)

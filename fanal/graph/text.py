@@ -1,8 +1,11 @@
-"""A graph as text, one node a line: what one reads when something is wrong."""
+"""A graph as text, one node a line: what one reads when something is wrong.
+
+The graphs inside of a node (branches, bodies of loops) follow it, indented.
+"""
 
 from __future__ import annotations
 
-from fanal.graph.ir import Graph, Type, Value
+from fanal.graph.ir import Graph, SubGraph, Type, Value
 
 
 def graph_text(graph: Graph) -> str:
@@ -27,5 +30,9 @@ def graph_text(graph: Graph) -> str:
         arguments += [f"{k}={v!r}" for k, v in node.attributes.items()]
         left = ", ".join(typed(v) for v in node.outputs)
         lines.append(f"  {left} = {node.primitive.name}({', '.join(arguments)})")
+        for key, value in node.attributes.items():
+            if isinstance(value, SubGraph):
+                inner = graph_text(value).replace("\n", "\n    ")
+                lines.append(f"    {key} = {inner}")
     lines.append(f"  return {', '.join(name(v) for v in graph.outputs)}")
     return "\n".join(lines)

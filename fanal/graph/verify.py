@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fanal.graph.ir import Graph, Type, Value
+from fanal.graph.ir import Graph, SubGraph, Type, Value, attribute_key
 
 
 def verify(graph: Graph) -> None:
     """Raise ValueError where the graph breaks a rule.
 
     Rules: every value is defined before use and once; types are what the primitives infer;
-    attributes are hashable; outputs exist.
+    attributes are hashable, graphs among them legal; outputs exist.
     """
     defined: set[Value] = set(graph.inputs)
     if len(defined) != len(graph.inputs):
@@ -23,7 +23,10 @@ def verify(graph: Graph) -> None:
         actual = [v.type for v in node.outputs]
         if inferred != actual:
             raise ValueError(f"{where} has types {actual}, its rule infers {inferred}")
-        hash(tuple(sorted((k, str(v)) for k, v in node.attributes.items())))
+        hash(attribute_key(node.attributes))
+        for value in node.attributes.values():
+            if isinstance(value, SubGraph):
+                verify(value)
         for value in node.outputs:
             if value in defined:
                 raise ValueError(f"{where} defines a value twice")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import PythonNode
+from fanal.core.epoch import epoch
 from fanal.core.errors import message
 from fanal.tensor.recording import edge_for
 from fanal.tensor.tensor import Tensor
@@ -34,6 +35,7 @@ class RemovableHandle:
 
     def remove(self) -> None:
         """Remove the hook; removing it twice is fine."""
+        epoch.hooks += 1
         for table in self._tables:
             table.pop(self.id, None)
 
@@ -63,6 +65,7 @@ def add_hook(
     table: OrderedDict[int, Hook], hook: Hook, prepend: bool = False, **flags: dict[int, bool]
 ) -> RemovableHandle:
     """Enter a hook in a table, and its number in the given tables of flags."""
+    epoch.hooks += 1
     handle = RemovableHandle(table, tuple(flags.values()))
     table[handle.id] = hook
     for flag in flags.values():

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
+from fanal.core.dispatch import recorder
+from fanal.core.epoch import Epoch, Table, epoch
 from fanal.nn.conversion import Conversion
 from fanal.nn.hooks import Everywhere, HookedCall, RemovableHandle, add_hook, registered
 from fanal.nn.hooks import _one_kind as one_kind
@@ -29,22 +31,6 @@ class _Callable(Protocol[P, R]):
 
     @property
     def forward(self) -> Callable[P, R]: ...
-
-
-class Epoch:
-    """Counts structural changes of all modules: registrations, deletions, changes of containers.
-
-    Whoever keeps something derived from a model's structure (a captured step) compares `count`.
-    It stands in an object of its own since writing to a class attribute empties method caches.
-    """
-
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
-epoch = Epoch()
 
 
 def _unimplemented(self: Module, *input: Any) -> None:
@@ -101,10 +87,10 @@ class Module(Traversal, Conversion, State):
                 )
         self.__dict__.update(
             training=True,
-            _parameters={},
-            _buffers={},
+            _parameters=Table(),
+            _buffers=Table(),
             _non_persistent_buffers_set=set(),
-            _modules={},
+            _modules=Table(),
             _is_full_backward_hook=None,
         )
         for name in _HOOKS:
@@ -233,6 +219,7 @@ class Module(Traversal, Conversion, State):
         elif isinstance(value, Buffer) or name in own.get("_buffers", ()):
             self._set_buffer(name, value)
         else:
+            epoch.count += 1
             object.__setattr__(self, name, value)
 
     def _set_buffer(self, name: str, value: Any) -> None:
@@ -269,6 +256,7 @@ class Module(Traversal, Conversion, State):
                 self._non_persistent_buffers_set.discard(name)
                 epoch.count += 1
                 return
+        epoch.count += 1
         object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
@@ -354,7 +342,10 @@ class Module(Traversal, Conversion, State):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the parameters' gradients (or set them to zero)."""
+        listening = recorder()
         for p in self.parameters():
+            if listening is not None and set_to_none:
+                listening.grad_set(p)  # whether there is one makes no difference
             if p.grad is not None:
                 if set_to_none:
                     p.grad = None

@@ -39,6 +39,12 @@ class Primitive:
     transpose(cotangent, inputs, linear, **attributes) -> one cotangent or None an input, for
         operations linear in the inputs marked in `linear`.
     batch(inputs, axes, size, **attributes) -> (outputs, axes): the operation on batched inputs.
+    push, augment, pull: derivatives of operations that have graphs inside (see `ops.control`).
+        push(inputs, tangents, **attributes) -> (outputs, their tangents), from one run.
+        augment(inputs, active, given, **attributes) -> outputs of an operation with the same
+        outputs in front, which also gives what its pull needs; None where there is none. `active`
+        inputs move, `given` outputs may have cotangents.
+        pull(node, cotangents, linear) -> one cotangent or None an input.
     body(*inputs, **attributes): of a composed primitive, what it is in terms of others.
     native: the name of the native backend's rule, where it is not the primitive's own.
     ulp: bound on the error of float32 (float64) results in units in the last place.
@@ -55,6 +61,9 @@ class Primitive:
     jvp: Callable[..., Any] | None = None
     transpose: Callable[..., Sequence[Value | None]] | None = None
     batch: Callable[..., Any] | None = None
+    push: Callable[..., Any] | None = None
+    augment: Callable[..., Any] | None = None
+    pull: Callable[..., Sequence[Value | None]] | None = None
     body: Callable[..., Any] | None = None
     native: str = ""
     multiple: bool = False

@@ -15,6 +15,7 @@ from copy import deepcopy
 from typing import Any
 
 from fanal.autograd.mode import mode
+from fanal.core.dispatch import recorder
 from fanal.core.errors import message
 from fanal.optim import hooks as hooks_of_all
 from fanal.optim.hooks import Hook, RemovableHandle
@@ -196,8 +197,11 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
+        listening = recorder()
         for group in self.param_groups:
             for p in group["params"]:
+                if listening is not None and set_to_none:
+                    listening.grad_set(p)  # whether there is one makes no difference
                 if p.grad is None:
                     continue
                 if set_to_none:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from fanal.autograd.mode import mode
 from fanal.core import dtypes
-from fanal.core.dispatch import tracing
+from fanal.core.dispatch import recorder, tracing
 from fanal.core.dtypes import DType
 from fanal.graph.ir import Value
 from fanal.ops.layout import slice_dim
@@ -207,6 +207,10 @@ class Stepper(Optimizer):
         same parameters have gradients and no state has come or gone.
         """
         given = group["params"]
+        listening = recorder()
+        if listening is not None:
+            for p in given:
+                listening.grad_read(p)
         found = [p._rare and p._rare.grad for p in given]
         absent = list(map(is_, found, repeat(None)))
         grads: list[Any] = [g for g in found if g is not None] if any(absent) else found
@@ -235,6 +239,9 @@ class Stepper(Optimizer):
     ) -> None:  # fmt: skip
         """Step parameters that all have a gradient and a state: one program."""
         options = {**self._options(group), **changed}
+        listening = recorder()
+        if listening is not None:
+            options = listening.live(self, group, changed, options)
         targets = [params]
         targets += [[s[name] for s in states] for name in self._moments(group)]
         targets.append([packed(states, name) for name in self._columns])

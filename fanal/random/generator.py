@@ -10,6 +10,7 @@ from typing import Any
 
 from fanal.core import dtypes
 from fanal.core.device import device as device_type
+from fanal.core.dispatch import recorder
 from fanal.core.errors import message
 from fanal.tensor.creation import tensor
 from fanal.tensor.layout import layout
@@ -68,6 +69,9 @@ class Generator:
         key = allocate(_KEY)
         _write(key._storage, 0, self._seed, self._stream)
         self._stream += 1
+        listening = recorder()
+        if listening is not None:
+            listening.drawn(self, key)
         return key
 
     def __repr__(self) -> str:

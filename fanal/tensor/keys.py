@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fanal.core.dispatch import Fused
+from fanal.core.dispatch import Fused, LiveNumber
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
 from fanal.tensor.tensor import Tensor
@@ -45,6 +45,11 @@ def key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> A
     if isinstance(a, Tensor):
         tensors.append(a)
         return a._layout
+    if kind is LiveNumber:
+        if not (function.scalars and is_scalar(function, where)):
+            return (float, a.hex())
+        tensors.append(a)
+        return float
     if kind is bool or kind is float:
         if function.scalars and is_scalar(function, where):
             tensors.append(a)

@@ -15,7 +15,9 @@ from fanal.autograd.mode import mode
 from fanal.autograd.tape import Node, RemovableHandle
 from fanal.backends.native.executable import runtime
 from fanal.core.device import CPU, device
+from fanal.core.dispatch import state
 from fanal.core.dtypes import DType
+from fanal.core.epoch import epoch
 from fanal.core.errors import OutOfMemoryError, message
 from fanal.tensor.layout import Layout, Size
 
@@ -156,6 +158,8 @@ class Tensor(Methods):
     @property
     def grad(self) -> Tensor | None:
         rare = self._rare
+        if state.tracer is not None and state.tracer.lazy:
+            state.tracer.grad_read(self)
         return None if rare is None else rare.grad
 
     @grad.setter
@@ -171,6 +175,8 @@ class Tensor(Methods):
                         f"{self.dtype.name} {tuple(self.shape)}",
                     )
                 )
+        if state.tracer is not None and state.tracer.lazy:
+            state.tracer.grad_set(self)
         self._extra().grad = value
 
     @property
@@ -216,6 +222,8 @@ class Tensor(Methods):
         `own`: nobody else holds the gradient's memory, so it may become `.grad` itself.
         """
         rare = self._extra()
+        if state.tracer is not None and state.tracer.lazy:
+            state.tracer.grad_read(self)
         if rare.grad is None:
             if not create_graph:
                 grad = grad.detach()
@@ -235,6 +243,7 @@ class Tensor(Methods):
             )
         node = self._current_node()
         if node is None:
+            epoch.hooks += 1
             extra = self._extra()
             extra.hooks = hooks = extra.hooks or []
         else:
@@ -251,6 +260,7 @@ class Tensor(Methods):
                 message("register_post_accumulate_grad_hook", "not a leaf that requires grad",
                         hint="register_hook()")
             )
+        epoch.hooks += 1
         extra = self._extra()
         extra.after_hooks = hooks = extra.after_hooks or []
         hooks.append(hook)

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from fanal.core import dtypes
-from fanal.core.dispatch import Fused
+from fanal.core.dispatch import Fused, LiveNumber
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
 from fanal.graph.ir import Builder, Graph, Value
@@ -34,6 +34,8 @@ class Arguments:
         if isinstance(a, Tensor):
             self.inputs.append(a._layout)
             return self.builder.input(a._layout.dtype, a._layout.shape)
+        if type(a) is LiveNumber:
+            a = float(a)
         if type(a) in NUMBERS and is_scalar(self.function, where):
             v = self.builder.input(_number_dtype(a), ())
             v.weak = True

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from fanal.core.epoch import Table, epoch
 from fanal.core.errors import message
-from fanal.nn.module import Module, epoch, indented
+from fanal.nn.module import Module, indented
 
 
 def numbered_text(name: str, texts: list[str]) -> str:
@@ -42,7 +43,7 @@ class _Numbered(Module):
         return next(islice(self._modules, number % len(self), None))
 
     def _rebuild(self, modules: Iterable[Module]) -> None:
-        self.__dict__["_modules"] = {str(i): m for i, m in enumerate(modules)}
+        self.__dict__["_modules"] = Table({str(i): m for i, m in enumerate(modules)})
         epoch.count += 1
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fanal.nn.module import epoch
+from fanal.core.epoch import epoch
 from fanal.nn.parameter import is_lazy
 
 

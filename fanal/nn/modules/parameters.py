@@ -6,7 +6,8 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fanal.nn.module import Module, epoch
+from fanal.core.epoch import epoch
+from fanal.nn.module import Module
 from fanal.nn.modules.container import pairs_of
 from fanal.nn.parameter import Parameter
 from fanal.tensor.tensor import Tensor

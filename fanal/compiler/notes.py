@@ -1,0 +1,85 @@
+"""What a watched call tells besides its steps: random draws, gradients, optimisers' options, effects.
+
+From these notes a replay knows which inputs are looked up anew at each call, and in which order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fanal.core.dispatch import LiveNumber
+from fanal.tensor.tensor import Tensor
+
+UNREAD = object()  # a gradient that was replaced before anybody looked at it
+
+
+@dataclass(slots=True)
+class LiveOptions:
+    """One group's options at a step of its optimiser."""
+
+    owner: Any
+    group: dict[str, Any]
+    changed: dict[str, float]
+    flags: Any
+    names: tuple[str, ...]
+
+    def numbers(self) -> list[float]:
+        """The options as they are now, in the order of `names`."""
+        found = {**self.owner._options(self.group), **self.changed}
+        return [found[n] for n in self.names]
+
+    def holds(self) -> bool:
+        """Whether what is no number is as it was."""
+        return self.owner._flags(self.group) is self.flags
+
+
+@dataclass(slots=True)
+class Ran:
+    """The only segment that ran: its program, what it was given, and what came out of it."""
+
+    segment: Any
+    inputs: list[Any]
+    alive: list[Any]
+    written: list[Tensor]
+    tensors: list[Tensor]
+
+
+class Notes:
+    """Notes of one watched call. `refused`: why it can't be replayed, if the notes show it."""
+
+    def __init__(self) -> None:
+        self.draws: dict[int, tuple[Tensor, Any, int, int]] = {}
+        self.generators: dict[int, tuple[Any, int, int]] = {}  # as they were at first
+        self.grads: dict[int, tuple[Tensor, Any]] = {}
+        self.sequence: list[LiveOptions | Callable[[], Any]] = []
+        self.runs: list[Ran] = []
+        self.adopted: dict[int, Tensor] = {}  # made from Python's data
+        self.refused: str | None = None
+
+    def drawn(self, generator: Any, key: Tensor) -> None:
+        seed, stream = generator._seed, generator._stream - 1
+        self.generators.setdefault(id(generator), (generator, seed, stream))
+        self.draws[id(key)] = (key, generator, seed, stream)
+
+    def grad_read(self, p: Tensor) -> None:
+        if id(p) not in self.grads:
+            self.grads[id(p)] = (p, None if p._rare is None else p._rare.grad)
+
+    def grad_set(self, p: Tensor) -> None:
+        self.grads.setdefault(id(p), (p, UNREAD))
+
+    def live(self, owner: Any, group: Any, changed: Any, options: dict[str, float]) -> dict[str, float]:
+        entry = LiveOptions(owner, group, dict(changed), owner._flags(group), tuple(options))
+        self.sequence.append(entry)
+        return {
+            k: LiveNumber.of(v, (entry, i)) for i, (k, v) in enumerate(options.items())
+        }
+
+    def effect(self, action: Callable[[], Any]) -> None:
+        """A call without tensors that a replay makes too."""
+        self.sequence.append(action)
+
+    def ran(self, segment: Any, inputs: Any, alive: Any, written: Any, tensors: Any) -> None:
+        self.runs.append(Ran(segment, list(inputs), list(alive), list(written), list(tensors)))

@@ -1,0 +1,115 @@
+"""What a captured call read from outside: if it reads the same again, it does the same again.
+
+A guard compares one place (a global, an attribute, an item, a cell, the contents of a container) with
+what stood there. Objects are compared by identity; numbers, strings and their like by type and value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import is_
+from types import CellType
+from typing import Any
+
+_MISSING = object()
+PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), type(Ellipsis)})
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are one object, or plain values that nothing tells apart."""
+    if a is b:
+        return True
+    kind = type(a)
+    if kind is not type(b):
+        return False
+    if kind is float:
+        return a.hex() == b.hex()
+    if kind in PLAIN:
+        return bool(a == b)
+    return kind is tuple and len(a) == len(b) and all(map(same, a, b))
+
+
+class Guards:
+    """The guards of one captured call. `failed` tells the first that does not hold."""
+
+    __slots__ = ("cells", "contents", "items", "named", "tests")
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[int, Any], tuple[Mapping[Any, Any], Any, Any]] = {}
+        self.cells: dict[int, tuple[CellType, Any]] = {}
+        self.contents: dict[int, tuple[Any, tuple[Any, ...]]] = {}
+        self.tests: list[tuple[Callable[[], bool], str]] = []
+        self.named: dict[Any, str] = {}  # what to call a guard by when it fails
+
+    def item(self, container: Mapping[Any, Any], key: Any, name: str) -> None:
+        """`container[key]` is what it is now (perhaps missing)."""
+        place = (id(container), key)
+        if place not in self.items:
+            self.items[place] = (container, key, container.get(key, _MISSING))
+            self.named[place] = name
+
+    def cell(self, cell: CellType, name: str) -> None:
+        """A closure's variable is what it is now."""
+        if id(cell) not in self.cells:
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                value = _MISSING
+            self.cells[id(cell)] = (cell, value)
+            self.named[id(cell)] = name
+
+    def content(self, container: Any, name: str) -> None:
+        """A list, set or dict holds what it holds now."""
+        if id(container) not in self.contents:
+            self.contents[id(container)] = (container, _snapshot(container))
+            self.named[id(container)] = name
+
+    def test(self, holds: Callable[[], bool], name: str) -> None:
+        """A condition that holds now."""
+        self.tests.append((holds, name))
+
+    def failed(self) -> str | None:
+        """What has changed; None if nothing has."""
+        for place, (container, key, value) in self.items.items():
+            found = container.get(key, _MISSING)
+            if found is not value and not same(found, value):
+                return f"{self.named[place]} changed: {_short(value)} → {_short(found)}"
+        for place_, (cell, value) in self.cells.items():
+            try:
+                found = cell.cell_contents
+            except ValueError:
+                found = _MISSING
+            if found is not value and not same(found, value):
+                return f"{self.named[place_]} changed: {_short(value)} → {_short(found)}"
+        for place_, (container, snapshot) in self.contents.items():
+            if not _holds(container, snapshot):
+                return f"the contents of {self.named[place_]} changed"
+        for holds, name in self.tests:
+            if not holds():
+                return name
+        return None
+
+
+def _snapshot(container: Any) -> tuple[Any, ...]:
+    if isinstance(container, Mapping):
+        return (*container.keys(), *container.values())
+    return tuple(container)
+
+
+def _holds(container: Any, snapshot: tuple[Any, ...]) -> bool:
+    if isinstance(container, Mapping):
+        if 2 * len(container) != len(snapshot):
+            return False
+        now: Iterable[Any] = (*container.keys(), *container.values())
+    elif len(container) != len(snapshot):
+        return False
+    else:
+        now = container
+    return all(map(is_, now, snapshot)) or all(map(same, now, snapshot))
+
+
+def _short(value: Any) -> str:
+    if value is _MISSING:
+        return "missing"
+    text = repr(value) if type(value) in PLAIN else f"<{type(value).__name__}>"
+    return text if len(text) <= 60 else text[:57] + "..."

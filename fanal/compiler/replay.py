@@ -1,0 +1,281 @@
+"""A captured call that only computes, without its Python: check what it read, launch, hand out.
+
+Made from what was noted and observed of one call. `Replay.refusal` says why there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import is_
+from struct import pack_into
+from typing import Any
+
+from fanal.autograd.mode import mode
+from fanal.autograd.tape import Node, released
+from fanal.backends.native.executable import launch, runtime
+from fanal.compiler.arguments import Arguments
+from fanal.compiler.notes import UNREAD, LiveOptions, Notes
+from fanal.compiler.observer.package import ModuleFacts
+from fanal.compiler.observer.watch import Observer
+from fanal.compiler.results import Result
+from fanal.core import dtypes
+from fanal.core.dispatch import LiveNumber
+from fanal.tensor.launching import number_bits, raise_status
+from fanal.tensor.layout import layout
+from fanal.tensor.recording import OpNode
+from fanal.tensor.tensor import Tensor, allocate, new_tensor
+
+_empty = runtime.empty
+
+
+class Refused(Exception):
+    """Why a call can't be replayed."""
+
+
+class Released(Node):
+    """The node of a result whose backward pass is over."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str):
+        super().__init__((), 1)
+        self.name = name
+
+    def pull(self, grads: list[Any], create_graph: bool) -> Sequence[Any]:
+        raise released(self.name)
+
+
+def process_state() -> tuple[Any, ...]:
+    """What every computation depends on besides its inputs."""
+    return (mode.enabled, mode.inference, dtypes.get_default_dtype())
+
+
+class Replay:
+    """One call, ready to be made again."""
+
+    def __init__(
+        self, notes: Notes, observer: Observer, given: Arguments, result: Any, state: Any
+    ) -> None:
+        if observer.impure is not None:
+            why, line = observer.impure
+            raise Refused(why + (f" ({line[0]}:{line[1]})" if line else ""))
+        if notes.refused is not None:
+            raise Refused(notes.refused)
+        if process_state() != state:
+            raise Refused("the call changes whether gradients are recorded, or the default dtype")
+        if len(notes.runs) != 1:
+            raise Refused("the call asks for the value of a tensor" if notes.runs else "nothing is computed")
+        self.state = state
+        self.guards = observer.guards
+        self.facts = ModuleFacts(list(observer.package.modules.values()))
+        self.sequence = notes.sequence
+        self.options = [e for e in notes.sequence if isinstance(e, LiveOptions)]
+        self.objects = given.objects  # named by identity in the key: kept alive
+        (run,) = notes.runs
+        self.segment = run.segment
+        self.address = run.segment.executable.address
+        self._inputs(run.inputs, notes, observer, given)
+        self._outputs(run, notes, result, given, observer)
+        self._draws(notes)
+
+    # -- making -------------------------------------------------------------------------------------------
+
+    def _inputs(self, inputs: list[Any], notes: Notes, observer: Observer, given: Arguments) -> None:
+        """Where each word that the program takes comes from."""
+        owners = _owners(observer, notes)
+        arguments = {id(t): i for i, t in enumerate(given.tensors)}
+        by_storage = {id(t._storage): i for i, t in reversed(list(enumerate(given.tensors)))}
+        self.words: list[Any] = []
+        self.from_arguments: list[tuple[int, int, int]] = []  # word, argument, offset
+        self.from_options: list[tuple[int, LiveOptions, int]] = []
+        self.from_gradients: list[tuple[int, Tensor, Any]] = []
+        self.held: list[Tensor] = []
+        self.draw_words: list[tuple[int, int]] = []  # word, id of the key
+        for word, x in enumerate(inputs):
+            if isinstance(x, LiveNumber):
+                entry, number = x.source
+                self.from_options.append((word, entry, number))
+                self.words.append(float(x))
+            elif not isinstance(x, Tensor):
+                self.words.append(number_bits(x))
+            elif id(x) in notes.draws:
+                self.draw_words.append((word, id(x)))
+                self.words.append(0)
+            elif id(x) in arguments or id(x._storage) in by_storage:
+                i = arguments.get(id(x), by_storage.get(id(x._storage), -1))
+                self.from_arguments.append((word, i, x._ptr - given.tensors[i]._ptr))
+                self.words.append(0)
+            else:
+                owner = owners.get(id(x._storage))
+                if owner is None and id(x) not in notes.adopted:
+                    raise Refused("a tensor is made by other means than what is captured")
+                self.held.append(x if owner is None or owner._ptr != x._ptr else owner)
+                self.words.append(x._ptr)
+        self.storages = [t._storage for t in self.held]
+        self.layouts = [t._layout for t in self.held]
+        self.pointers = [t._ptr for t in self.held]
+        self.known = set(map(id, self.storages))
+
+    def _outputs(
+        self, run: Any, notes: Notes, result: Any, given: Arguments, observer: Observer
+    ) -> None:
+        """What becomes of each cell that lives on: a result, a gradient; nothing else may hold one."""
+        cells = {id(c): i for i, c in enumerate(run.alive)}
+        self.result = Result(result, given, observer)
+        explained: dict[int, Any] = {}
+        self.leaves: list[tuple[int, Any, int, Any]] = []  # cell, layout, offset, node
+        storages = {id(c.real): i for i, c in enumerate(run.alive)}
+        for t in self.result.tensors:
+            i = storages.get(id(t._storage))
+            if i is None:
+                raise Refused("the result is a view of a tensor from outside")
+            node = None
+            if t._node is not None:
+                if not (isinstance(t._node, OpNode) and t._node.kept is None):
+                    raise Refused("the result can be differentiated")
+                node = Released(t._node.name)
+            self.leaves.append((i, t._layout, t._ptr - t._storage.ptr, node))
+            explained[id(t)] = t
+        self.gradients: list[tuple[Tensor, int | None, Any]] = []
+        self.entry: list[tuple[Tensor, bool]] = []
+        for p, before in notes.grads.values():
+            g = None if p._rare is None else p._rare.grad
+            if before is not UNREAD:
+                if before is not None:
+                    raise Refused("a gradient from before the call is used")
+                self.entry.append((p, False))
+            if g is None:
+                self.gradients.append((p, None, None))
+            else:
+                i = storages.get(id(g._storage))
+                if i is None or g._ptr != g._storage.ptr:
+                    raise Refused("a gradient is not the call's own")
+                self.gradients.append((p, i, g._layout))
+                explained[id(g)] = g
+        for t in run.tensors:
+            if id(t) not in explained:
+                raise Refused("a tensor that the call makes is kept elsewhere")
+        used = {i for i, *_ in self.leaves} | {i for _, i, _ in self.gradients if i is not None}
+        if used != set(cells.values()):
+            raise Refused("a tensor that the call makes is kept for a gradient")
+        self.written = [t._storage for t in run.written]
+        for t in run.written:
+            if id(t._storage) not in self.known and not any(
+                t._storage is a._storage for a in given.tensors
+            ):
+                raise Refused("a tensor is written to that is not read")
+        self.written_arguments = [
+            i for i, a in enumerate(given.tensors) if any(a._storage is s for s in self.written)
+        ]
+        self.written = [s for s in self.written if id(s) in self.known]
+        self.sizes = run.segment.sizes
+        if run.segment.others:
+            raise Refused("a tensor is written to that is not read")
+
+    def _draws(self, notes: Notes) -> None:
+        """Keys of random draws, as offsets from the generators' state."""
+        self.generators: list[tuple[Any, int]] = []
+        self.keys: list[tuple[Any, int, Tensor]] = []
+        places = {}
+        for word, key_id in self.draw_words:
+            places[key_id] = word
+        for key_id, (_, generator, seed, stream) in notes.draws.items():
+            first_seed, first = notes.generators[id(generator)][1:]
+            if seed != first_seed or stream < first:
+                raise Refused("the random generator is seeded anew")
+            key = allocate(layout(dtypes.int64, (2,)))
+            self.keys.append((generator, stream - first, key))
+            if key_id in places:
+                self.words[places[key_id]] = key._ptr
+        for generator, seed, first in notes.generators.values():
+            if generator._seed != seed or generator._stream < first:
+                raise Refused("the random generator is seeded anew")
+            self.generators.append((generator, generator._stream - first))
+
+    # -- running ------------------------------------------------------------------------------------------
+
+    def why_not(self, given: Arguments) -> str | None:
+        """What has changed since; None if the call can be replayed."""
+        if process_state() != self.state:
+            return "gradients are recorded otherwise, or the default dtype changed"
+        if not self.facts.hold():
+            return "a module changed"
+        why = self.guards.failed()
+        if why is not None:
+            return why
+        held = self.held
+        if [t._ptr for t in held] != self.pointers or not all(
+            map(is_, [t._layout for t in held], self.layouts)
+        ) or not all(map(is_, [t._storage for t in held], self.storages)):
+            return "a tensor was replaced"
+        for p, _ in self.entry:
+            if p._rare is not None and p._rare.grad is not None:
+                return "a gradient is there at the beginning"
+        for entry in self.options:
+            if not entry.holds():
+                return "an option of the optimiser changed"
+        if any(id(t._storage) in self.known for t in given.tensors):
+            return "an argument shares memory with the model"
+        return None
+
+    def run(self, given: Arguments) -> Any:
+        """The call's effects and its result."""
+        words = self.words.copy()
+        tensors = given.tensors
+        for word, i, offset in self.from_arguments:
+            words[word] = tensors[i]._ptr + offset
+        numbers: dict[int, list[float]] = {}
+        for event in self.sequence:
+            if isinstance(event, LiveOptions):
+                numbers[id(event)] = event.numbers()
+        for word, entry, i in self.from_options:
+            words[word] = numbers[id(entry)][i]
+        for generator, offset, key in self.keys:
+            pack_into("2q", key._storage, 0, generator._seed, generator._stream + offset)
+        memories = [_empty(n) for n in self.sizes]
+        code = launch(self.address, *words, *memories)
+        if code:
+            raise_status("compile", code)
+        for storage in self.written:
+            storage.version += 1
+        for i in self.written_arguments:
+            tensors[i]._storage.version += 1
+        for generator, count in self.generators:
+            generator._stream += count
+        for event in self.sequence:
+            if not isinstance(event, LiveOptions):
+                event()
+        for p, number, where in self.gradients:
+            if number is None:
+                if p._rare is not None:
+                    p._rare.grad = None
+            else:
+                memory = memories[number]
+                p._extra().grad = new_tensor(memory, where, memory.ptr)
+        results = []
+        for number, where, offset, node in self.leaves:
+            memory = memories[number]
+            t = new_tensor(memory, where, memory.ptr + offset)
+            t._node = node
+            results.append(t)
+        return self.result.again(results, given)
+
+
+def _owners(observer: Observer, notes: Notes) -> dict[int, Tensor]:
+    """Tensors from outside by their storage: seen ones, those of modules and of optimisers."""
+    found: dict[int, Tensor] = {}
+    for m in observer.package.modules.values():
+        for table in ("_parameters", "_buffers"):
+            for t in m.__dict__.get(table, {}).values():
+                if t is not None:
+                    found[id(t._storage)] = t
+    for t in observer.package.tensors.values():
+        found.setdefault(id(t._storage), t)
+    for entry in notes.sequence:
+        if isinstance(entry, LiveOptions):
+            for p in entry.group["params"]:
+                found.setdefault(id(p._storage), p)
+                for x in entry.owner.state.get(p, {}).values():
+                    if isinstance(x, Tensor):
+                        found.setdefault(id(x._storage), x)
+    return found

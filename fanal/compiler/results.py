@@ -1,0 +1,78 @@
+"""What a captured call returns, to be made again from other tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fanal.compiler.arguments import Arguments
+from fanal.compiler.observer.guards import PLAIN
+from fanal.compiler.observer.watch import Observer
+from fanal.tensor.tensor import Tensor
+
+
+class Unknown(Exception):
+    """A result that can't be made again."""
+
+
+class Result:
+    """The shape of a result: containers with places for tensors. `tensors` are those of this call."""
+
+    def __init__(self, result: Any, given: Arguments, observer: Observer):
+        self.tensors: list[Tensor] = []
+        self._arguments = {id(t): i for i, t in enumerate(given.tensors)}
+        self._old = observer.is_old
+        self._plan = self._planned(result)
+
+    def _planned(self, x: Any) -> Any:
+        kind = type(x)
+        if isinstance(x, Tensor):
+            if id(x) in self._arguments:
+                return ("argument", self._arguments[id(x)])
+            if self._old(x):
+                return ("object", x)
+            for i, t in enumerate(self.tensors):
+                if t is x:
+                    return ("tensor", i)
+            self.tensors.append(x)
+            return ("tensor", len(self.tensors) - 1)
+        if kind in PLAIN or self._old(x):
+            return ("object", x)
+        if isinstance(x, dict):
+            if kind is not dict:
+                raise Unknown(kind)
+            return ("dict", list(x), [self._planned(y) for y in x.values()])
+        if kind is list or kind is tuple:
+            return (kind.__name__, [self._planned(y) for y in x])
+        if isinstance(x, tuple) and hasattr(kind, "_fields"):
+            return ("named", kind, [self._planned(y) for y in x])
+        if dataclasses.is_dataclass(x) and hasattr(x, "__dict__"):
+            names = list(x.__dict__)
+            return ("data", kind, names, [self._planned(y) for y in x.__dict__.values()])
+        raise Unknown(kind)
+
+    def again(self, tensors: list[Tensor], given: Arguments) -> Any:
+        """The result with other tensors in the places of this call's."""
+
+        def make(plan: Any) -> Any:
+            what = plan[0]
+            if what == "tensor":
+                return tensors[plan[1]]
+            if what == "object":
+                return plan[1]
+            if what == "argument":
+                return given.tensors[plan[1]]
+            if what == "list":
+                return [make(p) for p in plan[1]]
+            if what == "tuple":
+                return tuple(make(p) for p in plan[1])
+            if what == "dict":
+                return dict(zip(plan[1], map(make, plan[2]), strict=True))
+            if what == "named":
+                return plan[1](*map(make, plan[2]))
+            made = object.__new__(plan[1])
+            made.__dict__.update(zip(plan[2], map(make, plan[3]), strict=True))
+            return made
+
+        plan = self._plan
+        return tensors[plan[1]] if plan[0] == "tensor" else make(plan)
