@@ -11,16 +11,19 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from fanal.autograd.tape import sequence
 from fanal.compiler.arguments import Arguments
+from fanal.compiler.gradient import NotOne, Pending, differentiated
 from fanal.compiler.notes import Notes
 from fanal.compiler.observer import instructions  # noqa: F401 - registers what looks at them
 from fanal.compiler.observer.package import Package
 from fanal.compiler.observer.watch import Observer
 from fanal.compiler.recorder import Recorder
 from fanal.compiler.replay import Refused, Replay, process_state
-from fanal.compiler.results import Unknown
+from fanal.compiler.results import Result, Unknown
 from fanal.compiler.steps import Step
 from fanal.core.dispatch import state
+from fanal.tensor.recording import OpNode
 
 # Calls of one kind that are watched before their Python runs at every call for good.
 ATTEMPTS = 8
@@ -86,7 +89,8 @@ class CompiledFunction:
         observer = Observer(package)
         for x in (self.function, *given.objects, *given.containers, *given.tensors):
             observer.adopt(x)
-        before = process_state()
+        before, begun = process_state(), next(sequence)
+        pending = None
         recorder = Recorder(self.root, notes)
         state.tracer = recorder
         try:
@@ -95,21 +99,45 @@ class CompiledFunction:
                 result = self.function(*args, **kwargs)
             finally:
                 observer.stop()
+            pending = self._pending(recorder, observer, given, result, begun)
         finally:
             try:
-                recorder.settle()
+                recorder.settle(pending)
             finally:
                 state.tracer = None
         try:
             kind.replays.insert(0, Replay(notes, observer, given, result, before))
         except Refused as refused:
-            kind.reason = str(refused)
+            if refused.final:
+                kind.reason = str(refused)
+            self.history.append(str(refused))
         except Unknown as unknown:
             kind.reason = f"the result holds a {unknown.args[0].__name__}"
         return result
 
+    def _pending(
+        self, recorder: Recorder, observer: Observer, given: Arguments, result: Any, begun: int
+    ) -> Pending | None:
+        """The backward pass of the results, if they are to be one node on the tape."""
+        if observer.impure is not None or recorder.segments:
+            return None
+        try:
+            tensors = Result(result, given, observer).tensors
+            outputs = [t for t in tensors if t._layout.grad and _is_live(t._current_node())]
+            pending = differentiated(recorder, outputs, begun) if outputs else None
+        except (NotOne, Unknown):
+            return None
+        for t in outputs:
+            t._node = None  # what the tape kept of the call's inner values goes
+        return pending
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+
+def _is_live(node: Any) -> bool:
+    """Whether a backward pass can still go through a node."""
+    return node is not None and not (isinstance(node, OpNode) and node.kept is None)
 
 
 def compile(function: Any = None, **options: Any) -> Any:

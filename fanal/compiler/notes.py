@@ -44,6 +44,7 @@ class Ran:
     alive: list[Any]
     written: list[Tensor]
     tensors: list[Tensor]
+    gradient: Any
 
 
 class Notes:
@@ -81,5 +82,12 @@ class Notes:
         """A call without tensors that a replay makes too."""
         self.sequence.append(action)
 
-    def ran(self, segment: Any, inputs: Any, alive: Any, written: Any, tensors: Any) -> None:
-        self.runs.append(Ran(segment, list(inputs), list(alive), list(written), list(tensors)))
+    def ran(self, segment: Any, inputs: Any, alive: Any, written: Any, tensors: Any,
+            gradient: Any = None) -> None:  # fmt: skip
+        self.runs.append(
+            Ran(segment, list(inputs), list(alive), list(written), list(tensors), gradient)
+        )
+
+    def refuse(self, why: str) -> None:
+        """The call can't be replayed as it is; a later one may be."""
+        self.refused = self.refused or why

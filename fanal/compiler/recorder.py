@@ -9,6 +9,7 @@ eager mode, in the same order, once; and a call that takes a known path compiles
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import weakref
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fanal.autograd.mode import mode
+from fanal.compiler.gradient import Pending
 from fanal.compiler.notes import Notes
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import Apply, Blank, Line, Look, NumberInput, Put, Step, TensorInput
@@ -79,7 +81,6 @@ class Recorder:
         self.thread = threading.get_ident()
         self.segments = 0
         self.notes = notes
-        self.segment: Segment | None = None  # the last one that ran
         self._begin(root)
 
     def _begin(self, root: Step) -> None:
@@ -188,6 +189,11 @@ class Recorder:
         """An optimiser's options, which are looked up anew at each replay."""
         return options if self.notes is None else self.notes.live(owner, group, changed, options)
 
+    def refuse(self, why: str) -> None:
+        """A call that does this is not to be replayed; a later one may be."""
+        if self.notes is not None:
+            self.notes.refuse(why)
+
     def watch(self, t: Tensor) -> None:
         """Remember a lazy tensor, for when it becomes an ordinary one."""
         self.tensors.append(weakref.ref(t))
@@ -279,6 +285,12 @@ class Recorder:
         if lazy or any(r.written and _overlap(r, start, layout) for r in memory.regions):
             self.settle()
             return self.number(t)
+        base = _base_of(t)
+        if base is not None and base._storage is t._storage:
+            whole = base._layout.wanting(False)
+            if not any(r.start == base._ptr and r.layout is whole for r in memory.regions):
+                self._look(base, memory, base._ptr, whole)
+                return self._look(t, memory, start, layout)
         once = _once(layout)
         number = self._step((TensorInput, once), lambda: TensorInput(once), 1)
         self.inputs.append(t)
@@ -328,10 +340,30 @@ class Recorder:
         whole.windows = {(whole.start, whole.layout): number}
         return True
 
+    def given(self, layout: Layout) -> Tensor:
+        """A tensor that is to be given when what is taken down runs."""
+        number = self._step((TensorInput, layout), lambda: TensorInput(layout), 1)
+        self.inputs.append(None)
+        return lazy_tensor(self._cell(layout, number), layout, 0)
+
+    def mark(self) -> tuple[Any, ...]:
+        """A place to return to, forgetting what was taken down since (of computations only)."""
+        return self.at, len(self.path), self.count, len(self.inputs), len(self.cells), len(self.tensors)
+
+    def reset(self, mark: tuple[Any, ...]) -> None:
+        self.at, path, self.count, inputs, cells, tensors = mark
+        del self.path[path:], self.inputs[inputs:], self.cells[cells:], self.tensors[tensors:]
+        for memory in self.known.values():
+            for region in memory.regions:
+                region.windows = {k: n for k, n in region.windows.items() if n < self.count}
+
     # -- running -------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Run what was taken down; lazy tensors that are still held become ordinary ones."""
+    def settle(self, pending: Pending | None = None) -> None:
+        """Run what was taken down; lazy tensors that are still held become ordinary ones.
+
+        `pending`: the backward pass of results, which become outputs of one node on the tape.
+        """
         if threading.get_ident() != self.thread:
             raise RuntimeError(
                 message(
@@ -353,22 +385,33 @@ class Recorder:
             tuple([(c.regions[0].number, c.layout) for c in alive]),
             tuple([(r.number, self._target(r)) for _, r in writes]),
         )
+        gradient = None
+        if pending is not None:
+            gradient = pending.gradient([n for n, _ in key[0]], [n for n, _ in key[1]])
+            key = (*key, "differentiated")
         found = self.at.runs.get(key)
         if found is None:
-            made = Segment(self.path, key, self.inputs)
+            made = Segment.of(self.path, key) if gradient is None else gradient.segment(key)
             found = self.at.runs[key] = (made, Step(None, 0, None))
         segment, following = found
         if self.notes is not None:
-            self.notes.ran(segment, self.inputs, alive, [r.tensor for _, r in writes], tensors)
-        memories = segment.run(self.inputs, [r.tensor for _, r in writes])
+            written = [r.tensor for _, r in writes]
+            self.notes.ran(segment, self.inputs, alive, written, tensors, gradient)
+        inputs = self.inputs
+        memories = segment.run(inputs, [r.tensor for _, r in writes])
         self.segments += 1
-        self.segment = segment
-        for cell, storage in zip(alive, memories, strict=True):
+        for cell, storage in zip(alive, memories, strict=False):
             storage.version = cell.version
             cell.real = storage
         for t in tensors:
             storage = t._storage.real
             become_real(t, storage, storage.ptr + place(t))
+        if pending is not None and gradient is not None:
+            places = [(t._storage, t._ptr) for t in pending.results]
+            places += [(m, m.ptr) for m in memories[len(alive) :]]
+            node = gradient.node(inputs, places)
+            for i, t in enumerate(pending.results):
+                t._node, t._index = node, i
         self._begin(following)
 
     def _next(self, key: Any) -> Step:
@@ -390,6 +433,19 @@ def _overlap(region: Region, start: int, layout: Layout) -> bool:
     low, high = extent_bytes(layout.shape, layout.strides, layout.dtype.itemsize)
     first, last = region.span()
     return start + low < last and first < start + high
+
+
+def _base_of(t: Tensor) -> Tensor | None:
+    """What a view from outside that holds all of its base's elements is a view of."""
+    rare = t._rare
+    if rare is None or rare.base is None:
+        return None
+    base = rare.base
+    elements = math.prod(
+        n for n, s in zip(t._layout.shape, t._layout.strides, strict=True) if s != 0
+    )
+    same = base._layout.numel == elements and not base._layout.overlaps
+    return base if same and base._layout.dtype is t._layout.dtype else None
 
 
 def _once(layout: Layout) -> Layout:

@@ -29,7 +29,11 @@ _empty = runtime.empty
 
 
 class Refused(Exception):
-    """Why a call can't be replayed."""
+    """Why a call can't be replayed; `final`: nor can later ones."""
+
+    def __init__(self, why: str, final: bool = True):
+        super().__init__(why)
+        self.final = final
 
 
 class Released(Node):
@@ -60,7 +64,7 @@ class Replay:
             why, line = observer.impure
             raise Refused(why + (f" ({line[0]}:{line[1]})" if line else ""))
         if notes.refused is not None:
-            raise Refused(notes.refused)
+            raise Refused(notes.refused, False)
         if process_state() != state:
             raise Refused("the call changes whether gradients are recorded, or the default dtype")
         if len(notes.runs) != 1:
@@ -85,10 +89,11 @@ class Replay:
         owners = _owners(observer, notes)
         arguments = {id(t): i for i, t in enumerate(given.tensors)}
         by_storage = {id(t._storage): i for i, t in reversed(list(enumerate(given.tensors)))}
+        before = {id(g): p for p, g in notes.grads.values() if isinstance(g, Tensor)}
         self.words: list[Any] = []
         self.from_arguments: list[tuple[int, int, int]] = []  # word, argument, offset
         self.from_options: list[tuple[int, LiveOptions, int]] = []
-        self.from_gradients: list[tuple[int, Tensor, Any]] = []
+        self.from_gradients: list[tuple[int, Tensor]] = []
         self.held: list[Tensor] = []
         self.draw_words: list[tuple[int, int]] = []  # word, id of the key
         for word, x in enumerate(inputs):
@@ -98,6 +103,9 @@ class Replay:
                 self.words.append(float(x))
             elif not isinstance(x, Tensor):
                 self.words.append(number_bits(x))
+            elif id(x) in before:
+                self.from_gradients.append((word, before[id(x)]))
+                self.words.append(0)
             elif id(x) in notes.draws:
                 self.draw_words.append((word, id(x)))
                 self.words.append(0)
@@ -120,6 +128,7 @@ class Replay:
         self, run: Any, notes: Notes, result: Any, given: Arguments, observer: Observer
     ) -> None:
         """What becomes of each cell that lives on: a result, a gradient; nothing else may hold one."""
+        self.gradient = run.gradient
         cells = {id(c): i for i, c in enumerate(run.alive)}
         self.result = Result(result, given, observer)
         explained: dict[int, Any] = {}
@@ -130,7 +139,9 @@ class Replay:
             if i is None:
                 raise Refused("the result is a view of a tensor from outside")
             node = None
-            if t._node is not None:
+            if run.gradient is not None and t._node is not None and t._node.plan is run.gradient:
+                node = t._index
+            elif t._node is not None:
                 if not (isinstance(t._node, OpNode) and t._node.kept is None):
                     raise Refused("the result can be differentiated")
                 node = Released(t._node.name)
@@ -141,11 +152,11 @@ class Replay:
         for p, before in notes.grads.values():
             g = None if p._rare is None else p._rare.grad
             if before is not UNREAD:
-                if before is not None:
-                    raise Refused("a gradient from before the call is used")
-                self.entry.append((p, False))
+                self.entry.append((p, None if before is None else before._layout))
             if g is None:
                 self.gradients.append((p, None, None))
+            elif g is before:
+                continue
             else:
                 i = storages.get(id(g._storage))
                 if i is None or g._ptr != g._storage.ptr:
@@ -159,7 +170,10 @@ class Replay:
         if used != set(cells.values()):
             raise Refused("a tensor that the call makes is kept for a gradient")
         self.written = [t._storage for t in run.written]
+        entered = {id(g._storage) for _, g in notes.grads.values() if isinstance(g, Tensor)}
         for t in run.written:
+            if id(t._storage) in entered:
+                continue
             if id(t._storage) not in self.known and not any(
                 t._storage is a._storage for a in given.tensors
             ):
@@ -169,6 +183,8 @@ class Replay:
         ]
         self.written = [s for s in self.written if id(s) in self.known]
         self.sizes = run.segment.sizes
+        self.cell_count = len(run.alive)
+        self.operands = list(run.inputs)
         if run.segment.others:
             raise Refused("a tensor is written to that is not read")
 
@@ -208,9 +224,10 @@ class Replay:
             map(is_, [t._layout for t in held], self.layouts)
         ) or not all(map(is_, [t._storage for t in held], self.storages)):
             return "a tensor was replaced"
-        for p, _ in self.entry:
-            if p._rare is not None and p._rare.grad is not None:
-                return "a gradient is there at the beginning"
+        for p, layout in self.entry:
+            g = None if p._rare is None else p._rare.grad
+            if (None if g is None else g._layout) is not layout:
+                return "a gradient is there at the beginning, or none"
         for entry in self.options:
             if not entry.holds():
                 return "an option of the optimiser changed"
@@ -224,6 +241,9 @@ class Replay:
         tensors = given.tensors
         for word, i, offset in self.from_arguments:
             words[word] = tensors[i]._ptr + offset
+        for word, p in self.from_gradients:
+            words[word] = p._rare.grad._ptr  # type: ignore[union-attr]
+            p._rare.grad._storage.version += 1  # type: ignore[union-attr]
         numbers: dict[int, list[float]] = {}
         for event in self.sequence:
             if isinstance(event, LiveOptions):
@@ -256,9 +276,29 @@ class Replay:
         for number, where, offset, node in self.leaves:
             memory = memories[number]
             t = new_tensor(memory, where, memory.ptr + offset)
-            t._node = node
+            if type(node) is int:
+                t._index = node
+            else:
+                t._node = node
             results.append(t)
+        if self.gradient is not None:
+            self._recorded(given, words, results, memories)
         return self.result.again(results, given)
+
+
+    def _recorded(
+        self, given: Arguments, words: list[Any], results: list[Tensor], memories: list[Any]
+    ) -> None:
+        """Put the call on the tape: one node for the results that can be differentiated."""
+        operands = self.operands.copy()
+        for word, i, offset in self.from_arguments:
+            operands[word] = given.tensors[i] if offset == 0 else operands[word]
+        visible = [t for t, leaf in zip(results, self.leaves, strict=True) if type(leaf[3]) is int]
+        places = [(t._storage, t._ptr) for t in sorted(visible, key=lambda t: t._index)]
+        places += [(m, m.ptr) for m in memories[self.cell_count :]]
+        node = self.gradient.node(operands, places)
+        for t in visible:
+            t._node = node
 
 
 def _owners(observer: Observer, notes: Notes) -> dict[int, Tensor]:

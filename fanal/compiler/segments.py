@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fanal.backends.native.executable import Executable, compile_whole, launch, runtime
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
-from fanal.compiler.steps import Step, TensorInput, built
+from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
+from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
-from fanal.graph.ir import Graph
+from fanal.graph.ir import Graph, Node
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
@@ -19,42 +20,46 @@ _empty = runtime.empty
 
 
 class Segment:
-    """The program of some steps, for what is alive and written when they are run.
-
-    `key`: (value, layout) of each cell that lives on, (value, target) of each written region, where
-    a target is an input's number or the layout of memory that is no input.
+    """A graph as a program: some outputs are new memory (`fresh` layouts), the others replace what
+    lies at `targets`: an input's number, or the layout of memory that is no input.
     """
 
-    def __init__(self, path: Sequence[Step], key: Any, inputs: Sequence[Any]):
-        alive, writes = key
-        builder, values, lines = built(path)
-        self.lines = dict(zip(builder.nodes, lines, strict=True))
-        self.graph: Graph = builder.graph(
-            [values[n] for n, _ in alive] + [values[n] for n, _ in writes]
-        )
-        actions = [s.action for s in path]
-        layouts = [a.layout for a in actions if isinstance(a, TensorInput)]
-        loads, found = [], iter(layouts)
-        for i, (value, given) in enumerate(zip(self.graph.inputs, inputs, strict=True)):
-            if isinstance(given, Tensor):
-                loads.append(_load(i, next(found)))
-            else:
-                loads.append(Load(value.dtype, (), Access(i, value.dtype, (), ()), True))
-        outputs = []
-        self.sizes = [layout.nbytes for _, layout in alive]
-        self.others: list[int] = []  # written regions whose memory is no input
-        count = len(loads)
-        for _, layout in alive:
-            outputs.append(_access(count, layout))
-            count += 1
-        for number, (_, target) in enumerate(writes):
+    def __init__(
+        self, graph: Graph, inputs: Sequence[Layout | DType], fresh: Sequence[Layout],
+        targets: Sequence[int | Layout], lines: Mapping[Node, Line | None],
+    ):  # fmt: skip
+        self.graph, self.lines = graph, lines
+        loads = [
+            _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
+            for i, x in enumerate(inputs)
+        ]
+        outputs = [_access(len(loads) + i, layout) for i, layout in enumerate(fresh)]
+        self.sizes = [layout.nbytes for layout in fresh]
+        self.others: list[int] = []  # targets whose memory is no input
+        count = len(loads) + len(outputs)
+        for number, target in enumerate(targets):
             if isinstance(target, Layout):
                 outputs.append(_access(count, target))
                 self.others.append(number)
                 count += 1
             else:
                 outputs.append(loads[target].access)
-        self.executable: Executable = compile_whole(self.graph, loads, outputs)
+        self.executable: Executable = compile_whole(graph, loads, outputs)
+
+    @classmethod
+    def of(cls, path: Sequence[Step], key: Any) -> Segment:
+        """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
+        target) of each written region."""
+        alive, writes = key
+        builder, values, lines = built(path)
+        graph = builder.graph([values[n] for n, _ in (*alive, *writes)])
+        kinds = [
+            a.layout if isinstance(a, TensorInput) else a.dtype
+            for a in (s.action for s in path)
+            if isinstance(a, TensorInput | NumberInput)
+        ]
+        where = dict(zip(builder.nodes, lines, strict=True))
+        return cls(graph, kinds, [layout for _, layout in alive], [t for _, t in writes], where)
 
     def run(self, inputs: Sequence[Any], written: Sequence[Tensor]) -> list[Any]:
         """Launch; returns the memory of the cells that live on."""

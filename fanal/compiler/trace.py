@@ -2,8 +2,10 @@
 
 `trace` calls the function once with tensors that have layouts but no elements. All that it computes
 from them, with derivatives, views and writes to tensors of its own, becomes one graph; tensors that
-it takes from outside become further inputs. Its Python runs at tracing only, so asking for an
-element's value, or writing to a tensor from outside, is an error at the user's line.
+it takes from outside become further inputs. Its Python runs at tracing only, so asking for an element
+that depends on the inputs, or writing to a tensor from outside, is an error at the user's line. What
+`detach` and `no_grad` mean to the tape of the traced function stands in the graph as well, since the
+graph may be derived again from outside.
 """
 
 from __future__ import annotations
@@ -11,17 +13,64 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from fanal.compiler.recorder import Recorder
-from fanal.compiler.steps import Step, TensorInput, built
-from fanal.core import pytree
-from fanal.core.dispatch import tracing
+from fanal.autograd.mode import mode, no_grad
+from fanal.compiler.recorder import Memory, Recorder
+from fanal.compiler.steps import Apply, Look, Put, Step, TensorInput, built
+from fanal.core import dispatch, pytree
+from fanal.core.dispatch import call_eager, tracing
 from fanal.core.errors import message
-from fanal.graph.ir import Graph
-from fanal.tensor.layout import Layout
-from fanal.tensor.lazy import Cell, lazy_tensor
-from fanal.tensor.tensor import Tensor
+from fanal.graph.ir import Builder, Graph, Type
+from fanal.ops.arithmetic import detach_p
+from fanal.ops.primitive import Primitive
+from fanal.ops.stops import stop_reverse_p
+from fanal.tensor.layout import Layout, extent_bytes
+from fanal.tensor.lazy import Cell, LazyTensor, another, lazy_tensor, place
+from fanal.tensor.plans import graph_function
+from fanal.tensor.tensor import Tensor, allocate, new_tensor, runtime
+
+
+class TracedTensor(LazyTensor):
+    """A tensor of a function that is being traced."""
+
+    __slots__ = ()
+
+    @property
+    def _ptr(self) -> int:  # type: ignore[override]
+        return int(self._storage.recorder.address(self))
+
+    def detach(self) -> Tensor:
+        out = another(self, self._layout.wanting(False))
+        out.__class__ = DetachedTensor
+        return out
+
+    @property
+    def data(self) -> Tensor:
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        name = self._storage.recorder.name
+        return f"tensor(..., shape={tuple(self.shape)}, dtype={self.dtype!r}, traced by {name})"
+
+
+class DetachedTensor(TracedTensor):
+    """A traced tensor through which no derivative flows, and its views."""
+
+    __slots__ = ()
+
+    def _alias(self, node: Any, index: int) -> Tensor:
+        out = super()._alias(node, index)
+        out.__class__ = DetachedTensor
+        return out
+
+
+for _class in (TracedTensor, DetachedTensor):
+    _class.__name__ = _class.__qualname__ = "Tensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +92,138 @@ class Traced:
 
 
 class TraceRecorder(Recorder):
-    """A recorder whose steps are never run."""
+    """A recorder whose steps are never run.
 
-    def __init__(self, name: str):
-        super().__init__(Step(None, 0, None))
+    A tensor from outside counts by what it is on the tape as well as by its memory: a parameter and its
+    `detach()` are two inputs, and gradients find their way to the right one. `moving` are the values that
+    some derivative from outside may follow, `taped` those of them that a gradient may.
+    """
+
+    def __init__(self, name: str, root: Step | None = None):
+        super().__init__(Step(None, 0, None) if root is None else root)
         self.name = name
+        self.outer = dispatch.recorder()
+        self.ended = False
+        self.outside: dict[Any, Memory] = {}
+        self.moving: set[int] = set()
+        self.taped: set[int] = set()
+        self.known_values: list[Tensor] = []  # what was computed since Python asked for it
+        self._seed = (False, False)  # whether the input that is being made is moving, taped
 
-    def given(self, layout: Layout) -> Tensor:
-        """An input: a tensor of this layout (it requires grad if the layout does)."""
+    def given(self, layout: Layout, value: Tensor | None = None, moving: bool = False) -> Tensor:
+        """An input: a tensor of this layout (it requires grad if the layout does).
+
+        `value`: its elements, if Python may ask for them. `moving`: a derivative follows it.
+        """
         plain = layout.wanting(False)
+        self._seed = (moving or layout.grad, layout.grad)
         number = self._step((TensorInput, plain), lambda: TensorInput(plain), 1)
-        self.inputs.append(None)
+        self.inputs.append(value)
         return lazy_tensor(self._cell(plain, number), layout, 0)
 
-    def settle(self) -> None:
-        raise RuntimeError(
-            message(
-                self.name, "the function asks for the value of a tensor that is being traced",
-                hint="fanal.where or fanal.cond in the place of `if`, while_loop or scan for loops",
-            )
-        )  # fmt: skip
+    # -- values ------------------------------------------------------------------------------------
+
+    def number(self, x: Any) -> int:
+        if not isinstance(x, Tensor):
+            return super().number(x)
+        number = self._number(x)
+        if number in self.moving:
+            if type(x) is DetachedTensor and x._storage.recorder is self:
+                return self._stopped(detach_p, x._layout, number)
+            if number in self.taped and not mode.enabled:
+                return self._stopped(stop_reverse_p, x._layout, number)
+        return number
+
+    def _number(self, x: Tensor) -> int:
+        """The number of a tensor's value as it is."""
+        storage = x._storage
+        lazy = type(storage) is Cell
+        if not lazy:
+            self._seed = (x._layout.grad, x._layout.grad)
+        elif storage.recorder is not self:
+            traced = isinstance(storage.recorder, TraceRecorder)
+            if traced and storage.recorder.ended:
+                storage.recorder.settle()
+            self._seed = (traced or x._layout.grad, x._layout.grad)
+        return super().number(x)
+
+    def _stopped(self, primitive: Primitive, layout: Layout, number: int) -> int:
+        graph = _stop(primitive, Type(layout.dtype, layout.shape))
+        stopped = super()._step((graph, (number,)), lambda: Apply(graph, (number,)), 1)
+        if primitive is stop_reverse_p:
+            self.moving.add(stopped)
+        return stopped
+
+    def _step(self, key: Any, make: Any, results: int) -> int:
+        number = super()._step(key, make, results)
+        action = self.at.action
+        if type(action) is TensorInput:
+            moving, taped = self._seed
+        elif self.moving:
+            sources = _sources(action)
+            moving = any(s in self.moving for s in sources)
+            taped = any(s in self.taped for s in sources)
+        else:
+            return number
+        if moving:
+            self.moving.update(range(number, number + results))
+        if taped:
+            self.taped.update(range(number, number + results))
+        return number
+
+    def _locate(self, t: Tensor) -> tuple[Any, tuple[int, Layout]]:
+        storage = t._storage
+        layout = t._layout.wanting(False)
+        lazy = type(storage) is Cell
+        if lazy and storage.recorder is self:
+            return storage, (place(t), layout)
+        identity = (id(storage), _identity(t))
+        memory = self.outside.get(identity)
+        if memory is None:
+            memory = self.outside[identity] = Memory(storage)
+        return memory, (place(t) if lazy else t._ptr, layout)
+
+    def adopt(self, made: Tensor) -> Tensor:
+        layout = made._layout
+        self._seed = (False, False)
+        number = self._step((TensorInput, layout), lambda: TensorInput(layout), 1)
+        self.inputs.append(made if self.outer is None else self.outer.adopt(made))
+        return lazy_tensor(self._cell(layout, number), layout, 0)
+
+    def watch(self, t: Tensor) -> None:
+        t.__class__ = TracedTensor
+
+    # -- what is asked of whoever captures the whole ---------------------------------------------------
+
+    def drawn(self, generator: Any, key: Tensor) -> None:
+        if self.outer is not None:
+            self.outer.drawn(generator, key)
+
+    def grad_read(self, p: Tensor) -> None:
+        if self.outer is not None:
+            self.outer.grad_read(p)
+
+    def grad_set(self, p: Tensor) -> None:
+        if self.outer is not None:
+            self.outer.grad_set(p)
+
+    def live(self, owner: Any, group: Any, changed: Any, options: dict[str, float]) -> dict[str, float]:
+        if self.outer is None:
+            return options
+        found: dict[str, float] = self.outer.live(owner, group, changed, options)
+        return found
+
+    # -- writes --------------------------------------------------------------------------------------
+
+    def replace(self, target: Tensor, value: Tensor) -> None:
+        """Make a value that the tape already knows that of a tensor's memory."""
+        self._store([target], self._number(value))
 
     def _stored(self, t: Tensor, number: int) -> bool:
+        self._check_write(t)
+        return super()._stored(t, number)
+
+    def _check_write(self, t: Tensor) -> None:
         if type(t._storage) is not Cell or t._storage.recorder is not self:
             raise RuntimeError(
                 message(
@@ -72,7 +231,126 @@ class TraceRecorder(Recorder):
                     hint="returning the new value",
                 )
             )  # fmt: skip
-        return super()._stored(t, number)
+        self._check_past(t, t._storage)
+
+    def _check_past(self, t: Tensor, memory: Any) -> None:
+        """Refuse writes that the tape would not see, to what a derivative follows."""
+        followed = self.moving if type(t) is DetachedTensor else () if mode.enabled else self.taped
+        if any(r.number in followed for r in memory.regions):
+            raise RuntimeError(
+                message(
+                    self.name, "a write without gradients to a tensor that a derivative follows",
+                    tuple(t.shape), hint="clone() after detach(), or a write outside of no_grad()",
+                )
+            )  # fmt: skip
+
+    # -- elements ------------------------------------------------------------------------------------
+
+    def settle(self) -> NoReturn:
+        if self.ended:
+            raise RuntimeError(
+                message(
+                    self.name, "a tensor from inside of the function is used after it has ended",
+                    hint="returning it from the function",
+                )
+            )  # fmt: skip
+        raise RuntimeError(
+            message(
+                self.name, "the function asks for the value of a tensor that is being traced",
+                hint="fanal.where or fanal.cond in the place of `if`, while_loop or scan for loops",
+            )
+        )  # fmt: skip
+
+    def address(self, t: Tensor) -> int:
+        """Where the elements of a tensor are, if they don't depend on inputs without a value."""
+        if self.ended:
+            self.settle()
+        return self._value(t)._ptr
+
+    def settle_memory(self, t: Tensor) -> Tensor | None:
+        """A tensor with the elements that one from outside has by now; None if it is unchanged."""
+        storage = t._storage
+        if type(storage) is Cell and storage.recorder is self:
+            return None
+        written = [
+            r for m in self.outside.values() if m.storage is storage
+            for r in m.regions if r.written
+        ]  # fmt: skip
+        if written:
+            return self._value(t)
+        if self.outer is not None:
+            found: Tensor | None = self.outer.settle_memory(t)
+            return found
+        return None
+
+    def _value(self, t: Tensor) -> Tensor:
+        number = self._number(t)
+        graph, operands = self._needed(number)
+        if any(x is None for x in operands):
+            self.settle()
+        with tracing(self.outer), no_grad():
+            function = graph_function(self.name, graph)
+            (found,) = call_eager(function, tuple(operands), {})
+        found = _laid_out(found, t._layout)
+        self.known_values.append(found)
+        return found
+
+    def _needed(self, number: int) -> tuple[Graph, list[Any]]:
+        """The graph of one value, and what its inputs are."""
+        b, values, _ = built(self.path)
+        graph = b.graph([values[number]])
+        used = {v for n in graph.nodes for v in n.inputs} | set(graph.outputs)
+        pairs = [(v, x) for v, x in zip(graph.inputs, self.inputs, strict=True) if v in used]
+        return Graph([v for v, _ in pairs], graph.nodes, graph.outputs), [x for _, x in pairs]
+
+
+def _identity(t: Tensor) -> Any:
+    """What a tensor from outside is to derivatives."""
+    if t._layout.grad:
+        node = t._current_node()
+        return id(t) if node is None else (id(node), t._index)
+    return type(t) is DetachedTensor
+
+
+def _sources(action: Any) -> Sequence[int]:
+    kind = type(action)
+    if kind is Apply:
+        return action.operands  # type: ignore[no-any-return]
+    if kind is Look:
+        return (action.value,)
+    return (action.value, action.part) if kind is Put else ()
+
+
+_stops: dict[Any, Graph] = {}
+
+
+def _stop(primitive: Primitive, kind: Type) -> Graph:
+    """The graph of a value behind a stop; the same object each time."""
+    found = _stops.get((primitive, kind))
+    if found is None:
+        b = Builder()
+        x = b.input(*kind)
+        found = b.graph([b.trace(dispatch.bind, primitive, x)])
+        _stops[primitive, kind] = found
+    return found
+
+
+def _laid_out(t: Tensor, layout: Layout) -> Tensor:
+    """A tensor's elements in a layout."""
+    if t._layout.strides == layout.strides:
+        return t
+    if layout.dense:
+        out = allocate(layout.wanting(False))
+    else:
+        _, end = extent_bytes(layout.shape, layout.strides, layout.dtype.itemsize)
+        storage = runtime.empty(end)
+        out = new_tensor(storage, layout.wanting(False), storage.ptr)
+    with tracing(None):
+        if not layout.overlaps:
+            return out.copy_(t)
+        once = tuple(slice(0, 1) if s == 0 else slice(None) for s in layout.strides)
+        out[once].copy_(t[once])
+        return out
 
 
 def trace(function: Callable[..., Any], inputs: Sequence[Layout], name: str) -> Traced:
@@ -89,6 +367,7 @@ def trace(function: Callable[..., Any], inputs: Sequence[Layout], name: str) -> 
                 numbers.append(recorder.number(leaf))
             else:
                 constants[i] = leaf
+    recorder.ended = True
     builder, values, _ = built(recorder.path)
     graph = builder.graph([values[n] for n in numbers])
     return Traced(graph, recorder.inputs[len(inputs) :], structure, constants)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fanal.core.dispatch import tracing
+from fanal.core.dispatch import recorder, tracing
 from fanal.core.errors import message
 from fanal.optim.optimizer import Group
 from fanal.optim.options import at_least_zero, check_lr, check_switches, number
@@ -106,6 +106,9 @@ class SGD(Stepper):
             if some:
                 some_params, some_grads, some_states = some_of(some, params, grads, states)
                 if new:
+                    listening = recorder()
+                    if listening is not None:
+                        listening.refuse("the first step of an optimiser with momentum differs")
                     self._make_buffers(some_params, some_states)
                 super()._apply(group, some_params, some_grads, some_states, **numbers)
 

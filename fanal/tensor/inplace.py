@@ -239,11 +239,15 @@ def _put(self: Tensor, result: Tensor, name: str) -> None:
     if result._layout.shape != self._layout.shape:
         result = result.expand(self._layout.shape)
     with_grad = result._layout.grad
-    mode.enabled = False
-    try:
-        apply(copy_source.fused, self.detach(), (result.detach(),), {})
-    finally:
-        mode.enabled = True
+    replace = getattr(state.tracer, "replace", None)
+    if replace is not None:  # a function is being traced
+        replace(self, result)
+    else:
+        mode.enabled = False
+        try:
+            apply(copy_source.fused, self.detach(), (result.detach(),), {})
+        finally:
+            mode.enabled = True
     if with_grad or self._layout.grad:
         rebase(self, result)
 

@@ -99,6 +99,8 @@ def another(t: Tensor, layout: Layout) -> Tensor:
 def take_lazy(t: Tensor, layout: Layout, offset: int, rare: Rare) -> Tensor:
     """A view in the same cell; the caller puts it on the tape."""
     out = lazy_tensor(t._storage, layout, place(t) + offset)
+    if type(t) is not LazyTensor:
+        out.__class__ = type(t)  # of a detached tensor, views are detached
     out._rare = rare
     return out
 
@@ -118,8 +120,8 @@ def become_real(t: Tensor, storage: Any, pointer: int) -> None:
 
 
 def settled(t: Tensor) -> Tensor:
-    """The tensor, when all that was taken down and writes to its memory has run."""
+    """The tensor, when all that was taken down and writes to its memory has run (or, where nothing
+    is run, another one with the elements that it would have)."""
     listening = recorder()
-    if listening is not None:
-        listening.settle_memory(t)
-    return t
+    found: Tensor | None = None if listening is None else listening.settle_memory(t)
+    return t if found is None else found

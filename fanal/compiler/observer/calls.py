@@ -19,23 +19,17 @@ from typing import Any
 # Built-in functions and types that only compute from their arguments (containers are read).
 PURE = {
     getattr(builtins, n)
-    for n in (
-        "abs all any ascii bin bool bytes callable chr complex dict divmod enumerate filter float "
-        "format frozenset hasattr hash hex int isinstance issubclass len list map max min "
-        "oct ord pow property range repr reversed round set slice sorted staticmethod classmethod str "
-        "sum super tuple type zip getattr iter print object"
-    ).split()
+    for n in ["abs", "all", "any", "ascii", "bin", "bool", "bytes", "callable", "chr", "complex", "dict", "divmod", "enumerate", "filter", "float", "format", "frozenset", "hasattr", "hash", "hex", "int", "isinstance", "issubclass", "len", "list", "map", "max", "min", "oct", "ord", "pow", "property", "range", "repr", "reversed", "round", "set", "slice", "sorted", "staticmethod", "classmethod", "str", "sum", "super", "tuple", "type", "zip", "getattr", "iter", "print", "object"]
 }
 # `print` is allowed to happen at capture only.
 _MODULES = {math.__name__, operator.__name__, "_operator", "_functools", "itertools", "_collections", "_abc"}
 _FRESH_ONLY = {
-    list: set("append extend insert pop remove clear sort reverse".split()),
-    dict: set("update setdefault pop popitem clear".split()),
+    list: set(["append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse"]),
+    dict: set(["update", "setdefault", "pop", "popitem", "clear"]),
     set: set(
-        "add update discard remove pop clear difference_update intersection_update "
-        "symmetric_difference_update".split()
+        ["add", "update", "discard", "remove", "pop", "clear", "difference_update", "intersection_update", "symmetric_difference_update"]
     ),
-    deque: set("append appendleft extend extendleft pop popleft rotate clear insert remove".split()),
+    deque: set(["append", "appendleft", "extend", "extendleft", "pop", "popleft", "rotate", "clear", "insert", "remove"]),
 }
 CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict)
 _PURE_SELF = (
@@ -43,7 +37,7 @@ _PURE_SELF = (
     type(None), type({}.keys()), type({}.values()), type({}.items()), type, BaseException,
     types.MappingProxyType, types.FunctionType, types.MethodType, types.ModuleType, property,
 )  # fmt: skip
-_NEVER = set("__setattr__ __delattr__ __setitem__ __delitem__ __iadd__ __dict__ __reduce__".split())
+_NEVER = set(["__setattr__", "__delattr__", "__setitem__", "__delitem__", "__iadd__", "__dict__", "__reduce__"])
 C_FUNCTIONS = (
     types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
     types.MethodWrapperType, types.ClassMethodDescriptorType,

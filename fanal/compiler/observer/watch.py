@@ -29,19 +29,7 @@ Handler = Callable[["Observer", types.FrameType, dis.Instruction], None]
 HANDLERS: dict[str, Handler] = {}
 # Instructions that move, build and jump: what they take was judged when it was loaded.
 QUIET = set(
-    "CACHE RESUME NOP POP_TOP PUSH_NULL COPY SWAP LOAD_CONST LOAD_FAST LOAD_FAST_CHECK "
-    "LOAD_FAST_AND_CLEAR LOAD_FAST_LOAD_FAST STORE_FAST STORE_FAST_LOAD_FAST STORE_FAST_STORE_FAST "
-    "DELETE_FAST LOAD_CLOSURE MAKE_CELL COPY_FREE_VARS MAKE_FUNCTION SET_FUNCTION_ATTRIBUTE "
-    "BUILD_TUPLE BUILD_LIST BUILD_SET BUILD_MAP BUILD_CONST_KEY_MAP BUILD_STRING BUILD_SLICE "
-    "LIST_APPEND SET_ADD MAP_ADD LIST_TO_TUPLE RETURN_VALUE RETURN_CONST RETURN_GENERATOR "
-    "YIELD_VALUE SEND END_SEND END_FOR JUMP_FORWARD JUMP_BACKWARD JUMP_BACKWARD_NO_INTERRUPT "
-    "EXTENDED_ARG KW_NAMES PRECALL CHECK_EXC_MATCH PUSH_EXC_INFO POP_EXCEPT RERAISE RAISE_VARARGS "
-    "LOAD_ASSERTION_ERROR WITH_EXCEPT_START BEFORE_WITH INTERPRETER_EXIT IS_OP IMPORT_NAME "
-    "IMPORT_FROM GET_YIELD_FROM_ITER UNARY_NEGATIVE UNARY_INVERT UNARY_POSITIVE "
-    "CALL_INTRINSIC_1 CONVERT_VALUE FORMAT_SIMPLE FORMAT_WITH_SPEC FORMAT_VALUE GET_LEN "
-    "MATCH_MAPPING MATCH_SEQUENCE FOR_ITER ASYNC_GEN_WRAP POP_JUMP_FORWARD_IF_NONE "
-    "POP_JUMP_FORWARD_IF_NOT_NONE POP_JUMP_BACKWARD_IF_NONE POP_JUMP_BACKWARD_IF_NOT_NONE "
-    "POP_JUMP_IF_NONE POP_JUMP_IF_NOT_NONE".split()
+    ["CACHE", "RESUME", "NOP", "POP_TOP", "PUSH_NULL", "COPY", "SWAP", "LOAD_CONST", "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_AND_CLEAR", "LOAD_FAST_LOAD_FAST", "STORE_FAST", "STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST", "DELETE_FAST", "LOAD_CLOSURE", "MAKE_CELL", "COPY_FREE_VARS", "MAKE_FUNCTION", "SET_FUNCTION_ATTRIBUTE", "BUILD_TUPLE", "BUILD_LIST", "BUILD_SET", "BUILD_MAP", "BUILD_CONST_KEY_MAP", "BUILD_STRING", "BUILD_SLICE", "LIST_APPEND", "SET_ADD", "MAP_ADD", "LIST_TO_TUPLE", "RETURN_VALUE", "RETURN_CONST", "RETURN_GENERATOR", "YIELD_VALUE", "SEND", "END_SEND", "END_FOR", "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT", "EXTENDED_ARG", "KW_NAMES", "PRECALL", "CHECK_EXC_MATCH", "PUSH_EXC_INFO", "POP_EXCEPT", "RERAISE", "RAISE_VARARGS", "LOAD_ASSERTION_ERROR", "WITH_EXCEPT_START", "BEFORE_WITH", "INTERPRETER_EXIT", "IS_OP", "IMPORT_NAME", "IMPORT_FROM", "GET_YIELD_FROM_ITER", "UNARY_NEGATIVE", "UNARY_INVERT", "UNARY_POSITIVE", "CALL_INTRINSIC_1", "CONVERT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "FORMAT_VALUE", "GET_LEN", "MATCH_MAPPING", "MATCH_SEQUENCE", "FOR_ITER", "ASYNC_GEN_WRAP", "POP_JUMP_FORWARD_IF_NONE", "POP_JUMP_FORWARD_IF_NOT_NONE", "POP_JUMP_BACKWARD_IF_NONE", "POP_JUMP_BACKWARD_IF_NOT_NONE", "POP_JUMP_IF_NONE", "POP_JUMP_IF_NOT_NONE"]
 )
 
 
@@ -105,6 +93,9 @@ class Observer:
         elif isinstance(x, tuple):
             for y in x:
                 self.adopt(y, frame)
+        elif isinstance(x, types.BuiltinFunctionType):
+            if x.__self__ is not None and not isinstance(x.__self__, types.ModuleType):
+                self.adopt(x.__self__, frame)
         elif isinstance(x, types.MethodType):
             self.adopt(x.__self__, frame)
             self.adopt(x.__func__, frame)
@@ -276,7 +267,7 @@ class Observer:
         if not self.is_old(x) or isinstance(x, Tensor | type):
             return
         if isinstance(x, dict):
-            if key not in x and not type(x) is dict:
+            if key not in x and type(x) is not dict:
                 self.refuse(f"a missing key of a {type(x).__name__} from outside", frame)
                 return
             self.guards.item(x, key, f"an item {key!r}" if type(key) in PLAIN else "an item")

@@ -14,7 +14,7 @@ import numpy as np
 from fanal.core.dispatch import bind, tracing
 from fanal.core.errors import message
 from fanal.graph.ir import Builder, Graph, SubGraph, Type, Value
-from fanal.ops.control.bodies import Outside, traced, with_inputs
+from fanal.ops.control.bodies import Outside, traced
 from fanal.ops.derive.batching import batched, in_front
 from fanal.ops.derive.forward import jvp
 from fanal.ops.evaluating import evaluated
@@ -95,27 +95,206 @@ def bind_scan(
     state, ys = list(body.outputs[:count]), list(body.outputs[count:])
     if length == 0:
         return list(init), [constant(0, y.dtype, (0, *y.shape)) for y in ys]
-    known = dict(zip(fixed, consts, strict=True))
     kept = [i for i in range(count) if state[i] is not carries[i]]
+    known = dict(zip(fixed, consts, strict=True))
     known.update((carries[i], init[i]) for i in range(count) if i not in kept)
     outside = Outside(body, known, True)
     results: dict[Value, Value] = dict(zip(slices, xs, strict=True))
     for y in ys:
         if y in outside.fixed:
-            value = outside.value(y)
-            one = bind(reshape_p, value, shape=(1, *value.shape))
-            results[y] = expand_to(one, (length, *value.shape))
+            one = bind(reshape_p, outside.value(y), shape=(1, *y.shape))
+            results[y] = expand_to(one, (length, *y.shape))
     wanted = [y for y in dict.fromkeys(ys) if y not in results]
-    # What the rest of the body takes from outside, each value once.
-    outputs = [*(state[i] for i in kept), *wanted]
-    own = [*(carries[i] for i in kept), *slices]
     last = list(init)
-    if outputs:
-        inner = _inner(body, outputs, known)
-        given = list(dict.fromkeys(known[v] for v in inner.inputs[len(body.inputs) :]))
-        del given
-        made = _bound(inner, known, own, kept, init, dict(zip(slices, xs, strict=True)), length, reverse)
+    if kept or wanted:
+        inner, given = restated(
+            body, [*(state[i] for i in kept), *wanted],
+            known, [carries[i] for i in kept], dict(zip(slices, xs, strict=True)),
+        )  # fmt: skip
+        made = bind(
+            scan_p, *given[0], *(init[i] for i in kept), *given[1],
+            body=inner, consts=len(given[0]), carries=len(kept), length=length, reverse=reverse,
+        )  # fmt: skip
         for i, value in zip(kept, made, strict=False):
             last[i] = value
         results.update(zip(wanted, made[len(kept) :], strict=True))
     return last, [results[y] for y in ys]
+
+
+def restated(
+    graph: Graph, outputs: Sequence[Value], known: dict[Value, Value], carries: Sequence[Value],
+    slices: dict[Value, Value],
+) -> tuple[SubGraph, tuple[Values, Values]]:  # fmt: skip
+    """The part of a graph that outputs need, where `known` and `slices` give the values of the graph
+    around that its own ones are, or are slices of. Its inputs: those of `known` that it uses, each
+    once, the carries, those of `slices` that it uses, each once. With the values around for both.
+    """
+    nodes, needed = [], set(outputs)
+    for node in reversed(graph.nodes):
+        if any(v in needed and v not in known for v in node.outputs):
+            nodes.append(node)
+            needed.update(node.inputs)
+    builder = Builder()
+    env: dict[Value, Value] = {}
+    given: list[Values] = []
+    for table, own in ((known, None), (None, carries), (slices, None)):
+        if table is None:
+            env.update((v, builder.input(v.dtype, v.shape)) for v in own or ())
+            continue
+        inner: dict[Value, Value] = {}
+        for v, around in table.items():
+            if v in needed and around not in inner:
+                inner[around] = builder.input(v.dtype, v.shape)
+            if v in needed:
+                env[v] = inner[around]
+        given.append(list(inner))
+    with tracing(builder):
+        for node in reversed(nodes):
+            made = bind(node.primitive, *(env[v] for v in node.inputs), **node.attributes)
+            results = made if isinstance(made, tuple) else (made,)
+            env.update((v, r) for v, r in zip(node.outputs, results, strict=True) if v not in env)
+    live = builder.graph([env[v] for v in outputs])
+    return SubGraph(live.inputs, live.nodes, live.outputs), (given[0], given[1])
+
+
+# -- forward derivative and batches --------------------------------------------------------------------
+
+
+def fixpoint(first: Sequence[bool], step: Callable[[list[bool]], Sequence[bool]]) -> list[bool]:
+    """The flags that no further step adds to; `step` gives those that follow from others."""
+    flags = list(first)
+    while True:
+        more = [a or b for a, b in zip(flags, step(flags), strict=True)]
+        if more == flags:
+            return flags
+        flags = more
+
+
+def tried(graph: Graph, function: Callable[[Values], Any]) -> Any:
+    """What a function gives for values like a graph's inputs; what it builds is thrown away."""
+    builder = Builder()
+    inputs = [builder.input(*v.type) for v in graph.inputs]
+    return builder.trace(function, inputs)
+
+
+def moving_carries(body: Graph, consts: int, moving: Sequence[bool], carries: int) -> list[bool]:
+    """Which carries have a tangent, from which inputs have one."""
+    fixed, init, xs = parts(moving, consts, carries)
+
+    def step(state: list[bool]) -> list[bool]:
+        def run(values: Values) -> list[Any]:
+            flags = [*fixed, *state, *xs]
+            return jvp(body, values, [v if f else None for v, f in zip(values, flags, strict=True)])[1]
+
+        return [t is not None for t in _floating(body, tried(body, run))[:carries]]
+
+    return fixpoint(init, step)
+
+
+def _floating(body: Graph, tangents: Sequence[Value | None]) -> list[Value | None]:
+    return [t if v.dtype.kind == "f" else None for v, t in zip(body.outputs, tangents, strict=True)]
+
+
+def filled(tangents: Sequence[Value | None], like: Sequence[Value], flags: Sequence[bool]) -> Values:
+    """The tangents of the flagged values, zeros where there is none."""
+    rows = zip(tangents, like, flags, strict=True)
+    return [zeros_like_type(v) if t is None else t for t, v, flag in rows if flag]
+
+
+def placed(found: Sequence[Any], flags: Sequence[bool]) -> list[Any]:
+    """One item for each flag: the next one found, or None."""
+    left = iter(found)
+    return [next(left) if flag else None for flag in flags]
+
+
+def _push(
+    inputs: Values, tangents: Sequence[Value | None], *, body: SubGraph, consts: int, carries: int,
+    length: int, reverse: bool,
+) -> tuple[Values, list[Value | None]]:  # fmt: skip
+    fixed, init, xs = parts(inputs, consts, carries)
+    fixed_t, init_t, xs_t = parts(tangents, consts, carries)
+    state = moving_carries(body, consts, [t is not None for t in tangents], carries)
+    along = [t is not None for t in xs_t]
+    emitted: list[bool] = []
+
+    def step(carry: Values, x: Values) -> tuple[Values, Values]:
+        moved = placed(carry[carries:], state)
+        slices = placed(x[len(xs) :], along)
+        values = [*fixed, *carry[:carries], *x[: len(xs)]]
+        outputs, found = jvp(body, values, [*fixed_t, *moved, *slices])
+        found = _floating(body, found)
+        emitted[:] = [t is not None for t in found[carries:]]
+        new = filled(found[:carries], outputs[:carries], state)
+        return [*outputs[:carries], *new], [
+            *outputs[carries:], *(t for t in found[carries:] if t is not None)
+        ]  # fmt: skip
+
+    begin = [*init, *filled(init_t, init, state)]
+    last, ys = loop(step, begin, [*xs, *(t for t in xs_t if t is not None)], length, reverse)
+    count = len(body.outputs) - carries
+    outputs = [*last[:carries], *ys[:count]]
+    return outputs, [*placed(last[carries:], state), *placed(ys[count:], emitted or [False] * count)]
+
+
+def batched_carries(
+    body: Graph, consts: int, axes: Sequence[int | None], carries: int, size: int
+) -> list[bool]:
+    """Which carries have a batch axis (in front), from which inputs have one."""
+    fixed, init, xs = parts([a is not None for a in axes], consts, carries)
+
+    def step(state: list[bool]) -> list[bool]:
+        flags = [*fixed, *state, *xs]
+        builder = Builder()
+        inputs = [
+            builder.input(v.dtype, (size, *v.shape) if f else v.shape)
+            for v, f in zip(body.inputs, flags, strict=True)
+        ]
+        where = [0 if f else None for f in flags]
+        _, found = builder.trace(batched, body, inputs, where, size)
+        return [a is not None for a in found[:carries]]
+
+    return fixpoint(init, step)
+
+
+def _batch(
+    inputs: Values, axes: Sequence[int | None], size: int, *, body: SubGraph, consts: int,
+    carries: int, length: int, reverse: bool,
+) -> tuple[tuple[Value, ...], tuple[int | None, ...]]:  # fmt: skip
+    state = batched_carries(body, consts, axes, carries, size)
+    fixed, init, xs = parts(inputs, consts, carries)
+    fixed_axes, init_axes, xs_axes = parts(axes, consts, carries)
+    begin = [
+        in_front(v, a, size) if flag else v
+        for v, a, flag in zip(init, init_axes, state, strict=True)
+    ]
+    along = [x if a is None else move_axis(x, a, 1) for x, a in zip(xs, xs_axes, strict=True)]
+    slice_axes = [None if a is None else 0 for a in xs_axes]
+    carry_axes = [0 if flag else None for flag in state]
+    found: list[int | None] = []
+
+    def step(carry: Values, x: Values) -> tuple[Values, Values]:
+        outputs, where = batched(
+            body, [*fixed, *carry, *x], [*fixed_axes, *carry_axes, *slice_axes], size
+        )
+        new = [
+            in_front(v, a, size) if flag else v
+            for v, a, flag in zip(outputs, where, state, strict=False)
+        ]
+        ys = zip(outputs[carries:], where[carries:], strict=True)
+        found[:] = [None if a is None else 1 for a in where[carries:]]
+        return new, [y if a is None else move_axis(y, a, 0) for y, a in ys]
+
+    last, ys = loop(step, begin, along, length, reverse)
+    return (*last, *ys), (*carry_axes, *found)
+
+
+scan_p: Primitive = Primitive(
+    name="scan",
+    kind="control",
+    infer=_infer,
+    reference=_reference,
+    push=_push,
+    batch=_batch,
+    multiple=True,
+    doc="A loop over a sequence: carries from step to step, slices in and out of each.",
+)

@@ -76,7 +76,7 @@ def derivative(graph: Graph, wrt: Sequence[bool], given: Sequence[bool]) -> Deri
         cotangents.get(v) if w and v.dtype.kind == "f" else None
         for v, w in zip(inputs, wrt, strict=True)
     ]
-    return _split(builder, inputs, outputs, given_inputs, results, primal)
+    return split(builder, inputs, outputs, given_inputs, results, primal)
 
 
 def accumulate(cotangents: dict[Value, Value], value: Value, ct: Value | None) -> None:
@@ -194,14 +194,18 @@ def times(ct: Value, partial: Value) -> Value:
     return ct * partial
 
 
-def _split(
+def split(
     builder: Builder,
     inputs: list[Value],
     outputs: list[Value],
     given: list[Value],
     results: list[Value | None],
     primal: set[Node],
+    also: Sequence[Value] = (),
 ) -> Derivative:
+    """Forward and backward graphs from one: `primal` are the forward nodes, `given` the cotangents of
+    the outputs, `results` the wanted inputs' (None where there is none). `also` are further outputs
+    of the forward graph, behind what it saves."""
     split = _Split(builder, inputs, outputs, given, [v for v in results if v is not None], primal)
     split = split.with_operands()
     numbers: list[int | None] = []
@@ -214,7 +218,7 @@ def _split(
         list(split.saved) + given, [n for n in builder.nodes if n in split.kept], graph_outputs
     ).pruned()
     forward_nodes = [n for n in builder.nodes if n in primal]
-    forward = Graph(inputs, forward_nodes, outputs + split.extras).pruned()
+    forward = Graph(inputs, forward_nodes, [*outputs, *split.extras, *also]).pruned()
     return Derivative(
         _copied(forward), _copied(backward), tuple(split.saved.values()), tuple(numbers)
     )
@@ -322,7 +326,8 @@ def _reached(nodes: Sequence[Node], roots: Sequence[Value]) -> set[Value]:
     """The floating values that the roots depend on through floating values, except detached ones."""
     found = set(roots)
     for node in reversed(nodes):
-        if node.primitive.name != "detach" and any(v in found for v in node.outputs):
+        stops = node.primitive.name in ("detach", "stop_reverse")
+        if not stops and any(v in found for v in node.outputs):
             found.update(v for v in node.inputs if v.dtype.kind == "f")
     return found
 
