@@ -125,10 +125,15 @@ class CompiledFunction:
             tensors = Result(result, given, observer).tensors
             outputs = [t for t in tensors if t._layout.grad and _is_live(t._current_node())]
             pending = differentiated(recorder, outputs, begun) if outputs else None
-        except (NotOne, Unknown):
+        except (NotOne, Unknown) as why:
+            self.history.append(f"the results are no one node on the tape: {why}")
             return None
         for t in outputs:
             t._node = None  # what the tape kept of the call's inner values goes
+        for t in tensors:
+            base = None if t._rare is None else t._rare.base
+            if base is not None and not any(base is x for x in tensors):
+                t._rare = None  # and what it was a view of
         return pending
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:

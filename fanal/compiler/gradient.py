@@ -41,15 +41,14 @@ class CapturedGradient:
 
     def __init__(
         self, derived: Derivative, kinds: Sequence[Layout | DType], results: Sequence[Layout],
-        wanted: list[bool], others: int,
+        wanted: list[bool],
     ):  # fmt: skip
         self.wanted, self.kinds = wanted, kinds
         self.visible = len(results)
-        self.others = others  # outputs of the program between results and what is saved
+        self.graph = derived.forward
+        outputs = self.graph.outputs
         saved = len([s for s in derived.sources if s[0] == "extra"])
-        outputs = derived.forward.outputs
-        extras = outputs[self.visible + others :][:saved]
-        self.graph = Graph(derived.forward.inputs, derived.forward.nodes, outputs)
+        extras = outputs[self.visible : self.visible + saved]
         self.layouts = [*results, *(layout_of(v.dtype, v.shape) for v in extras)]
         self.count = len(self.layouts)
         self.saved_inputs = sorted({i for kind, i in derived.sources if kind == "input"})
@@ -59,7 +58,7 @@ class CapturedGradient:
         self.saved_outputs = sorted(found)
         self.extras = self.count - self.visible
         self.base = Graph(
-            derived.forward.inputs, derived.forward.nodes, [*outputs[: self.visible], *extras]
+            self.graph.inputs, self.graph.nodes, outputs[: self.visible + saved]
         ).pruned()
         whole = (True,) * self.visible + (False,) * self.extras
         self.backward = {whole: self._backward(derived)}
@@ -69,8 +68,9 @@ class CapturedGradient:
         alive, writes, _ = key
         v, n = self.visible, len(alive)
         outputs = self.graph.outputs
-        graph = Graph(self.graph.inputs, self.graph.nodes, outputs[v:]).pruned()
-        assert n == self.others
+        extras, rest = outputs[v : self.count], outputs[self.count :]
+        ordered = [*rest[:n], *extras, *rest[n:]]
+        graph = Graph(self.graph.inputs, self.graph.nodes, ordered).pruned()
         fresh = [*(layout for _, layout in alive), *self.layouts[v:]]
         return Segment(graph, self.kinds, fresh, [t for _, t in writes], {})
 
@@ -138,17 +138,17 @@ class Pending:
             else:
                 primal.add(n)
         values = self.values
-        outputs = [values[n] for n in (*self.numbers, *alive)]
+        outputs = [values[n] for n in self.numbers]
         derived = split(
             self.builder, self.inputs, outputs, self.given, self.gradients, primal,
-            [values[n] for n in written],
+            [values[n] for n in (*alive, *written)],
         )  # fmt: skip
         kinds = [
             x._layout.wanting(False) if isinstance(x, Tensor) else v.dtype
             for x, v in zip(self.operands, self.inputs, strict=True)
         ]
         layouts = [t._layout.wanting(False) for t in self.results]
-        return CapturedGradient(derived, kinds, layouts, self.wanted, len(alive))
+        return CapturedGradient(derived, kinds, layouts, self.wanted)
 
 
 def differentiated(recorder: Any, results: Sequence[Tensor], begun: int) -> Pending:

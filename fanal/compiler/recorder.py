@@ -89,6 +89,8 @@ class Recorder:
         self.count = 0
         self.inputs: list[Any] = []  # tensors and numbers, in the order of the input steps
         self.known: dict[int, Memory] = {}
+        self.numbers: dict[int, int] = {}  # of Python numbers among the inputs, by identity
+        self.pulling = False  # whether a backward pass is being taken down
         self.cells: list[weakref.ref[Cell]] = []
         self.tensors: list[weakref.ref[Tensor]] = []
 
@@ -248,8 +250,15 @@ class Recorder:
         """The number of an operand's value: a tensor's, or a Python number's."""
         if type(x) in NUMBERS or type(x) is LiveNumber:
             dtype = _NUMBER_DTYPES.get(type(x), dtypes.float64)
+            # The same float object is the same number (what the tape kept of one, say). Equal integers
+            # are one object by chance.
+            known = self.numbers.get(id(x)) if dtype is dtypes.float64 or self.pulling else None
+            if known is not None:
+                return known
             self.inputs.append(x)
-            return self._step((NumberInput, dtype), lambda: NumberInput(dtype), 1)
+            number = self._step((NumberInput, dtype), lambda: NumberInput(dtype), 1)
+            self.numbers[id(x)] = number
+            return number
         memory, key = self._locate(x)
         for region in memory.regions:
             number = region.windows.get(key)
@@ -348,10 +357,13 @@ class Recorder:
 
     def mark(self) -> tuple[Any, ...]:
         """A place to return to, forgetting what was taken down since (of computations only)."""
+        self.pulling = True
         return self.at, len(self.path), self.count, len(self.inputs), len(self.cells), len(self.tensors)
 
     def reset(self, mark: tuple[Any, ...]) -> None:
+        self.pulling = False
         self.at, path, self.count, inputs, cells, tensors = mark
+        self.numbers = {k: n for k, n in self.numbers.items() if n < self.count}
         del self.path[path:], self.inputs[inputs:], self.cells[cells:], self.tensors[tensors:]
         for memory in self.known.values():
             for region in memory.regions:

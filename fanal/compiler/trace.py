@@ -10,12 +10,12 @@ graph may be derived again from outside.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fanal.autograd.mode import mode, no_grad
+from fanal.backends.native.executable import runtime
 from fanal.compiler.recorder import Memory, Recorder
 from fanal.compiler.steps import Apply, Look, Put, Step, TensorInput, built
 from fanal.core import dispatch, pytree
@@ -28,7 +28,7 @@ from fanal.ops.stops import stop_reverse_p
 from fanal.tensor.layout import Layout, extent_bytes
 from fanal.tensor.lazy import Cell, LazyTensor, another, lazy_tensor, place
 from fanal.tensor.plans import graph_function
-from fanal.tensor.tensor import Tensor, allocate, new_tensor, runtime
+from fanal.tensor.tensor import Tensor, allocate, new_tensor
 
 
 class TracedTensor(LazyTensor):
@@ -37,7 +37,7 @@ class TracedTensor(LazyTensor):
     __slots__ = ()
 
     @property
-    def _ptr(self) -> int:  # type: ignore[override]
+    def _ptr(self) -> int:  # type: ignore[override,misc]
         return int(self._storage.recorder.address(self))
 
     def detach(self) -> Tensor:
@@ -246,7 +246,7 @@ class TraceRecorder(Recorder):
 
     # -- elements ------------------------------------------------------------------------------------
 
-    def settle(self) -> NoReturn:
+    def settle(self, *pending: Any) -> NoReturn:
         if self.ended:
             raise RuntimeError(
                 message(
@@ -267,7 +267,7 @@ class TraceRecorder(Recorder):
             self.settle()
         return self._value(t)._ptr
 
-    def settle_memory(self, t: Tensor) -> Tensor | None:
+    def settle_memory(self, t: Tensor) -> Tensor | None:  # type: ignore[override]
         """A tensor with the elements that one from outside has by now; None if it is unchanged."""
         storage = t._storage
         if type(storage) is Cell and storage.recorder is self:
@@ -315,7 +315,8 @@ def _identity(t: Tensor) -> Any:
 def _sources(action: Any) -> Sequence[int]:
     kind = type(action)
     if kind is Apply:
-        return action.operands  # type: ignore[no-any-return]
+        operands: Sequence[int] = action.operands
+        return operands
     if kind is Look:
         return (action.value,)
     return (action.value, action.part) if kind is Put else ()
@@ -355,8 +356,7 @@ def _laid_out(t: Tensor, layout: Layout) -> Tensor:
 
 def trace(function: Callable[..., Any], inputs: Sequence[Layout], name: str) -> Traced:
     """Trace `function(*tensors)` for tensors of these layouts; `name` stands in error messages."""
-    recorder = TraceRecorder(name)
-    recorder.thread = threading.get_ident()
+    recorder: Any = TraceRecorder(name)
     with tracing(recorder):
         result = function(*[recorder.given(l) for l in inputs])
         leaves, structure = pytree.flatten(result)

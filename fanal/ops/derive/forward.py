@@ -19,10 +19,15 @@ def jvp(
     moving: dict[Value, Value | None] = dict(zip(graph.inputs, tangents, strict=True))
     for node in graph.nodes:
         arguments = [values[v] for v in node.inputs]
-        result = bind(node.primitive, *arguments, **node.attributes)
-        results = result if isinstance(result, tuple) else (result,)
+        given = [moving[v] for v in node.inputs]
+        push = node.primitive.push
+        if push is not None and any(t is not None for t in given):
+            results, moved = push(arguments, given, **node.attributes)
+        else:
+            result = bind(node.primitive, *arguments, **node.attributes)
+            results = result if isinstance(result, tuple) else (result,)
+            moved = _push(node, arguments, results, given)
         values.update(zip(node.outputs, results, strict=True))
-        moved = _push(node, arguments, results, [moving[v] for v in node.inputs])
         moving.update(zip(node.outputs, moved, strict=True))
     return [values[v] for v in graph.outputs], [moving[v] for v in graph.outputs]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fanal.core.dispatch import bind, tracing
 from fanal.core.errors import Limit, message
@@ -48,14 +49,20 @@ class Derivative:
     gradients: tuple[int | None, ...]
 
 
-def derivative(graph: Graph, wrt: Sequence[bool], given: Sequence[bool]) -> Derivative:
-    """Derive with respect to the inputs marked in `wrt`, from the outputs marked in `given`."""
+def derivative(
+    graph: Graph, wrt: Sequence[bool], given: Sequence[bool], again: bool = False
+) -> Derivative:
+    """Derive with respect to the inputs marked in `wrt`, from the outputs marked in `given`.
+
+    `again`: the graph is the forward graph of an earlier derivation, for other outputs, and keeps
+    what is needed already: nothing more is kept that can be computed from it.
+    """
     builder = Builder()
     inputs = [builder.input(v.dtype, v.shape) for v in graph.inputs]
     for new, old in zip(inputs, graph.inputs, strict=True):
         new.weak = old.weak
     with tracing(builder):
-        outputs = graph.apply(inputs, bind)
+        outputs = _applied(graph, inputs, wrt, None if again else given)
         primal = set(builder.nodes)
         forward_nodes = list(builder.nodes)
         cotangents: dict[Value, Value] = {}
@@ -76,7 +83,35 @@ def derivative(graph: Graph, wrt: Sequence[bool], given: Sequence[bool]) -> Deri
         cotangents.get(v) if w and v.dtype.kind == "f" else None
         for v, w in zip(inputs, wrt, strict=True)
     ]
-    return split(builder, inputs, outputs, given_inputs, results, primal)
+    return split(builder, inputs, outputs, given_inputs, results, primal, again=again)
+
+
+def _applied(
+    graph: Graph, inputs: Sequence[Value], wrt: Sequence[bool], given: Sequence[bool] | None
+) -> list[Value]:
+    """The graph's outputs; operations with graphs inside also give what their derivatives need,
+    unless `given`, the outputs that have a cotangent, is None."""
+    env = dict(zip(graph.inputs, inputs, strict=True))
+    active = {v for v, w in zip(graph.inputs, wrt, strict=True) if w and v.dtype.kind == "f"}
+    reached: set[Value] = set()
+    if given is not None and any(n.primitive.augment is not None for n in graph.nodes):
+        roots = [v for v, g in zip(graph.outputs, given, strict=True) if g]
+        reached = _reached(graph.nodes, roots)
+    for node in graph.nodes:
+        primitive, arguments = node.primitive, [env[v] for v in node.inputs]
+        linear = [v in active for v in node.inputs]
+        result: Any = None
+        if primitive.augment is not None and any(linear):
+            wanted = [v in reached and v.dtype.kind == "f" for v in node.outputs]
+            if any(wanted):
+                result = primitive.augment(arguments, linear, wanted, **node.attributes)
+        if result is None:
+            result = bind(primitive, *arguments, **node.attributes)
+        results = result if isinstance(result, tuple | list) else (result,)
+        env.update(zip(node.outputs, results, strict=False))
+        if any(linear):
+            active.update(v for v in node.outputs if v.dtype.kind == "f")
+    return [env[v] for v in graph.outputs]
 
 
 def accumulate(cotangents: dict[Value, Value], value: Value, ct: Value | None) -> None:
@@ -137,6 +172,8 @@ def _pull(
 ) -> Sequence[Value | None]:
     """The cotangents of a node's inputs from those of its outputs."""
     primitive = node.primitive
+    if primitive.pull is not None:
+        return primitive.pull(node, cts, linear)
     if primitive.partials is not None:
         (ct,) = cts
         assert ct is not None
@@ -202,12 +239,15 @@ def split(
     results: list[Value | None],
     primal: set[Node],
     also: Sequence[Value] = (),
+    again: bool = False,
 ) -> Derivative:
     """Forward and backward graphs from one: `primal` are the forward nodes, `given` the cotangents of
     the outputs, `results` the wanted inputs' (None where there is none). `also` are further outputs
     of the forward graph, behind what it saves."""
-    split = _Split(builder, inputs, outputs, given, [v for v in results if v is not None], primal)
-    split = split.with_operands()
+    wanted = [v for v in results if v is not None]
+    split = _Split(builder, inputs, outputs, given, wanted, primal, again)
+    if not again:
+        split = split.with_operands()
     numbers: list[int | None] = []
     graph_outputs: list[Value] = []
     for result in results:
@@ -238,9 +278,11 @@ class _Split:
         given: list[Value],
         results: list[Value],
         primal: set[Node],
+        again: bool = False,
         forced: frozenset[Value] = frozenset(),
     ):
-        self.arguments = (builder, inputs, outputs, given, results, primal)
+        self.arguments = (builder, inputs, outputs, given, results, primal, again)
+        self.again = again
         input_number = {v: i for i, v in enumerate(inputs)}
         output_number = {v: i for i, v in reversed(list(enumerate(outputs)))}
         late = _depends(builder.nodes, set(given))
@@ -274,7 +316,7 @@ class _Split:
         """Whether a value is computed again rather than kept."""
         kind = node.primitive.kind
         small = kind == "elementwise" and math.prod(v.shape) * SMALLER <= self.largest
-        return kind in RECOMPUTED and not (small and v in self.reduced)
+        return kind in RECOMPUTED and (self.again or not (small and v in self.reduced))
 
     def with_operands(self) -> _Split:
         """The split that keeps costly operands of products, if that takes no more memory.
@@ -282,7 +324,7 @@ class _Split:
         The forward graph writes an operand to memory in any case. Kept, it often replaces what it
         was computed from: attention keeps its weights in place of the scores.
         """
-        primal = self.arguments[-1]
+        primal = self.arguments[5]
         operands = {v for n in primal if n.primitive.kind == "dot" for v in n.inputs}
         costly = {v for v in operands if v.node in self.kept and _is_costly(v, self.kept)}
         if not costly:
