@@ -74,7 +74,7 @@ class CompiledFunction:
             return self.function(*args, **kwargs)
         finally:
             try:
-                recorder.settle()
+                recorder.finish()
             finally:
                 state.tracer = None
 
@@ -87,8 +87,10 @@ class CompiledFunction:
         package = Package(frozenset(map(id, given.containers)))
         package.noted = notes.effect
         observer = Observer(package)
-        for x in (self.function, *given.objects, *given.containers, *given.tensors):
+        for x in (self.function, *given.objects):
             observer.adopt(x)
+        for x in (*given.containers, *given.tensors):
+            observer.adopt(x, argument=True)
         before, begun = process_state(), next(sequence)
         pending = None
         recorder = Recorder(self.root, notes)
@@ -99,10 +101,10 @@ class CompiledFunction:
                 result = self.function(*args, **kwargs)
             finally:
                 observer.stop()
-            pending = self._pending(recorder, observer, given, result, begun)
+            pending = self._pending(recorder, notes, observer, given, result, begun)
         finally:
             try:
-                recorder.settle(pending)
+                recorder.finish(pending)
             finally:
                 state.tracer = None
         try:
@@ -116,10 +118,11 @@ class CompiledFunction:
         return result
 
     def _pending(
-        self, recorder: Recorder, observer: Observer, given: Arguments, result: Any, begun: int
+        self, recorder: Recorder, notes: Notes, observer: Observer, given: Arguments, result: Any,
+        begun: int,
     ) -> Pending | None:
         """The backward pass of the results, if they are to be one node on the tape."""
-        if observer.impure is not None or recorder.segments:
+        if observer.impure is not None or recorder.segments or notes.asked:
             return None
         try:
             tensors = Result(result, given, observer).tensors

@@ -18,6 +18,7 @@ from fanal.compiler.steps import built
 from fanal.core.dtypes import DType
 from fanal.graph.ir import Builder, Graph, Value
 from fanal.ops.derive.reverse import Derivative, derivative, split
+from fanal.ops.derive.zeros import without
 from fanal.tensor.layout import Layout
 from fanal.tensor.layout import layout as layout_of
 from fanal.tensor.plans import graph_function
@@ -60,6 +61,7 @@ class CapturedGradient:
         self.base = Graph(
             self.graph.inputs, self.graph.nodes, outputs[: self.visible + saved]
         ).pruned()
+        self.whole = derived
         whole = (True,) * self.visible + (False,) * self.extras
         self.backward = {whole: self._backward(derived)}
 
@@ -78,8 +80,22 @@ class CapturedGradient:
         """The backward function for the outputs that have a gradient."""
         found = self.backward.get(mask)
         if found is None:
-            found = self.backward[mask] = self._backward(derivative(self.base, self.wanted, mask))
+            if any(mask[self.visible :]):  # a gradient of what was saved: of a gradient, that is
+                found = self._backward(derivative(self.base, self.wanted, mask))
+            else:
+                found = self._without(mask)
+            self.backward[mask] = found
         return found
+
+    def _without(self, mask: tuple[bool, ...]) -> Any:
+        """The backward function where some results have no gradient."""
+        first = len(self.whole.sources)
+        missing = {first + i for i in range(self.visible) if not mask[i]}
+        graph, there = without(self.whole.backward, missing)
+        numbers = iter(range(sum(there)))
+        left = [next(numbers) if t else None for t in there]
+        gradients = tuple(None if n is None else left[n] for n in self.whole.gradients)
+        return self._backward(Derivative(self.graph, graph, self.whole.sources, gradients))
 
     def _backward(self, derived: Derivative) -> Any:
         inputs, outputs = self.saved_inputs, self.saved_outputs

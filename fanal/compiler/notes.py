@@ -58,6 +58,7 @@ class Notes:
         self.runs: list[Ran] = []
         self.adopted: dict[int, Tensor] = {}  # made from Python's data
         self.refused: str | None = None
+        self.asked = False  # whether Python asked for a tensor's elements
 
     def drawn(self, generator: Any, key: Tensor) -> None:
         seed, stream = generator._seed, generator._stream - 1

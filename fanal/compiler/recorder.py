@@ -201,7 +201,9 @@ class Recorder:
         self.tensors.append(weakref.ref(t))
 
     def settle_memory(self, t: Tensor) -> None:
-        """Run what was taken down if it writes to a tensor's memory."""
+        """Somebody reads a tensor's memory: run what was taken down if it writes there."""
+        if self.notes is not None:
+            self.notes.asked = True
         known = self.known.get(id(t._storage))
         if known is not None and any(r.written for r in known.regions):
             self.settle()
@@ -371,7 +373,13 @@ class Recorder:
 
     # -- running -------------------------------------------------------------------------------------
 
-    def settle(self, pending: Pending | None = None) -> None:
+    def settle(self) -> None:
+        """Somebody asks for a lazy tensor's memory: run what was taken down so far."""
+        if self.notes is not None:
+            self.notes.asked = True
+        self.finish()
+
+    def finish(self, pending: Pending | None = None) -> None:
         """Run what was taken down; lazy tensors that are still held become ordinary ones.
 
         `pending`: the backward pass of results, which become outputs of one node on the tape.

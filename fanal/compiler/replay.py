@@ -67,8 +67,10 @@ class Replay:
             raise Refused(notes.refused, False)
         if process_state() != state:
             raise Refused("the call changes whether gradients are recorded, or the default dtype")
+        if notes.asked:
+            raise Refused("the call asks for the value of a tensor")
         if len(notes.runs) != 1:
-            raise Refused("the call asks for the value of a tensor" if notes.runs else "nothing is computed")
+            raise Refused("nothing is computed")
         self.state = state
         self.guards = observer.guards
         self.facts = ModuleFacts(list(observer.package.modules.values()))
@@ -90,6 +92,10 @@ class Replay:
         arguments = {id(t): i for i, t in enumerate(given.tensors)}
         by_storage = {id(t._storage): i for i, t in reversed(list(enumerate(given.tensors)))}
         before = {id(g): p for p, g in notes.grads.values() if isinstance(g, Tensor)}
+        # Arguments that the call also finds by another way: they must be the same again.
+        self.pinned = [
+            (i, t._storage) for i, t in enumerate(given.tensors) if id(t._storage) in owners
+        ]
         self.words: list[Any] = []
         self.from_arguments: list[tuple[int, int, int]] = []  # word, argument, offset
         self.from_options: list[tuple[int, LiveOptions, int]] = []
@@ -231,6 +237,8 @@ class Replay:
         for entry in self.options:
             if not entry.holds():
                 return "an option of the optimiser changed"
+        if not all(given.tensors[i]._storage is s for i, s in self.pinned):
+            return "an argument is no longer the model's own"
         if any(id(t._storage) in self.known for t in given.tensors):
             return "an argument shares memory with the model"
         return None

@@ -36,8 +36,8 @@ class TracedTensor(LazyTensor):
 
     __slots__ = ()
 
-    @property
-    def _ptr(self) -> int:  # type: ignore[override,misc]
+    @property  # type: ignore[misc]
+    def _ptr(self) -> int:  # type: ignore[override]
         return int(self._storage.recorder.address(self))
 
     def detach(self) -> Tensor:

@@ -83,24 +83,28 @@ class Observer:
 
     # -- old and own ---------------------------------------------------------------------------------
 
-    def adopt(self, x: Any, frame: types.FrameType | None = None) -> None:
-        """An object came from outside."""
-        if type(x) in PLAIN or id(x) in self._old:
+    def adopt(
+        self, x: Any, frame: types.FrameType | None = None, argument: bool = False
+    ) -> None:  # fmt: skip
+        """An object came from outside (as an argument, or in one)."""
+        if type(x) in PLAIN:
+            return
+        if isinstance(x, Tensor) and not argument:
+            self.package.tensor(x)
+        if id(x) in self._old:
             return
         self._old[id(x)] = x
         if not understood(x):
             self.refuse(f"an object of {type(x).__module__}.{type(x).__qualname__} from outside", frame)
         elif isinstance(x, tuple):
             for y in x:
-                self.adopt(y, frame)
+                self.adopt(y, frame, argument)
         elif isinstance(x, types.BuiltinFunctionType):
             if x.__self__ is not None and not isinstance(x.__self__, types.ModuleType):
                 self.adopt(x.__self__, frame)
         elif isinstance(x, types.MethodType):
             self.adopt(x.__self__, frame)
             self.adopt(x.__func__, frame)
-        elif isinstance(x, Tensor):
-            self.package.tensor(x)
 
     def is_old(self, x: Any) -> bool:
         """Whether an object existed before the call."""
@@ -119,8 +123,9 @@ class Observer:
                 children = list(x)
             if not self.package.covers_container(x):
                 self.guards.content(x, type(x).__name__)
+            argument = self.package.covers_container(x)
             for y in children:
-                self.adopt(y, frame)
+                self.adopt(y, frame, argument)
                 if type(y) in (list, dict, set) and id(y) not in self.guards.contents:
                     self.contents(y, frame)
 
@@ -229,7 +234,7 @@ class Observer:
             if not self.package.covers(x):
                 self.guards.item(own, name, f"{type(x).__name__}.{name}")
             if name in own:
-                self.adopt(own[name], frame)
+                self.adopt(own[name], frame, self.package.covers_container(x))
                 return
         if owner is not None:
             self._class_attribute(type(x), name, frame)
@@ -270,13 +275,15 @@ class Observer:
             if key not in x and type(x) is not dict:
                 self.refuse(f"a missing key of a {type(x).__name__} from outside", frame)
                 return
-            self.guards.item(x, key, f"an item {key!r}" if type(key) in PLAIN else "an item")
-            self.adopt(x.get(key), frame)
+            argument = self.package.covers_container(x)
+            if not argument:
+                self.guards.item(x, key, f"an item {key!r}" if type(key) in PLAIN else "an item")
+            self.adopt(x.get(key), frame, argument)
         elif isinstance(x, list | tuple) or type(x).__name__ == "deque":
             if type(x) is not tuple:
                 self.contents(x, frame)
             try:
-                self.adopt(x[key], frame)
+                self.adopt(x[key], frame, self.package.covers_container(x))
             except (IndexError, TypeError):
                 return
 

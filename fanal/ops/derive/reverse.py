@@ -62,7 +62,7 @@ def derivative(
     for new, old in zip(inputs, graph.inputs, strict=True):
         new.weak = old.weak
     with tracing(builder):
-        outputs = _applied(graph, inputs, wrt, None if again else given)
+        outputs = applied(graph, inputs, wrt, None if again else given)
         primal = set(builder.nodes)
         forward_nodes = list(builder.nodes)
         cotangents: dict[Value, Value] = {}
@@ -86,7 +86,7 @@ def derivative(
     return split(builder, inputs, outputs, given_inputs, results, primal, again=again)
 
 
-def _applied(
+def applied(
     graph: Graph, inputs: Sequence[Value], wrt: Sequence[bool], given: Sequence[bool] | None
 ) -> list[Value]:
     """The graph's outputs; operations with graphs inside also give what their derivatives need,
