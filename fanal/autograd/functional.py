@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fanal.autograd.engine import run_backward
+from fanal.autograd.mode import mode
 from fanal.core.errors import message
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ def backward(
     inputs: Any = None,
 ) -> None:
     """Add gradients of `tensors` to the `.grad` of leaves (of `inputs` only, if given)."""
+    if mode.transforms:
+        raise RuntimeError(
+            message(
+                "backward", "backward() is called inside of a function transform",
+                hint="fanal.func.grad or vjp there, or backward() outside of it",
+            )
+        )
     outputs = _sequence(tensors)
     roots = _roots("backward", outputs, None if grad_tensors is None else _sequence(grad_tensors))
     retain = create_graph if retain_graph is None else retain_graph

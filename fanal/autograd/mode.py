@@ -13,6 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Mode(threading.local):
     enabled = True
     inference = False
+    transforms = 0  # how many transforms of `fanal.func` are running
 
 
 mode = _Mode()

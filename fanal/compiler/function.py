@@ -8,6 +8,7 @@ runs at every call, and what it computes is run as programs that are there alrea
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -23,10 +24,13 @@ from fanal.compiler.replay import Refused, Replay, process_state
 from fanal.compiler.results import Result, Unknown
 from fanal.compiler.steps import Step
 from fanal.core.dispatch import state
+from fanal.core.errors import message
 from fanal.tensor.recording import OpNode
 
 # Calls of one kind that are watched before their Python runs at every call for good.
 ATTEMPTS = 8
+# Programs that one function may have: shapes × paths through its Python.
+PROGRAMS = 256
 
 
 class Kind:
@@ -43,15 +47,18 @@ class Kind:
 class CompiledFunction:
     """A function (or module) whose calls run as native programs. Made by `fanal.compile`."""
 
-    def __init__(self, function: Callable[..., Any]):
-        functools.update_wrapper(self, function)
+    def __init__(self, function: Callable[..., Any], fullgraph: bool = False):
+        functools.update_wrapper(self, function, updated=())
         self.function = function
+        self.fullgraph = fullgraph
+        self.programs = 0
         self.root = Step(None, 0, None)
         self.kinds: dict[Any, Kind] = {}
         self.history: list[str] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if state.tracer is not None:  # inside of another captured function: a part of it
+        if state.tracer is not None or self.programs > PROGRAMS:
+            # Inside of another captured function: a part of it. After too many paths: eager.
             return self.function(*args, **kwargs)
         given = Arguments(args, kwargs)
         kind = self.kinds.get(given.key)
@@ -66,9 +73,22 @@ class CompiledFunction:
             return self._followed(args, kwargs)
         return self._watched(kind, given, args, kwargs)
 
+    def compiled(self) -> None:
+        """One more program was made for this function."""
+        self.programs += 1
+        if self.programs == PROGRAMS + 1:
+            warnings.warn(
+                message(
+                    "compile", f"{self!r} takes another path, or other shapes, at nearly every call",
+                    f"{self.programs} programs", f"at most {PROGRAMS}; it runs eagerly from now on",
+                    "fanal.where or fanal.cond for branches on data, dynamic=True for shapes",
+                ),
+                stacklevel=4,
+            )
+
     def _followed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the Python; what it computes runs as programs."""
-        recorder = Recorder(self.root)
+        recorder = Recorder(self.root, None, self)
         state.tracer = recorder
         try:
             return self.function(*args, **kwargs)
@@ -93,7 +113,7 @@ class CompiledFunction:
             observer.adopt(x, argument=True)
         before, begun = process_state(), next(sequence)
         pending = None
-        recorder = Recorder(self.root, notes)
+        recorder = Recorder(self.root, notes, self)
         state.tracer = recorder
         try:
             observer.start()
@@ -142,14 +162,10 @@ class CompiledFunction:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
+    def __repr__(self) -> str:
+        return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
+
 
 def _is_live(node: Any) -> bool:
     """Whether a backward pass can still go through a node."""
     return node is not None and not (isinstance(node, OpNode) and node.kept is None)
-
-
-def compile(function: Any = None, **options: Any) -> Any:
-    """Compile a function."""
-    if function is None:
-        return lambda f: compile(f, **options)
-    return CompiledFunction(function)

@@ -77,7 +77,8 @@ class Recorder:
 
     lazy = True
 
-    def __init__(self, root: Step, notes: Notes | None = None):
+    def __init__(self, root: Step, notes: Notes | None = None, owner: Any = None):
+        self.owner = owner
         self.thread = threading.get_ident()
         self.segments = 0
         self.notes = notes
@@ -107,6 +108,7 @@ class Recorder:
         if grad is not None and mode.enabled:
             if grad.base is None:
                 grad.derive()
+            assert grad.base is not None
             outputs = self._results(grad.base, operands, grad.outputs)
             record(grad, operands, outputs)
             return outputs[0] if plan.single else plan.structure(outputs[: grad.visible])
@@ -377,6 +379,14 @@ class Recorder:
         """Somebody asks for a lazy tensor's memory: run what was taken down so far."""
         if self.notes is not None:
             self.notes.asked = True
+        if self.owner is not None and self.owner.fullgraph:
+            self._begin(self.at.start)
+            raise RuntimeError(
+                message(
+                    "compile", "fullgraph=True, but the function asks for a tensor's elements",
+                    hint="fanal.where or fanal.cond in the place of `if`; returning the tensor",
+                )
+            )
         self.finish()
 
     def finish(self, pending: Pending | None = None) -> None:
@@ -384,6 +394,13 @@ class Recorder:
 
         `pending`: the backward pass of results, which become outputs of one node on the tape.
         """
+        try:
+            self._finish(pending)
+        except BaseException:
+            self._begin(Step(None, 0, None))  # it is not tried again on the way out
+            raise
+
+    def _finish(self, pending: Pending | None) -> None:
         if threading.get_ident() != self.thread:
             raise RuntimeError(
                 message(
@@ -395,13 +412,13 @@ class Recorder:
         writes = [
             (memory, r) for memory in self.known.values() for r in memory.regions if r.written
         ]
-        tensors = [
+        tensors: list[Tensor] = [
             t for t in [ref() for ref in self.tensors] if t is not None and type(t) is LazyTensor
         ]
         if not alive and not writes:
             self._begin(self._next(()))
             return
-        key = (
+        key: Any = (
             tuple([(c.regions[0].number, c.layout) for c in alive]),
             tuple([(r.number, self._target(r)) for _, r in writes]),
         )
@@ -411,6 +428,8 @@ class Recorder:
             key = (*key, "differentiated")
         found = self.at.runs.get(key)
         if found is None:
+            if self.owner is not None:
+                self.owner.compiled()
             made = Segment.of(self.path, key) if gradient is None else gradient.segment(key)
             found = self.at.runs[key] = (made, Step(None, 0, None))
         segment, following = found
@@ -418,7 +437,7 @@ class Recorder:
             written = [r.tensor for _, r in writes]
             self.notes.ran(segment, self.inputs, alive, written, tensors, gradient)
         inputs = self.inputs
-        memories = segment.run(inputs, [r.tensor for _, r in writes])
+        memories = segment.run(inputs, [t for _, r in writes if (t := r.tensor) is not None])
         self.segments += 1
         for cell, storage in zip(alive, memories, strict=False):
             storage.version = cell.version

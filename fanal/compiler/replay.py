@@ -21,7 +21,7 @@ from fanal.compiler.results import Result
 from fanal.core import dtypes
 from fanal.core.dispatch import LiveNumber
 from fanal.tensor.launching import number_bits, raise_status
-from fanal.tensor.layout import layout
+from fanal.tensor.layout import Layout, layout
 from fanal.tensor.recording import OpNode
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
 
@@ -144,8 +144,8 @@ class Replay:
             i = storages.get(id(t._storage))
             if i is None:
                 raise Refused("the result is a view of a tensor from outside")
-            node = None
-            if run.gradient is not None and t._node is not None and t._node.plan is run.gradient:
+            node: Any = None
+            if run.gradient is not None and isinstance(t._node, OpNode) and t._node.plan is run.gradient:
                 node = t._index
             elif t._node is not None:
                 if not (isinstance(t._node, OpNode) and t._node.kept is None):
@@ -154,7 +154,7 @@ class Replay:
             self.leaves.append((i, t._layout, t._ptr - t._storage.ptr, node))
             explained[id(t)] = t
         self.gradients: list[tuple[Tensor, int | None, Any]] = []
-        self.entry: list[tuple[Tensor, bool]] = []
+        self.entry: list[tuple[Tensor, Layout | None]] = []
         for p, before in notes.grads.values():
             g = None if p._rare is None else p._rare.grad
             if before is not UNREAD:
@@ -230,9 +230,9 @@ class Replay:
             map(is_, [t._layout for t in held], self.layouts)
         ) or not all(map(is_, [t._storage for t in held], self.storages)):
             return "a tensor was replaced"
-        for p, layout in self.entry:
+        for p, before in self.entry:
             g = None if p._rare is None else p._rare.grad
-            if (None if g is None else g._layout) is not layout:
+            if (None if g is None else g._layout) is not before:
                 return "a gradient is there at the beginning, or none"
         for entry in self.options:
             if not entry.holds():

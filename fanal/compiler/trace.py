@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 
 from fanal.autograd.mode import mode, no_grad
 from fanal.backends.native.executable import runtime
-from fanal.compiler.recorder import Memory, Recorder
+from fanal.compiler.recorder import Memory, Recorder, Region
 from fanal.compiler.steps import Apply, Look, Put, Step, TensorInput, built
+from fanal.compiler.strided import strided_window
 from fanal.core import dispatch, pytree
 from fanal.core.dispatch import call_eager, tracing
 from fanal.core.errors import message
@@ -71,6 +72,19 @@ class DetachedTensor(TracedTensor):
 
 for _class in (TracedTensor, DetachedTensor):
     _class.__name__ = _class.__qualname__ = "Tensor"
+
+
+class TracedRegion(Region):
+    """A region in which any window can be read and written, since nothing is ever run."""
+
+    __slots__ = ()
+
+    def window(self, start: int, layout: Layout) -> Any:
+        found = super().window(start, layout)
+        if found is not None:
+            return found
+        offset, rest = divmod(start - self.start, layout.dtype.itemsize)
+        return None if rest else strided_window(self.layout, offset, layout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +196,11 @@ class TraceRecorder(Recorder):
         if memory is None:
             memory = self.outside[identity] = Memory(storage)
         return memory, (place(t) if lazy else t._ptr, layout)
+
+    def _cell(self, layout: Layout, number: int) -> Cell:
+        cell = super()._cell(layout, number)
+        cell.regions[0].__class__ = TracedRegion
+        return cell
 
     def adopt(self, made: Tensor) -> Tensor:
         layout = made._layout

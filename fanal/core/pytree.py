@@ -85,8 +85,10 @@ class Structure:
             parts = [f"{k}: {p}" for k, p in zip(self.keys, parts, strict=True)]
         if self.kind is tuple:
             return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
-        left, right = {list: "[]", dict: "{}"}.get(self.kind, (f"{self.kind.__name__}(", ")"))
-        return f"{left}{', '.join(parts)}{right}"
+        inner = ", ".join(parts)
+        if self.kind is list:
+            return f"[{inner}]"
+        return f"{{{inner}}}" if self.kind is dict else f"{self.kind.__name__}({inner})"
 
 
 LEAF = Structure(None)
@@ -117,7 +119,7 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
             leaves.append(node)
             return LEAF
         keys, items = found
-        extra = None
+        extra: Any = None
         if isinstance(node, defaultdict):
             extra = node.default_factory
         elif isinstance(node, deque):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fanal.core import dtypes
+from fanal.core.dispatch import bind
 from fanal.core.dtypes import DType
 from fanal.graph.ir import Type, Value
 from fanal.ops.primitive import Primitive
@@ -85,11 +86,24 @@ def _random_reference(key: Any, *, shape: tuple[int, ...]) -> Any:
     return chosen.astype(np.uint32).reshape(shape)
 
 
-random_bits_p = Primitive(
+def _random_batch(inputs: Any, axes: Any, size: int, *, shape: tuple[int, ...]) -> Any:
+    """Without keys of their own, the members of a batch share one draw; each gets a part of it."""
+    from fanal.ops.layout import concat_p, move_axis, reshape_p, slice_dim
+
+    (key,), (axis,) = inputs, axes
+    if axis is None:
+        return bind(random_bits_p, key, shape=(size, *shape)), 0
+    rows = [slice_dim(move_axis(key, axis, 0), 0, i, i + 1) for i in range(size)]
+    drawn = [bind(random_bits_p, bind(reshape_p, k, shape=(2,)), shape=(1, *shape)) for k in rows]
+    return bind(concat_p, *drawn, dim=0), 0
+
+
+random_bits_p: Primitive = Primitive(
     name="random_bits",
     kind="random",
     infer=_random_infer,
     reference=_random_reference,
+    batch=_random_batch,
     dtypes=(dtypes.int64,),
     jvp=lambda tangents, inputs, outputs, **a: None,
     doc=(

@@ -47,13 +47,13 @@ class LazyTensor(Tensor):
     __slots__ = ()
 
     @property
-    def _ptr(self) -> int:  # type: ignore[override]
+    def _ptr(self) -> int:
         self._storage.recorder.settle()
         return int(place(self))  # this object is an ordinary tensor now
 
     @_ptr.setter
     def _ptr(self, value: int) -> None:
-        self.__class__ = Tensor
+        self.__class__ = Tensor  # type: ignore[assignment]
         move(self, value)
 
     def _alias(self, node: Any, index: int) -> Tensor:
@@ -103,6 +103,14 @@ def take_lazy(t: Tensor, layout: Layout, offset: int, rare: Rare) -> Tensor:
         out.__class__ = type(t)  # of a detached tensor, views are detached
     out._rare = rare
     return out
+
+
+def offset_in_storage(t: Tensor) -> int:
+    """Bytes from the beginning of a tensor's memory to its first element."""
+    storage = t._storage
+    if type(storage) is Cell and storage.real is None:
+        return int(place(t))
+    return t._ptr - int(storage.ptr)
 
 
 def kept_again(storage: Cell, layout: Layout, offset: int) -> Tensor:

@@ -8,6 +8,7 @@ from fanal.core.dtypes import DType, category
 from fanal.core.errors import message
 from fanal.ops import promotion
 from fanal.ops.primitive import normalize_dim
+from fanal.tensor.lazy import offset_in_storage
 from fanal.tensor.tensor import Tensor
 
 
@@ -41,7 +42,7 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
 
 def storage_offset(self: Tensor) -> int:
     """Elements between the beginning of the storage and the first element."""
-    return (self._ptr - self._storage.ptr) // self._layout.dtype.itemsize
+    return offset_in_storage(self) // self._layout.dtype.itemsize
 
 
 def is_floating_point(input: Tensor) -> bool:

@@ -18,6 +18,7 @@ from fanal.ops.index import scatter_p
 from fanal.ops.promotion import constant
 from fanal.ops.shape import reshaped
 from fanal.tensor.layout import layout
+from fanal.tensor.lazy import offset_in_storage
 from fanal.tensor.tensor import Tensor
 from fanal.tensor.views import View, take
 
@@ -83,7 +84,7 @@ def as_strided(
     if any(n < 0 for n in (*shape, *strides)):
         raise RuntimeError(message("as_strided", "a negative size or stride", (shape, strides)))
     item = input.dtype.itemsize
-    here = (input._ptr - input._storage.ptr) // item
+    here = offset_in_storage(input) // item
     start = here if storage_offset is None else int(storage_offset)
     reach = start + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
     if start < 0 or (math.prod(shape) and reach * item > input._storage.nbytes):
@@ -105,7 +106,7 @@ def as_strided(
         return strided_backward(grad, source.shape, strides, start - here)
 
     def again(x: Tensor) -> Tensor:
-        offset = (x._ptr - x._storage.ptr) // x.dtype.itemsize
+        offset = offset_in_storage(x) // x.dtype.itemsize
         return as_strided(x, shape, strides, offset + start - here)
 
     to = layout(source.dtype, shape, strides)

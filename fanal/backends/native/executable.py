@@ -54,10 +54,12 @@ class Executable:
     __slots__ = ("address", "arguments", "kernels", "memory")
 
     def __init__(self, builder: ProgramBuilder, work: int):
+        builder.finish()
         phases = builder.phases
         offsets, arena = plan_arena(builder.temps)
         descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
-        flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if work > RELEASE_ABOVE else 0
+        long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
+        flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
         table = array("q", [PROGRAM_MAGIC, builder.arguments, len(offsets), len(phases), flags])
         table.extend([arena, 0, 0, *offsets])
         self.kernels = [p.kernel.key for p in phases]

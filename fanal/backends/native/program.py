@@ -20,6 +20,7 @@ from fanal.core.dtypes import DType
 
 if TYPE_CHECKING:
     from fanal.backends.native.emit import Builder, V
+    from fanal.backends.native.flow import Flow
 
 # What a kernel may report in its status word (0: nothing).
 STATUS_DIVISION = 1  # an integer was divided by zero
@@ -68,11 +69,16 @@ class Kernel:
         return b.finish()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Phase:
+    """An entry of the table. `buffers` are those that it names; `writes`, where it is known, those of
+    them that it writes to (all others it only reads)."""
+
     kernel: Kernel
     descriptor: list[int]
     tasks: int
+    buffers: tuple[int, ...] = ()
+    writes: frozenset[int] | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +98,7 @@ class ProgramBuilder:
     arguments: int
     phases: list[Phase] = field(default_factory=list)
     temps: list[Temp] = field(default_factory=list)
+    flow: Flow | None = None  # its loops and branches, if it has any
 
     def temp(self, nbytes: int) -> int:
         """Reserve scratch memory (64-byte aligned); returns its buffer number."""
@@ -108,9 +115,14 @@ class ProgramBuilder:
         return Access(self.temp(size * dtype.itemsize), dtype, shape, tuple(reversed(strides)))
 
     def phase(
-        self, kernel: Kernel, operands: Sequence[Access], words: Sequence[int], tasks: int = 1
-    ) -> None:
-        """Append a phase of `tasks` independent tasks (their number must not depend on threads)."""
+        self, kernel: Kernel, operands: Sequence[Access], words: Sequence[int], tasks: int = 1,
+        writes: Sequence[Access] | None = None,
+    ) -> None:  # fmt: skip
+        """Append a phase of `tasks` independent tasks (their number must not depend on threads).
+
+        A phase that says which operands it `writes` is done before a loop in which it always reads
+        the same.
+        """
         descriptor: list[int] = []
         for access in operands:
             descriptor += (access.buffer, access.offset)
@@ -120,7 +132,20 @@ class ProgramBuilder:
                     temp.first = len(self.phases)
                 temp.last = len(self.phases)
         descriptor += words
-        self.phases.append(Phase(kernel, descriptor, tasks))
+        written = None if writes is None else frozenset(a.buffer for a in writes)
+        phase = Phase(kernel, descriptor, tasks, tuple(a.buffer for a in operands), written)
+        self.phases.append(phase)
+        if self.flow is not None:
+            self.flow.note(phase)
+
+    def finish(self) -> None:
+        """Find where jumps lead to, and how long temporaries live that loops use."""
+        if self.flow is not None:
+            self.flow.resolve()
+
+    def uses(self, access: Access) -> int:
+        """How often a phase that is appended now runs with the same contents of an operand."""
+        return 1 if self.flow is None else self.flow.uses(access.buffer)
 
 
 class Descriptor:

@@ -32,7 +32,7 @@ _FRESH_ONLY = {
     deque: set(["append", "appendleft", "extend", "extendleft", "pop", "popleft", "rotate", "clear", "insert", "remove"]),
 }
 CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict)
-_PURE_SELF = (
+_PURE_SELF: tuple[Any, ...] = (
     str, bytes, int, float, complex, bool, tuple, list, dict, set, frozenset, deque, range, slice,
     type(None), type({}.keys()), type({}.values()), type({}.items()), type, BaseException,
     types.MappingProxyType, types.FunctionType, types.MethodType, types.ModuleType, property,
@@ -73,7 +73,7 @@ def judge(function: Any, self: Any, old: Any) -> str | None:
     for base, names in _FRESH_ONLY.items():
         if isinstance(self, base) and name in names:
             return f"{base.__name__}.{name}() of a {base.__name__} from outside" if old(self) else None
-    if isinstance(self, _PURE_SELF) or isinstance(self, type):
+    if isinstance(self, (*_PURE_SELF, type)):
         return None
     if not old(self):
         return None

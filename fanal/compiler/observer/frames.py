@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import dis
 import functools
+import itertools
 import sys
 from collections.abc import Callable
 from types import CellType, CodeType, FrameType
@@ -77,7 +78,7 @@ def _layout(code: CodeType) -> tuple[int, dict[int, int]]:
 
 def _depths(code: CodeType, start: int) -> dict[int, int]:
     found = list(dis.get_instructions(code))
-    following = {a.offset: b.offset for a, b in zip(found, found[1:], strict=False)}
+    following = {a.offset: b.offset for a, b in itertools.pairwise(found)}
     by_offset = {i.offset: i for i in found}
     depths: dict[int, int] = {}
     work = [(found[0].offset, start)]

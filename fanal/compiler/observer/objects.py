@@ -13,7 +13,7 @@ from fanal.compiler.observer.guards import PLAIN
 from fanal.tensor.tensor import Tensor
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class written in Python (or like one)
-_UNDERSTOOD = (
+_UNDERSTOOD: tuple[Any, ...] = (
     Tensor, list, tuple, dict, set, frozenset, deque, range, slice, type, types.ModuleType,
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodDescriptorType,
     types.WrapperDescriptorType, types.MethodWrapperType, types.ClassMethodDescriptorType,

@@ -116,7 +116,7 @@ class Observer:
             x = x.mapping
         if not self.is_old(x):
             return
-        if isinstance(x, calls.CONTAINERS) or isinstance(x, frozenset | types.MappingProxyType):
+        if isinstance(x, (*calls.CONTAINERS, frozenset, types.MappingProxyType)):
             if isinstance(x, dict):
                 children = [*x.keys(), *x.values()]
             else:
@@ -225,9 +225,10 @@ class Observer:
                     lambda: _same_or_missing(x, name, value), f"{type(x).__name__}.{name} changed"
                 )
                 self.adopt(value, frame)
-            elif not isinstance(found, property) and not self.package.owns(type(x)):
-                if not isinstance(found, types.GetSetDescriptorType):
-                    self.adopt(found, frame)
+            elif not isinstance(
+                found, property | types.GetSetDescriptorType
+            ) and not self.package.owns(type(x)):
+                self.adopt(found, frame)
             return
         own = getattr(x, "__dict__", None) if not isinstance(x, types.FunctionType) else {}
         if own is not None:

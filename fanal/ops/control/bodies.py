@@ -6,11 +6,14 @@ inputs of its own graph, which stands alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fanal.core.dispatch import bind, tracing
 from fanal.graph.ir import Builder, Graph, Node, SubGraph, Type, Value
+from fanal.ops.layout import zeros_like_type
+
+Values = list[Value]
 
 # What only looks at its operand or stands for numbers: free to do again in every iteration.
 FREE = frozenset({"layout", "create"})
@@ -46,11 +49,6 @@ def rebuilt(graph: Graph) -> SubGraph:
         outputs = graph.apply(inputs, bind)
     live = builder.graph(outputs)
     return SubGraph(live.inputs, live.nodes, live.outputs)
-
-
-def with_inputs(graph: Graph, inputs: Sequence[Value], outputs: Sequence[Value]) -> SubGraph:
-    """A graph over some of its own values: other inputs, other outputs."""
-    return rebuilt(Graph(list(inputs), graph.nodes, list(outputs)).pruned())
 
 
 class Outside:
@@ -97,6 +95,86 @@ def _can_fail(node: Node) -> bool:
     return (divides and integers) or kind in ("host", "control") or name in ("gather", "scatter")
 
 
-def nodes_before(graph: Graph, values: Iterable[Value]) -> list[Node]:
-    """The nodes that values depend on, in order."""
-    return Graph(graph.inputs, graph.nodes, list(values)).live_nodes()
+def restated(
+    graph: Graph, outputs: Sequence[Value], known: dict[Value, Value],
+    carries: Sequence[Value] = (), slices: dict[Value, Value] | None = None,
+) -> tuple[SubGraph, Values, Values]:  # fmt: skip
+    """The part of a graph that outputs need, where `known` and `slices` give the values of the graph
+    around that its own ones are, or are slices of. Its inputs: those of `known` that it uses, each
+    once, the carries, those of `slices` that it uses, each once. With the values around of both.
+    """
+    nodes, needed = [], set(outputs)
+    for node in reversed(graph.nodes):
+        if any(v in needed and v not in known for v in node.outputs):
+            nodes.append(node)
+            needed.update(node.inputs)
+    builder = Builder()
+    env: dict[Value, Value] = {}
+
+    def inputs_for(table: dict[Value, Value]) -> Values:
+        inner: dict[Value, Value] = {}
+        for v, around in table.items():
+            if v in needed:
+                if around not in inner:
+                    inner[around] = builder.input(v.dtype, v.shape)
+                env[v] = inner[around]
+        return list(inner)
+
+    consts = inputs_for(known)
+    env.update((v, builder.input(v.dtype, v.shape)) for v in carries)
+    sequences = inputs_for(slices or {})
+    with tracing(builder):
+        for node in reversed(nodes):
+            made = bind(node.primitive, *(env[v] for v in node.inputs), **node.attributes)
+            results = made if isinstance(made, tuple) else (made,)
+            env.update((v, r) for v, r in zip(node.outputs, results, strict=True) if v not in env)
+    live = builder.graph([env[v] for v in outputs])
+    return SubGraph(live.inputs, live.nodes, live.outputs), consts, sequences
+
+
+def widened(graph: Graph, consts: Sequence[Value], all_consts: Sequence[Value]) -> SubGraph:
+    """A graph whose first inputs stand for `consts` of the graph around it, with an input for each
+    one of `all_consts` in their place."""
+    builder = Builder()
+    inputs = {v: builder.input(v.dtype, v.shape) for v in all_consts}
+    rest = [builder.input(v.dtype, v.shape) for v in graph.inputs[len(consts) :]]
+    with tracing(builder):
+        outputs = graph.apply([*(inputs[v] for v in consts), *rest], bind)
+    return SubGraph([*inputs.values(), *rest], builder.nodes, outputs)
+
+
+# -- what the rules of loops and branches share ------------------------------------------------------
+
+
+def fixpoint(first: Sequence[bool], step: Callable[[list[bool]], Sequence[bool]]) -> list[bool]:
+    """The flags that no further step adds to; `step` gives those that follow from others."""
+    flags = list(first)
+    while True:
+        more = [a or b for a, b in zip(flags, step(flags), strict=True)]
+        if more == flags:
+            return flags
+        flags = more
+
+
+def tried(graph: Graph, function: Callable[[Values], Any]) -> Any:
+    """What a function gives for values like a graph's inputs; what it builds is thrown away."""
+    builder = Builder()
+    inputs = [builder.input(*v.type) for v in graph.inputs]
+    return builder.trace(function, inputs)
+
+
+def floating(body: Graph, tangents: Sequence[Value | None]) -> list[Value | None]:
+    """The tangents of a body's outputs; values of other kinds have none."""
+    return [t if v.dtype.kind == "f" else None for v, t in zip(body.outputs, tangents, strict=True)]
+
+
+def filled(tangents: Sequence[Value | None], like: Sequence[Value], flags: Sequence[bool]) -> Values:
+    """The tangents of the flagged values, zeros where there is none."""
+    rows = zip(tangents, like, flags, strict=True)
+    return [zeros_like_type(v) if t is None else t for t, v, flag in rows if flag]
+
+
+def placed(found: Sequence[Any], flags: Sequence[bool]) -> list[Any]:
+    """One item for each flag: the next one found, or None."""
+    left = iter(found)
+    return [next(left) if flag else None for flag in flags]

@@ -11,20 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from fanal.core.dispatch import bind, tracing
+from fanal.core.dispatch import bind
 from fanal.core.errors import message
 from fanal.graph.ir import Builder, Graph, SubGraph, Type, Value
-from fanal.ops.control.bodies import Outside, traced
+from fanal.ops.control.bodies import (
+    Outside,
+    Values,
+    filled,
+    fixpoint,
+    floating,
+    placed,
+    restated,
+    traced,
+    tried,
+)
 from fanal.ops.derive.batching import batched, in_front
 from fanal.ops.derive.forward import jvp
 from fanal.ops.evaluating import evaluated
-from fanal.ops.layout import expand_to, move_axis, reshape_p, zeros_like_type
+from fanal.ops.layout import expand_to, move_axis, reshape_p
 from fanal.ops.primitive import Primitive
 from fanal.ops.promotion import constant
 
-Step = Callable[[list[Value], list[Value]], tuple[Sequence[Value], Sequence[Value]]]
-Values = list[Value]
-
+Step = Callable[[Values, Values], tuple[Sequence[Value], Sequence[Value]]]
 
 def parts(items: Sequence[Any], consts: int, carries: int) -> tuple[list[Any], list[Any], list[Any]]:
     """What belongs to constants, carries and sequences."""
@@ -45,7 +53,7 @@ def _infer(
     wanted = [v.type for v in body.inputs]
     state = [v.type for v in body.outputs[:carries]]
     lengths = {x.shape[0] for x in xs} - {length}
-    if given != wanted or state != [v.type for v in init] or lengths:
+    if given != wanted or state != [v.type for v in init] or lengths or length < 1:
         raise ValueError(
             message("scan", "the body does not fit", f"{given}, carries {state}", f"{wanted}")
         )
@@ -107,13 +115,13 @@ def bind_scan(
     wanted = [y for y in dict.fromkeys(ys) if y not in results]
     last = list(init)
     if kept or wanted:
-        inner, given = restated(
+        inner, given, sequences = restated(
             body, [*(state[i] for i in kept), *wanted],
             known, [carries[i] for i in kept], dict(zip(slices, xs, strict=True)),
         )  # fmt: skip
         made = bind(
-            scan_p, *given[0], *(init[i] for i in kept), *given[1],
-            body=inner, consts=len(given[0]), carries=len(kept), length=length, reverse=reverse,
+            scan_p, *given, *(init[i] for i in kept), *sequences,
+            body=inner, consts=len(given), carries=len(kept), length=length, reverse=reverse,
         )  # fmt: skip
         for i, value in zip(kept, made, strict=False):
             last[i] = value
@@ -121,60 +129,7 @@ def bind_scan(
     return last, [results[y] for y in ys]
 
 
-def restated(
-    graph: Graph, outputs: Sequence[Value], known: dict[Value, Value], carries: Sequence[Value],
-    slices: dict[Value, Value],
-) -> tuple[SubGraph, tuple[Values, Values]]:  # fmt: skip
-    """The part of a graph that outputs need, where `known` and `slices` give the values of the graph
-    around that its own ones are, or are slices of. Its inputs: those of `known` that it uses, each
-    once, the carries, those of `slices` that it uses, each once. With the values around for both.
-    """
-    nodes, needed = [], set(outputs)
-    for node in reversed(graph.nodes):
-        if any(v in needed and v not in known for v in node.outputs):
-            nodes.append(node)
-            needed.update(node.inputs)
-    builder = Builder()
-    env: dict[Value, Value] = {}
-    given: list[Values] = []
-    for table, own in ((known, None), (None, carries), (slices, None)):
-        if table is None:
-            env.update((v, builder.input(v.dtype, v.shape)) for v in own or ())
-            continue
-        inner: dict[Value, Value] = {}
-        for v, around in table.items():
-            if v in needed and around not in inner:
-                inner[around] = builder.input(v.dtype, v.shape)
-            if v in needed:
-                env[v] = inner[around]
-        given.append(list(inner))
-    with tracing(builder):
-        for node in reversed(nodes):
-            made = bind(node.primitive, *(env[v] for v in node.inputs), **node.attributes)
-            results = made if isinstance(made, tuple) else (made,)
-            env.update((v, r) for v, r in zip(node.outputs, results, strict=True) if v not in env)
-    live = builder.graph([env[v] for v in outputs])
-    return SubGraph(live.inputs, live.nodes, live.outputs), (given[0], given[1])
-
-
 # -- forward derivative and batches --------------------------------------------------------------------
-
-
-def fixpoint(first: Sequence[bool], step: Callable[[list[bool]], Sequence[bool]]) -> list[bool]:
-    """The flags that no further step adds to; `step` gives those that follow from others."""
-    flags = list(first)
-    while True:
-        more = [a or b for a, b in zip(flags, step(flags), strict=True)]
-        if more == flags:
-            return flags
-        flags = more
-
-
-def tried(graph: Graph, function: Callable[[Values], Any]) -> Any:
-    """What a function gives for values like a graph's inputs; what it builds is thrown away."""
-    builder = Builder()
-    inputs = [builder.input(*v.type) for v in graph.inputs]
-    return builder.trace(function, inputs)
 
 
 def moving_carries(body: Graph, consts: int, moving: Sequence[bool], carries: int) -> list[bool]:
@@ -186,25 +141,9 @@ def moving_carries(body: Graph, consts: int, moving: Sequence[bool], carries: in
             flags = [*fixed, *state, *xs]
             return jvp(body, values, [v if f else None for v, f in zip(values, flags, strict=True)])[1]
 
-        return [t is not None for t in _floating(body, tried(body, run))[:carries]]
+        return [t is not None for t in floating(body, tried(body, run))[:carries]]
 
     return fixpoint(init, step)
-
-
-def _floating(body: Graph, tangents: Sequence[Value | None]) -> list[Value | None]:
-    return [t if v.dtype.kind == "f" else None for v, t in zip(body.outputs, tangents, strict=True)]
-
-
-def filled(tangents: Sequence[Value | None], like: Sequence[Value], flags: Sequence[bool]) -> Values:
-    """The tangents of the flagged values, zeros where there is none."""
-    rows = zip(tangents, like, flags, strict=True)
-    return [zeros_like_type(v) if t is None else t for t, v, flag in rows if flag]
-
-
-def placed(found: Sequence[Any], flags: Sequence[bool]) -> list[Any]:
-    """One item for each flag: the next one found, or None."""
-    left = iter(found)
-    return [next(left) if flag else None for flag in flags]
 
 
 def _push(
@@ -212,6 +151,7 @@ def _push(
     length: int, reverse: bool,
 ) -> tuple[Values, list[Value | None]]:  # fmt: skip
     fixed, init, xs = parts(inputs, consts, carries)
+    tangents = [t if v.dtype.kind == "f" else None for v, t in zip(inputs, tangents, strict=True)]
     fixed_t, init_t, xs_t = parts(tangents, consts, carries)
     state = moving_carries(body, consts, [t is not None for t in tangents], carries)
     along = [t is not None for t in xs_t]
@@ -222,7 +162,7 @@ def _push(
         slices = placed(x[len(xs) :], along)
         values = [*fixed, *carry[:carries], *x[: len(xs)]]
         outputs, found = jvp(body, values, [*fixed_t, *moved, *slices])
-        found = _floating(body, found)
+        found = floating(body, found)
         emitted[:] = [t is not None for t in found[carries:]]
         new = filled(found[:carries], outputs[:carries], state)
         return [*outputs[:carries], *new], [

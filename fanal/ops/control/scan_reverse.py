@@ -15,7 +15,8 @@ from fanal.core.dispatch import bind
 from fanal.core.errors import Limit, message
 from fanal.graph.ir import Graph, Node, SubGraph, Value
 from fanal.ops.arithmetic import add_p
-from fanal.ops.control.scan import Values, filled, fixpoint, loop, parts, placed, scan_p
+from fanal.ops.control.bodies import Values, filled, fixpoint, placed
+from fanal.ops.control.scan import loop, parts, scan_p
 from fanal.ops.control.sums import Sums
 from fanal.ops.derive.reverse import Derivative, derivative
 from fanal.ops.layout import zeros_like_type
@@ -111,7 +112,7 @@ def pull(
         outputs = augment(list(node.inputs), linear, given, **node.attributes)
         again = next(v.node for v in outputs if v.node is not None and v.node.primitive is scan_p)
         made = _Backward(again, [*cts, *[None] * (len(again.outputs) - len(cts))], linear)
-        if not made.complete:
+        if not made.complete or again.inputs != node.inputs:
             raise Limit(message("scan", "has no derivative here", hint="a loop in Python"))
     return made.run()
 

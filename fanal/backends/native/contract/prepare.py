@@ -54,7 +54,7 @@ def add_pack(
     modes = cols.mode, inner.mode
     key = f"contract.pack|{s.scalar}|{how}|{exact}|{source.dtype.name}|{modes[0]}{modes[1]}"
     kernel = Kernel(key, lambda b: _emit(b, s, how, exact, source.dtype, modes))
-    p.phase(kernel, operands, words, -(-units // per_task))
+    p.phase(kernel, operands, words, -(-units // per_task), writes=[out])
 
 
 def _emit(

@@ -71,7 +71,7 @@ class Tables:
         # The operands are named so that the program knows when the temporaries live.
         operands = [table for table, _ in pending]
         operands += [operands[0]] * (MAX_TABLES - len(operands))
-        self.p.phase(kernel, operands, words + lists, tasks)
+        self.p.phase(kernel, operands, words + lists, tasks, writes=operands)
 
 
 def _scaled(step: Steps, itemsize: int) -> Steps:

@@ -3,6 +3,7 @@ loop kernels, everything else goes through its rule in the file named like its r
 
 from fanal.backends.native.lower import (
     composed,
+    control,
     conv,
     cumulative,
     dot,
@@ -14,6 +15,6 @@ from fanal.backends.native.lower import (
 from fanal.backends.native.lower.lowering import Lowering, lower
 
 __all__ = [
-    "Lowering", "composed", "conv", "cumulative", "dot", "host", "lower", "scatter", "sort",
+    "Lowering", "composed", "control", "conv", "cumulative", "dot", "host", "lower", "scatter", "sort",
     "windows",
 ]  # fmt: skip

@@ -204,11 +204,11 @@ def forwarded(
                 return x
             return values.get((x.access.buffer, x.access.offset, taken_strides(x.access)))
         if isinstance(x, Op):
-            args = [visit(a) for a in x.args]
-            return None if None in args else replace(x, args=tuple(args))
+            args = [v for v in map(visit, x.args) if v is not None]
+            return None if len(args) < len(x.args) else replace(x, args=tuple(args))
         if isinstance(x, Gather):
-            indices = [visit(i) for i in x.indices]
-            return None if None in indices else replace(x, indices=tuple(indices))
+            indices = [v for v in map(visit, x.indices) if v is not None]
+            return None if len(indices) < len(x.indices) else replace(x, indices=tuple(indices))
         return x
 
     return visit(e)

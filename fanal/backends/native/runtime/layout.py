@@ -34,6 +34,17 @@ PHASE_WORDS = 4
 FLAG_RELEASE_GIL = 1
 FLAG_CHECK_SIGNALS = 2
 
+# An entry with this number of tasks is no phase. Its descriptor is a list of operations on the table
+# of buffers, {how many}, then four words each: {code, a, b, c}.
+CONTROL_TASKS = -1
+CONTROL_POINT = 0  # slot a = slot b + c bytes
+CONTROL_ADVANCE = 1  # slot a moves by c bytes
+CONTROL_ROTATE = 2  # slot a = slot b, slot b = slot c, slot c = what b was
+CONTROL_COUNT = 3  # slot a = the number c
+CONTROL_REPEAT = 4  # slot a counts one down; go c bytes on in the table unless it reached 0
+CONTROL_UNLESS = 5  # go c bytes on in the table if the byte at slot a + b bytes is 0
+CONTROL_JUMP = 6  # go c bytes on in the table
+
 MAX_THREADS = 512
 
 # The symbols that a loader must look up; all others are internal. `fanal_runtime_init` makes the
@@ -70,6 +81,12 @@ CONSTANTS: dict[str, int] = {
     "PHASE_SIZE": 8 * PHASE_WORDS,
     "FLAG_RELEASE_GIL": FLAG_RELEASE_GIL,
     "FLAG_CHECK_SIGNALS": FLAG_CHECK_SIGNALS,
+    "CONTROL_POINT": CONTROL_POINT,
+    "CONTROL_ADVANCE": CONTROL_ADVANCE,
+    "CONTROL_ROTATE": CONTROL_ROTATE,
+    "CONTROL_COUNT": CONTROL_COUNT,
+    "CONTROL_REPEAT": CONTROL_REPEAT,
+    "CONTROL_UNLESS": CONTROL_UNLESS,
     # CPython.
     "OBJECT_TYPE": 8,
     "TYPE_NAME": 24,
