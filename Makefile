@@ -5,12 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: demo test bench lint clean help
+.PHONY: demo test bench bench-peers lint clean help
 
 help:
 	@echo "make demo   train a small network on real digits, save, reload, draw a picture"
 	@echo "make test   linters, types, layers and all everyday tests"
 	@echo "make bench  speed against PyTorch on this machine, as text and JSON (installs PyTorch)"
+	@echo "make bench-peers  ten models on Fanal and six frameworks, as JSON and a page (installs them: 3 GB)"
 	@echo "make lint   only the linters"
 	@echo "make clean  remove environments and caches"
 
@@ -35,5 +36,24 @@ bench: $(STAMP)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[peers]"
 	$(BIN)/python -m benchmarks
 
+# An environment of its own. A peer that cannot be installed is left out and reported as absent.
+# What to measure: make bench-peers ARGS="--cases mlp,gpt --measure train" (see ARGS=--help).
+PEERS_VENV  := .venv-peers
+PEERS_LIST  := benchmarks/peers/packages.txt
+PEERS_STAMP := $(PEERS_VENV)/.installed-$(shell cat pyproject.toml $(PEERS_LIST) | cksum | cut -d' ' -f1)
+
+$(PEERS_STAMP): pyproject.toml $(PEERS_LIST)
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install -q --disable-pip-version-check -e . packaging
+	@while read -r package; do \
+		$(PEERS_VENV)/bin/python -m pip install -q --disable-pip-version-check "$$package" \
+		|| echo "bench-peers: $$package cannot be installed here; it is reported as absent"; \
+	done < $(PEERS_LIST)
+	@rm -f $(PEERS_VENV)/.installed-*
+	@touch $@
+
+bench-peers: $(PEERS_STAMP)
+	$(PEERS_VENV)/bin/python -m benchmarks.peers $(ARGS)
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(PEERS_VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

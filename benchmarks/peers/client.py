@@ -13,12 +13,22 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import environment
 
 BUILD_LIMIT, TURN_LIMIT = 900.0, 300.0  # seconds
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all workers of a case."""
+
+    threads: int
+    priority: bool = False  # over other programs on the machine
+    passive: bool = False  # threads sleep while they wait
 
 
 class Failure(Exception):
@@ -28,17 +38,23 @@ class Failure(Exception):
 class Client:
     """A running worker; a context manager that ends it."""
 
-    def __init__(self, peer: str, case: str, measure: str, threads: int, folder: Path, cache: Path):
-        self.log = tempfile.TemporaryFile()
+    def __init__(
+        self, peer: str, case: str, measure: str, folder: Path, cache: Path, setting: Setting
+    ):
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
+        threads = setting.threads
         command = [
             sys.executable, "-m", "benchmarks.peers.worker", peer, case, measure,
             "--threads", str(threads), "--folder", str(folder), "--cache", str(cache),
         ]  # fmt: skip
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
-            cwd=environment.ROOT, env=environment.worker(threads, cache), start_new_session=True,
+            cwd=environment.ROOT, env=environment.worker(threads, cache, setting.passive),
+            start_new_session=True,
         )  # fmt: skip
         self.stopped = False
+        if setting.priority:
+            environment.favour(self.process.pid)
 
     def __enter__(self) -> Client:
         return self
@@ -69,16 +85,8 @@ class Client:
             raise Failure(self._why("died")) from None
         answer = json.loads(self._line(limit))
         if "failed" in answer:
-            raise Failure(_short(answer["failed"]))
+            raise Failure(short(answer["failed"]))
         return answer
-
-    def favour(self) -> None:
-        """Let other programs on this machine wait while it has its turn, where we may do that."""
-        try:
-            # The process has a session, so a scheduling group, of its own: `nice` counts inside it.
-            Path(f"/proc/{self.process.pid}/autogroup").write_text("-20")
-        except OSError:
-            raise Failure("may not be given priority over other programs here") from None
 
     def pause(self) -> None:
         """Let it use no processor until it is asked again."""
@@ -107,9 +115,10 @@ class Client:
         self.log.seek(0)
         lines = self.log.read().decode(errors="replace").strip().splitlines()
         how = f"signal {-code}" if code < 0 else f"exit {code}"
-        return _short(f"{what} ({how}): {lines[-1] if lines else 'no output'}")
+        return short(f"{what} ({how}): {lines[-1] if lines else 'no output'}")
 
 
-def _short(text: str, limit: int = 200) -> str:
-    text = " ".join(text.split())
+def short(text: str, limit: int = 200) -> str:
+    """One line of it, without the names of our own folders."""
+    text = " ".join(text.replace(f"{environment.ROOT}/", "").split())
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -5,8 +5,8 @@ the shapes that pass through. A multiply-add is two operations. Backward takes a
 gradient of the weights and, where the input wants one, as much again for that of the input. Bytes
 are what these products read and write if each array passes once between memory and processor, and
 in training what AdamW does (seven arrays of the parameters' size): a network whose arrays stay in
-the cache needs fewer, so a share of the memory's bandwidth above 100 % is possible. Elementwise work
-is not counted.
+the cache needs fewer, so a share of the memory's bandwidth above 100 % is possible. Elementwise
+work is not counted.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 OPSET = 18
+TRACED = ("lstm",)
 
 
 def model_path(folder: Path, batch: int) -> Path:
@@ -29,12 +30,12 @@ def export(name: str, batch: int, folder: Path) -> None:
 
     task = Task(cases.load(name), False, batch, 1, folder, folder)
     model = pytorchlike.module(torch, task)
-    inputs, _ = pytorchlike.tensors(torch, task)
+    inputs = pytorchlike.batches(torch, task)[0][: len(task.data[0][0])]
     warnings.simplefilter("ignore")
     with torch.no_grad():
         torch.onnx.export(
             model, tuple(inputs), str(model_path(folder, batch)), opset_version=OPSET,
-            dynamo=name != "lstm", external_data=False, verbose=False,
+            dynamo=name not in TRACED, external_data=False, verbose=False,
         )  # fmt: skip
 
 

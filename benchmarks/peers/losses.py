@@ -1,15 +1,16 @@
 """The losses of the cases for libraries with PyTorch's names, and the optimiser's numbers for all.
 
 The functional libraries have theirs beside their operations. The learning rate is small on purpose:
-a measurement takes thousands of steps on one batch, and must not train the network to a point where
-numbers become subnormal, which some processors compute slowly and some libraries flush to zero.
+a measurement takes thousands of steps on few batches, and must not train the network to a point
+where numbers become subnormal, which some processors compute slowly and some libraries flush to
+zero.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-RATE, BETAS, EPSILON, DECAY = 1e-5, (0.9, 0.999), 1e-8, 1e-2
+RATE, BETAS, EPSILON, DECAY = 1e-6, (0.9, 0.999), 1e-8, 1e-2
 
 
 def cross_entropy(F: Any, output: Any, labels: Any) -> Any:

@@ -34,7 +34,9 @@ class Peer:
 
 
 _TORCH = "set_num_threads, float32 precision 'highest', channels-last images, AdamW(fused=True)"
-_TENSORFLOW = "channels-last, oneDNN on, fused batch norm and Adam kernels, weights frozen in inference"
+_TENSORFLOW = (
+    "channels-last, oneDNN on, fused batch norm and Adam kernels, weights frozen in inference"
+)
 
 PEERS = (
     Peer(
@@ -49,8 +51,9 @@ PEERS = (
     Peer("torch-eager", "PyTorch", "torch", "torch", ("torch",), _TORCH + ", inference_mode"),
     Peer(
         "torch-compile", "torch.compile", "torch", "torch", ("torch",),
-        _TORCH + "; torch.compile(model), mode 'default', with freezing in inference",
-        {"compile": "default"},
+        _TORCH + "; torch.compile(model), its default mode in training; freezing and mode "
+        "max-autotune-no-cudagraphs in inference; nn.LSTM stays eager in it",
+        {"compile": True},
     ),
     Peer(
         "jax", "JAX", "jax", "jax", ("jax", "optax"),
@@ -66,12 +69,13 @@ PEERS = (
     ),
     Peer(
         "onnxruntime", "ONNX Runtime", "onnxruntime", "onnxruntime", ("onnxruntime",),
-        "exported by torch.onnx, ORT_ENABLE_ALL, sequential, intra-op threads, bound inputs and outputs",
+        "exported by torch.onnx, ORT_ENABLE_ALL, sequential, intra-op threads, bound inputs and "
+        "outputs",
         times=("infer1", "infer32"),
     ),
     Peer(
         "openvino", "OpenVINO", "openvino", "openvino", ("openvino",),
-        "exported by torch.onnx, LATENCY hint, one stream, precision hint f32, shared input tensors",
+        "exported by torch.onnx, LATENCY hint, one stream, precision hint f32, shared inputs",
         times=("infer1", "infer32"),
     ),
 )  # fmt: skip

@@ -51,7 +51,8 @@ def load(path: Path) -> Weights:
 
 
 def laid_out(weights: Weights, axes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Arrays with the axes of each kind permuted; counts of batches, which only PyTorch has, dropped."""
+    """Arrays with the axes of each kind permuted; counts of batches, which only PyTorch has,
+    dropped."""
     found = {}
     for name, array in weights.arrays.items():
         if name.endswith("num_batches_tracked"):
@@ -77,7 +78,7 @@ def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.nda
 
 def _kind(owner: Any, last: str) -> str:
     name = type(owner).__name__
-    if name == "Linear" and last == "weight" or name == "LSTM" and last.startswith("weight"):
+    if (name == "Linear" and last == "weight") or (name == "LSTM" and last.startswith("weight")):
         return "linear"
     if name == "ConvTranspose2d" and last == "weight":
         return "transposed"

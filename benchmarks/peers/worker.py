@@ -1,7 +1,8 @@
 """One framework with one case, in a process that answers requests: a line of JSON in, a line out.
 
-`build` imports the framework, makes the case and takes the first step; `run` takes steps and says how
-long each took; `memory` says how much the process has grown. What libraries print goes to stderr.
+`build` imports the framework, makes the case and takes the first step; `run` takes steps and says
+how long each took; `memory` says how much the process has grown. What libraries print goes to
+stderr.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ import numpy as np
 
 from benchmarks.memory import resident
 from benchmarks.peers import cases, environment, peers
-from benchmarks.peers.engines.task import Runner, Task
+from benchmarks.peers.engines.task import CHECKED, Runner, Task
 
-CHECKED = 5  # losses that are compared
 Answer = dict[str, Any]
 
 
@@ -36,9 +36,7 @@ class Worker:
 
     def build(self) -> Answer:
         """Import, make, first step; times of each, and the first results."""
-        case, data = self.task.case, self.task.data
-        del case, data  # read before the clock starts
-        weights = self.task.weights
+        _ = self.task.data, self.task.weights  # made before the clock starts
         engine = importlib.import_module(f"benchmarks.peers.engines.{self.engine}")
         start = time.perf_counter()
         version = engine.load(self.task.threads)
@@ -49,23 +47,23 @@ class Worker:
         made = time.perf_counter()
         self.runner.run(1)
         first = time.perf_counter()
-        del weights
         return {
             "version": version, "import_s": imported - start, "build_s": made - began,
-            "first_s": first - made, "result": self._result(), "notes": self.runner.notes,
+            "first_s": first - made, "notes": self.runner.notes, **self._results(),
         }  # fmt: skip
 
-    def _result(self) -> Any:
-        """The first losses; or, where the output is, a file that has it."""
+    def _results(self) -> Answer:
+        """The first losses; or a file that has the first output, and how far later ones differ."""
+        found = [np.array(self.runner.value())]
+        for _ in range(CHECKED - 1):
+            self.runner.run(1)
+            found.append(np.array(self.runner.value()))
         if self.task.train:
-            losses = [float(self.runner.value())]
-            for _ in range(CHECKED - 1):
-                self.runner.run(1)
-                losses.append(float(self.runner.value()))
-            return losses
+            return {"result": [float(loss) for loss in found]}
         path = self.task.cache / f"output-{os.getpid()}.npy"
-        np.save(path, self.runner.value())
-        return str(path)
+        np.save(path, found[0])
+        unsteady = max(float(np.abs(other - found[0]).max()) for other in found[1:])
+        return {"result": str(path), "unsteady": unsteady}
 
     def run(self, steps: int, lead: int = 0) -> Answer:
         """Seconds of a step, as the mean of some in a row; `lead` steps before are not timed."""
@@ -90,6 +88,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     options = parser.parse_args()
+    environment.end_with_parent()
     environment.pin(options.threads)
     # Our own copy of the pipe; what is printed by others must not get into it.
     answers = os.fdopen(os.dup(1), "w")

@@ -16,7 +16,9 @@ def build(lib: Any) -> Any:
     nn = lib.nn
     layers, inside = [], 1
     for width, kernel, stride in LAYERS:
-        layers += [nn.Conv1d(inside, width, kernel, stride, padding=kernel // 2 if stride == 1 else 0)]
+        layers += [
+            nn.Conv1d(inside, width, kernel, stride, padding=kernel // 2 if stride == 1 else 0)
+        ]
         layers += [nn.BatchNorm1d(width), nn.ReLU(), nn.MaxPool1d(4)]
         inside = width
 
@@ -50,5 +52,4 @@ CASE = Case(
     targets=labels(CLASSES),
     batch=32,
     images=True,
-    unit="clip",
 )

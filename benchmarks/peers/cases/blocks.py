@@ -1,4 +1,5 @@
-"""The transformer block that the GPT and the ViT share, in both forms: pre-norm, GELU, no dropout."""
+"""The transformer block that the GPT and the ViT share, in both forms: pre-norm, GELU, no
+dropout."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from typing import Any
 
 
 def attention_class(lib: Any) -> Any:
-    """`scaled_dot_product_attention` as a module without weights, so that hooks can see its shapes."""
+    """`scaled_dot_product_attention` as a module without weights, so that hooks can see its
+    shapes."""
     F = lib.nn.functional
 
     class Attention(lib.nn.Module):

@@ -1,10 +1,10 @@
 """What a case is: one model with one size, said twice, and the numbers that go in.
 
-`build(lib)` makes the module from a library with PyTorch's names (`torch` or `fanal`): its parameters'
-names are the names of the weights everywhere. `forward(o, *inputs)` is the same computation over a
-library of functions (JAX, TensorFlow) with the operations `o`, which look weights up by those names.
-Image-like arrays are channels-first in `inputs`; a functional library gets and sees them
-channels-last, its usual form on a CPU.
+`build(lib)` makes the module from a library with PyTorch's names (`torch` or `fanal`): its
+parameters' names are the names of the weights everywhere. `forward(o, *inputs)` is the same
+computation over a library of functions (JAX, TensorFlow) with the operations `o`, which look
+weights up by those names. Image-like arrays are channels-first in `inputs`; a functional library
+gets and sees them channels-last, its usual form on a CPU.
 """
 
 from __future__ import annotations
@@ -33,12 +33,10 @@ class Case:
     loss: str = "cross_entropy"
     images: bool = False  # inputs (and outputs of more than two axes) have channels at axis 1
     channels_last: bool = False  # 2-d convolutions: libraries with PyTorch's names may re-lay them
-    # What one more of a batch is, for the table.
-    unit: str = "sample"
 
-    def data(self, batch: int) -> tuple[Arrays, Arrays]:
-        """Inputs and targets, the same for everyone."""
-        rng = np.random.default_rng(batch)
+    def data(self, batch: int, number: int = 0) -> tuple[Arrays, Arrays]:
+        """Inputs and targets of one batch, the same for everyone."""
+        rng = np.random.default_rng((batch, number))
         return self.inputs(rng, batch), self.targets(rng, batch)
 
 

@@ -12,7 +12,9 @@ from benchmarks.peers.cases.case import Arrays, Case, normal
 def build(lib: Any) -> Any:
     """The module: 4 numbers in, the worth of 2 actions out."""
     nn = lib.nn
-    return nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+    return nn.Sequential(
+        nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2)
+    )
 
 
 def forward(o: Any, x: Any) -> Any:
@@ -37,5 +39,4 @@ CASE = Case(
     targets=targets,
     batch=1,
     loss="huber",
-    unit="observation",
 )

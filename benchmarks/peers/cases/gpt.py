@@ -57,5 +57,4 @@ CASE = Case(
     inputs=inputs,
     targets=labels(VOCABULARY, TOKENS),
     batch=8,
-    unit="sequence",
 )

@@ -71,5 +71,4 @@ CASE = Case(
     inputs=inputs,
     targets=targets,
     batch=1,
-    unit="graph",
 )

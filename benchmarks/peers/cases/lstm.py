@@ -38,5 +38,4 @@ CASE = Case(
     inputs=normal(64, 64),
     targets=labels(10),
     batch=32,
-    unit="sequence",
 )

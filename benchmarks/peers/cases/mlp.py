@@ -31,5 +31,4 @@ CASE = Case(
     inputs=normal(784),
     targets=labels(10),
     batch=64,
-    unit="image",
 )

@@ -77,5 +77,4 @@ CASE = Case(
     batch=32,
     images=True,
     channels_last=True,
-    unit="image",
 )

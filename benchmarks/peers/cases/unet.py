@@ -84,5 +84,4 @@ CASE = Case(
     loss="bce",
     images=True,
     channels_last=True,
-    unit="image",
 )

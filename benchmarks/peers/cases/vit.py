@@ -57,5 +57,4 @@ CASE = Case(
     targets=labels(10),
     batch=32,
     images=True,
-    unit="image",
 )

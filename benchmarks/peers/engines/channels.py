@@ -8,13 +8,15 @@ from benchmarks.peers.cases.case import Arrays
 from benchmarks.peers.engines.task import Task
 
 
-def last(task: Task) -> tuple[Arrays, Arrays]:
-    """Inputs and targets as a functional library wants them: channels last, 32-bit integers."""
-    inputs, targets = task.data
-    if task.case.images:
-        inputs = tuple(np.moveaxis(x, 1, -1) for x in inputs)
-        targets = tuple(np.moveaxis(y, 1, -1) if y.ndim > 2 else y for y in targets)
-    return _plain(inputs), _plain(targets)
+def last(task: Task) -> list[tuple[Arrays, Arrays]]:
+    """Batches as a functional library wants them: channels last, 32-bit integers."""
+    found = []
+    for inputs, targets in task.data:
+        if task.case.images:
+            inputs = tuple(np.moveaxis(x, 1, -1) for x in inputs)
+            targets = tuple(np.moveaxis(y, 1, -1) if y.ndim > 2 else y for y in targets)
+        found.append((_plain(inputs), _plain(targets)))
+    return found
 
 
 def first(task: Task, output: np.ndarray) -> np.ndarray:

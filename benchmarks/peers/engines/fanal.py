@@ -23,11 +23,12 @@ def make(task: Task) -> Runner:
     wanted = bool(task.options.get("compile"))
     compiled = getattr(fanal, "compile", None) if wanted else None
     model = pytorchlike.module(fanal, task)
-    inputs, _ = pytorchlike.tensors(fanal, task)
+    data = pytorchlike.batches(fanal, task)
     if task.train:
-        runner = pytorchlike.training(fanal, task, model, inputs, compiled or (lambda step: step))
+        runner = pytorchlike.training(fanal, task, model, data, compiled or (lambda step: step))
     else:
-        runner = pytorchlike.answering(fanal, compiled(model) if compiled else model, inputs)
+        call = compiled(model) if compiled else model
+        runner = pytorchlike.answering(fanal, task, call, data)
     if wanted and compiled is None:
         runner.notes.append(ABSENT)
     return runner

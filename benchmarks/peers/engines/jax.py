@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.peers.engines import channels
-from benchmarks.peers.engines.task import Runner, Task
+from benchmarks.peers.engines.task import Runner, Task, turns
 from benchmarks.peers.losses import BETAS, DECAY, EPSILON, RATE
 from benchmarks.peers.weights import laid_out
 
@@ -37,7 +37,9 @@ def _training(task: Task) -> Runner:
     arrays = {name: jnp.array(a) for name, a in laid_out(task.weights, AXES).items()}
     buffers = {name: a for name, a in arrays.items() if name in task.weights.buffers}
     params = {name: a for name, a in arrays.items() if name not in buffers}
-    inputs, targets = (tuple(map(jnp.array, part)) for part in channels.last(task))
+    feed = turns(
+        [tuple(tuple(map(jnp.array, part)) for part in batch) for batch in channels.last(task)]
+    )
     adamw = optax.adamw(RATE, *BETAS, eps=EPSILON, weight_decay=DECAY)
     loss_of = LOSSES[task.case.loss]
 
@@ -57,7 +59,7 @@ def _training(task: Task) -> Runner:
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            held[:] = compiled(*held[:3], inputs, targets)
+            held[:] = compiled(*held[:3], *next(feed))
         held[3].block_until_ready()
 
     return Runner(run, lambda: np.asarray(held[3]))
@@ -70,7 +72,7 @@ def _answering(task: Task) -> Runner:
     from benchmarks.peers.engines.jax_ops import AXES, Ops
 
     weights = {name: jnp.array(a) for name, a in laid_out(task.weights, AXES).items()}
-    inputs = tuple(map(jnp.array, channels.last(task)[0]))
+    inputs = tuple(map(jnp.array, channels.last(task)[0][0]))
     compiled = jax.jit(lambda weights, *xs: task.case.forward(Ops(weights, train=False), *xs))
     last = [None]
 

@@ -1,7 +1,9 @@
 """The operations of the cases in JAX: channels last, weights by PyTorch's names.
 
 Written as JAX's users write them: `lax.conv_general_dilated`, `jax.nn.dot_product_attention`,
-`lax.scan` with the input's products outside of the loop, `.at[].add`.
+`lax.scan` with the input's products outside of the loop, `.at[].add`. Where there was a choice, the
+faster here: rows flattened for products (a third less time for the GPT), the recurrence unrolled in
+inference and a loop in training.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ AXES = {
     "linear": (1, 0), "conv": (2, 3, 1, 0), "conv1d": (2, 1, 0), "depthwise": (2, 3, 1, 0),
     "transposed": (2, 3, 1, 0),
 }  # fmt: skip
-UNROLL = 8  # steps of a recurrence in one turn of the loop
 
 
 class Ops:
@@ -42,7 +43,9 @@ class Ops:
         return y if bias is None else y + bias
 
     def linear(self, x: Any, name: str) -> Any:
-        return self._biased(x @ self[f"{name}.weight"], name)
+        w = self[f"{name}.weight"]
+        y = self._biased(x.reshape(-1, x.shape[-1]) @ w, name)
+        return y.reshape(*x.shape[:-1], w.shape[-1])
 
     def embedding(self, ids: Any, name: str) -> Any:
         return self[f"{name}.weight"][ids]
@@ -76,6 +79,8 @@ class Ops:
         return self._biased(y, name)
 
     def max_pool(self, x: Any, size: int) -> Any:
+        # `max` over a reshaped array is faster, but its gradient compares numbers that XLA computes
+        # twice with different rounding: a few percent of the gradient are lost.
         window = (1, *(size,) * (x.ndim - 2), 1)
         return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
 
@@ -108,7 +113,8 @@ class Ops:
             c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
             return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
 
-        (h, _), _ = lax.scan(step, (zero, zero), inside.swapaxes(0, 1), unroll=UNROLL)
+        (h, _), _ = lax.scan(step, (zero, zero), inside.swapaxes(0, 1),
+                             unroll=1 if self.train else x.shape[1])  # fmt: skip
         return h
 
 

@@ -1,4 +1,5 @@
-"""ONNX Runtime: the model as `export.py` wrote it, all graph optimisations, inputs and outputs bound."""
+"""ONNX Runtime: the model as `export.py` wrote it, all graph optimisations, inputs and outputs
+bound."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def make(task: Task) -> Runner:
     path = model_path(task.folder, task.batch)
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
-    for spec, array in zip(session.get_inputs(), task.data[0]):
+    for spec, array in zip(session.get_inputs(), task.data[0][0]):
         binding.bind_ortvalue_input(spec.name, ort.OrtValue.ortvalue_from_numpy(array))
     binding.bind_output(session.get_outputs()[0].name, "cpu")
 

@@ -29,7 +29,7 @@ def make(task: Task) -> Runner:
         },
     )  # fmt: skip
     request = compiled.create_infer_request()
-    for i, array in enumerate(task.data[0]):
+    for i, array in enumerate(task.data[0][0]):
         request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
 
     def run(steps: int) -> None:

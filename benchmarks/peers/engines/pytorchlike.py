@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.engines.task import Runner, Task
+from benchmarks.peers.engines.task import Runner, Task, turns
 from benchmarks.peers.losses import BETAS, DECAY, EPSILON, LOSSES, RATE
 
 Step = Callable[..., Any]
@@ -24,18 +24,21 @@ def module(lib: Any, task: Task) -> Any:
     return model.train(task.train)
 
 
-def tensors(lib: Any, task: Task) -> tuple[list[Any], list[Any]]:
-    """Inputs and targets."""
-    inputs, targets = ([lib.from_numpy(x.copy()) for x in part] for part in task.data)
-    return inputs, targets
+def batches(lib: Any, task: Task, layout: Step = lambda x: x) -> list[list[Any]]:
+    """Inputs, then targets, of each batch; `layout` is applied to inputs."""
+    return [
+        [*(layout(lib.from_numpy(x.copy())) for x in inputs),
+         *(lib.from_numpy(y.copy()) for y in targets)]
+        for inputs, targets in task.data
+    ]  # fmt: skip
 
 
 def training(
-    lib: Any, task: Task, model: Any, inputs: list[Any], compiled: Callable[[Step], Step], **adam: Any
-) -> Runner:
+    lib: Any, task: Task, model: Any, data: list[list[Any]], compiled: Callable[[Step], Step],
+    **adam: Any,
+) -> Runner:  # fmt: skip
     """Steps of AdamW, the whole of which is handed to `compiled` first."""
-    F, loss_of = lib.nn.functional, LOSSES[task.case.loss]
-    count, targets = len(inputs), tensors(lib, task)[1]
+    F, loss_of, count = lib.nn.functional, LOSSES[task.case.loss], len(task.data[0][0])
     optimizer = lib.optim.AdamW(
         model.parameters(), lr=RATE, betas=BETAS, eps=EPSILON, weight_decay=DECAY, **adam
     )
@@ -47,29 +50,27 @@ def training(
         optimizer.step()
         return loss
 
-    return repeated(lib, compiled(step), [*inputs, *targets])
-
-
-def answering(lib: Any, call: Step, inputs: list[Any]) -> Runner:
-    """Answers without gradients."""
-    runner = repeated(lib, call, inputs)
-
-    def run(steps: int, inner: Callable[[int], None] = runner.run) -> None:
-        with lib.inference_mode():
-            inner(steps)
-
-    runner.run = run
-    return runner
-
-
-def repeated(lib: Any, call: Step, arrays: list[Any]) -> Runner:
-    """Call it many times; the last result is kept."""
-    last: list[Any] = [None]
+    call, feed, last = compiled(step), turns(data), [None]
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            last[0] = call(*arrays)
-        if last[0].ndim == 0:
-            last[0].item()
+            last[0] = call(*next(feed))
+        last[0].item()
 
-    return Runner(run, lambda: np.asarray(last[0].detach().contiguous().numpy()))
+    return Runner(run, lambda: _array(last[0]))
+
+
+def answering(lib: Any, task: Task, call: Step, data: list[list[Any]]) -> Runner:
+    """Answers without gradients."""
+    inputs, last = data[0][: len(task.data[0][0])], [None]
+
+    def run(steps: int) -> None:
+        with lib.inference_mode():
+            for _ in range(steps):
+                last[0] = call(*inputs)
+
+    return Runner(run, lambda: _array(last[0]))
+
+
+def _array(x: Any) -> np.ndarray:
+    return np.asarray(x.detach().contiguous().numpy())

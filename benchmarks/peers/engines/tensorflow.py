@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.engines import channels
-from benchmarks.peers.engines.task import Runner, Task
+from benchmarks.peers.engines.task import Runner, Task, turns
 from benchmarks.peers.losses import BETAS, DECAY, EPSILON, RATE
 from benchmarks.peers.weights import laid_out
 
 
 def load(threads: int) -> str:
-    """Import it; operations run one after another, each on all threads."""
+    """Import it."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     return tf.__version__
 
 
@@ -37,12 +37,16 @@ def _training(task: Task) -> Runner:
 
     values = {name: tf.Variable(a) for name, a in laid_out(task.weights, AXES).items()}
     params = [v for name, v in values.items() if name not in task.weights.buffers]
-    inputs, targets = (tuple(map(tf.constant, part)) for part in channels.last(task))
+    feed = turns(
+        [tuple(tuple(map(tf.constant, part)) for part in batch) for batch in channels.last(task)]
+    )
     update, loss_of = _adamw(tf, params), LOSSES[task.case.loss]
 
-    @tf.function(jit_compile=bool(task.options.get("jit")), autograph=False)
+    jit = bool(task.options.get("jit"))
+
+    @tf.function(jit_compile=jit, autograph=False)
     def step(inputs: Any, targets: Any) -> Any:
-        o = Ops(values, train=True)
+        o = Ops(values, train=True, unroll=not jit)
         with tf.GradientTape() as tape:
             loss = loss_of(task.case.forward(o, *inputs), *targets)
         for name, value in o.updates.items():
@@ -50,7 +54,7 @@ def _training(task: Task) -> Runner:
         update(tape.gradient(loss, params))
         return loss
 
-    return _repeated(lambda: step(inputs, targets), lambda loss: loss.numpy())
+    return _repeated(lambda: step(*next(feed)), lambda loss: loss.numpy())
 
 
 def _adamw(tf: Any, params: list[Any]) -> Any:
@@ -63,7 +67,8 @@ def _adamw(tf: Any, params: list[Any]) -> Any:
             p.assign(p * (1 - RATE * DECAY))
             tf.raw_ops.ResourceApplyAdam(
                 var=p.handle, m=m.handle, v=v.handle, beta1_power=powers[0], beta2_power=powers[1],
-                lr=RATE, beta1=BETAS[0], beta2=BETAS[1], epsilon=EPSILON, grad=tf.convert_to_tensor(g),
+                lr=RATE, beta1=BETAS[0], beta2=BETAS[1], epsilon=EPSILON,
+                grad=tf.convert_to_tensor(g),
             )  # fmt: skip
         for power, beta in zip(powers, BETAS):
             power.assign(power * beta)
@@ -77,11 +82,13 @@ def _answering(task: Task) -> Runner:
     from benchmarks.peers.engines.tensorflow_ops import AXES, Ops
 
     weights = {name: tf.constant(a) for name, a in laid_out(task.weights, AXES).items()}
-    inputs = tuple(map(tf.constant, channels.last(task)[0]))
+    inputs = tuple(map(tf.constant, channels.last(task)[0][0]))
+    jit = bool(task.options.get("jit"))
 
-    @tf.function(jit_compile=bool(task.options.get("jit")), autograph=False)
+    @tf.function(jit_compile=jit, autograph=False)
     def answer(*inputs: Any) -> Any:
-        return task.case.forward(Ops(weights, train=False), *inputs)
+        o = Ops(weights, train=False, unroll=not jit or task.batch > 1)
+        return task.case.forward(o, *inputs)
 
     call = answer.get_concrete_function(*inputs)
     return _repeated(

@@ -1,7 +1,8 @@
 """The operations of the cases in TensorFlow: channels last, weights by PyTorch's names.
 
 Written with the kernels that Keras' layers call on a CPU: `tf.nn.conv2d`, fused batch norm,
-`unsorted_segment_sum`. The recurrence is unrolled, as `keras.layers.LSTM(unroll=True)` does.
+`unsorted_segment_sum`. The recurrence is unrolled or a `while_loop`, as in `keras.layers.LSTM`:
+whichever the engine found faster.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Ops:
     broadcast = staticmethod(tf.broadcast_to)
     mean = staticmethod(tf.reduce_mean)
 
-    def __init__(self, weights: dict[str, Any], train: bool):
-        self.weights, self.train = weights, train
+    def __init__(self, weights: dict[str, Any], train: bool, unroll: bool):
+        self.weights, self.train, self.unroll = weights, train, unroll
         self.updates: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
@@ -113,11 +114,22 @@ class Ops:
         again = self[f"{name}.weight_hh_l0"]
         h = c = tf.zeros((x.shape[0], again.shape[0]), x.dtype)
         inside = tf.tensordot(x, self[f"{name}.weight_ih_l0"], 1) + bias
-        for gates in tf.unstack(inside, axis=1):
+
+        def step(gates: Any, h: Any, c: Any) -> tuple[Any, Any]:
             i, f, g, o = tf.split(gates + tf.matmul(h, again), 4, -1)
             c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
-            h = tf.sigmoid(o) * tf.tanh(c)
-        return h
+            return tf.sigmoid(o) * tf.tanh(c), c
+
+        count = x.shape[1]
+        if self.unroll:
+            for gates in tf.unstack(inside, axis=1):
+                h, c = step(gates, h, c)
+            return h
+        steps = tf.TensorArray(x.dtype, count).unstack(tf.transpose(inside, (1, 0, 2)))
+        return tf.while_loop(
+            lambda t, h, c: t < count, lambda t, h, c: (t + 1, *step(steps.read(t), h, c)),
+            (0, h, c), maximum_iterations=count,
+        )[1]  # fmt: skip
 
 
 def _around(padding: int) -> Any:
