@@ -17,11 +17,13 @@ from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
 from fanal.backends.native.contract.right import right_side
 from fanal.backends.native.contract.shape import KC, Shape, rows_max
 from fanal.backends.native.contract.steps import Step, Walk
+from fanal.backends.native.contract.tile import Rows
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import DType
 
 OUT = 2
+MANY_ROWS = 8
 LINE = 64  # bytes of a cache line
 # Ways of reading B that gain by staying with a panel through all of k.
 _PANEL_BY_PANEL = ("turned", "across", "direct")
@@ -163,6 +165,8 @@ class _Gemm:
         # A row more than tiles can reach: a panel moved back is read beyond its end.
         self.stack = b.alloca("i8", (rows_max(s) + s.rows + 1) * s.row_bytes)
         self.memory = d.pointer(len(dtypes))
+        # Rows one step apart, more than there are registers for their addresses.
+        self.regular = s.rows > MANY_ROWS and s.rows != s.few_rows and self.sides[0].first.mode == "s"
 
     def emit(self) -> None:
         b = self.b
@@ -237,9 +241,9 @@ class _Gemm:
     def _block(self, base: V, start: V, depth: V, first_row: V, rows: V) -> None:
         """All tiles of rows over one block of k of the current panel."""
         b, s = self.b, self.s
-        many, few = tile_counts(b, s, rows)
+        many, few = tile_counts(b, s, rows, self.regular)
         with b.loop(0, many) as (t,):
-            self._tile(s.rows, base, t * s.rows, first_row, rows, start, depth)
+            self._tile(s.rows, base, t * s.rows, first_row, rows, start, depth, self.regular)
         if s.rows == s.few_rows:
             return
         with b.loop(0, few) as (t,):
@@ -247,15 +251,23 @@ class _Gemm:
             self._tile(s.few_rows, base, at, first_row, rows, start, depth)
 
     def _tile(
-        self, height: int, base: V, at: V, first_row: V, rows: V, start: V, depth: V
-    ) -> None:
-        """One register tile; rows beyond the last repeat it, their sums are never stored."""
+        self, height: int, base: V, at: V, first_row: V, rows: V, start: V, depth: V,
+        whole: bool = False,
+    ) -> None:  # fmt: skip
+        """One register tile; rows beyond the last repeat it, their sums are never stored.
+
+        `whole`: all rows are there, one step apart.
+        """
         b, s, left = self.b, self.s, self.sides[0]
         indices = []
         for i in range(height):
             row = at + i
-            indices.append(first_row + b.select(row.lt(rows), row, rows - 1))
-        pointers = [b.at(base, left.first.at(row)) for row in indices]
+            indices.append(first_row + (row if whole else b.select(row.lt(rows), row, rows - 1)))
+        pointers: Sequence[V]
+        if whole:
+            pointers = Rows(b, b.at(base, left.first.at(indices[0])), left.first.step, height)
+        else:
+            pointers = [b.at(base, left.first.at(row)) for row in indices]
         size = s.lanes * s.itemsize
         totals = b.at(self.totals, at * s.row_bytes)
         for line in range(0, height * s.row_bytes, LINE):
@@ -290,11 +302,18 @@ def add_block(
         b.store(value, place, align)
 
 
-def tile_counts(b: Builder, s: Shape, rows: V) -> tuple[V, V]:
-    """How many tiles of `s.rows` and of `s.few_rows` cover `rows` with the least waste."""
+def tile_counts(b: Builder, s: Shape, rows: V, regular: bool = False) -> tuple[V, V]:
+    """How many tiles of `s.rows` and of `s.few_rows` cover `rows` with the least waste.
+
+    `regular`: the former must not reach beyond the last row.
+    """
     if s.rows == s.few_rows:
         return (rows + (s.rows - 1)).udiv(s.rows), b.i64(0)
     whole, rest = rows.udiv(s.rows), rows.urem(s.rows)
+    if regular:
+        shared = rest.gt(0) & rest.le(2 * s.few_rows - s.rows) & whole.gt(0)
+        few = (rest + (s.few_rows - 1)).udiv(s.few_rows)
+        return b.select(shared, whole - 1, whole), b.select(shared, b.const("i64", 2), few)
     # One row too many is better shared: 7 = 4 + 3 rather than 6 + 1.
     shared = rest.gt(0) & rest.le(2 * s.few_rows - s.rows) & whole.gt(0)
     single = rest.gt(0) & ~shared & rest.le(s.few_rows)

@@ -6,7 +6,7 @@ order of the inner loops. So the planner is free to look at every extent and str
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fanal.backends.native.contract import gemm
@@ -23,7 +23,14 @@ from fanal.backends.native.contract.element import compute_type, is_stored_as
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.gemm import Numbers, Side
 from fanal.backends.native.contract.prepare import add_pack
-from fanal.backends.native.contract.shape import Shape, rows_max, shape_for, thin_panel, thin_shape
+from fanal.backends.native.contract.shape import (
+    Shape,
+    fitted,
+    rows_max,
+    shape_for,
+    thin_panel,
+    thin_shape,
+)
 from fanal.backends.native.contract.steps import Step, step_of
 from fanal.backends.native.contract.strips import ROWS_MAX, add_strips
 from fanal.backends.native.contract.tables import Tables
@@ -110,7 +117,7 @@ def lower(
     if across is not None:
         _lower_gemm(p, across, thin_panel(s, extent_of(across.cols)), tables, "across")
         return
-    if better_swapped(c, s) if swap is None else swap:
+    if better_swapped(c, s, p.uses) if swap is None else swap:
         c = c.swapped()
     _lower_gemm(p, c, s, tables)
 
@@ -167,16 +174,21 @@ def way_of_packing(cols: Sequence[Dim], inner: Sequence[Dim], operand: int, lane
     return "lanes2" if step == 2 and runs else "any"
 
 
-def better_swapped(c: Contraction, s: Shape) -> bool:
-    """Whether the contraction is estimated to be cheaper with a on the lanes."""
-    return _cost(c.swapped(), s) < _cost(c, s)
+def better_swapped(
+    c: Contraction, s: Shape, uses: Callable[[Access], int] = lambda operand: 1
+) -> bool:
+    """Whether the contraction is estimated to be cheaper with a on the lanes; `uses` says how often
+    an operand is met unchanged."""
+    return _cost(c.swapped(), s, uses) < _cost(c, s, uses)
 
 
-def _cost(c: Contraction, s: Shape) -> float:
+def _cost(c: Contraction, s: Shape, uses: Callable[[Access], int]) -> float:
     """Estimated cycles per batch entry: tiles with their waste, packing, stores."""
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
     panels = -(-cols // s.width)
-    tiles = panels * (row_cycles(s, rows) * inner + 30 * -(-rows // s.rows))
+    often = uses(c.operands[B]) if c.ahead[B] else 1
+    fit = fitted(s, rows, cols) if often > 1 else s
+    tiles = panels * (max(row_cycles(fit, rows), 4) * inner + 30 * -(-rows // fit.rows))
     per_row = {"lanes": 1.5, "lanes2": 3.0, "inner": 4.0, "any": 20.0}
     how = way_of_packing(c.cols, c.inner, B, s.lanes)
     fill = per_row[how]
@@ -186,6 +198,8 @@ def _cost(c: Contraction, s: Shape) -> float:
         torn = min(1.0, s.lanes / walk[-1][0])
         fill += torn * (per_row["any"] - fill)
     packing = panels * inner * fill * -(-rows // rows_max(s))
+    if often > 1:
+        packing = panels * inner * fill / often
     if not is_stored_as(c.operands[A].dtype, s.scalar):
         packing += rows * inner * 0.5
     if walk_of(c.inner, A)[-1:] and walk_of(c.inner, A)[-1][1] != 1:
@@ -201,7 +215,9 @@ def row_cycles(s: Shape, rows: int) -> int:
         return rows
     if whole and rest <= 2 * s.few_rows - s.rows:
         return rows - rest - s.rows + 2 * s.few_rows
-    return rows - rest + (s.few_rows if rest <= s.few_rows else s.rows)
+    if rest <= s.few_rows:
+        return rows - rest + s.few_rows
+    return rows - rest + (2 * s.few_rows if s.rows > gemm.MANY_ROWS else s.rows)
 
 
 # -- the phases -----------------------------------------------------------------------------------
@@ -214,15 +230,19 @@ def _lower_gemm(
     if how != "empty":
         c = _readable_rows(p, c, s, tables)
     thin = (s, how) if how else None
+    often = thin is None and c.ahead[B] and p.uses(c.operands[B]) > 1
     how = how or way_of_packing(c.cols, c.inner, B, s.lanes)
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
     if thin is None and _streams(c, s, how):
         _lower_strips(p, c, s, tables)
         return
-    thin = thin or _thin(c, s, how)
-    if thin is not None:
-        s, how = thin
-    ready = thin is None and c.ahead[B] and rows > ahead_from(s)
+    if often:  # what is packed in front of a loop is packed for every step of it
+        s = fitted(s, rows, cols)
+    else:
+        thin = thin or _thin(c, s, how)
+        if thin is not None:
+            s, how = thin
+    ready = often or (thin is None and c.ahead[B] and rows > ahead_from(s))
     modes = _modes(c, how == "turned")
     right = _side(c, B, "inner", "cols", modes, tables)
     if ready:

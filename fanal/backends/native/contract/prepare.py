@@ -52,7 +52,8 @@ def add_pack(
     words += [col_count, inner_count, panel_bytes, row_bytes, cols.bytes, inner.bytes]
     operands = [source, out] + [step.table for step in (cols, inner) if step.table is not None]
     modes = cols.mode, inner.mode
-    key = f"contract.pack|{s.scalar}|{how}|{exact}|{source.dtype.name}|{modes[0]}{modes[1]}"
+    kind = f"{s.scalar}x{s.vectors}"
+    key = f"contract.pack|{kind}|{how}|{exact}|{source.dtype.name}|{modes[0]}{modes[1]}"
     kernel = Kernel(key, lambda b: _emit(b, s, how, exact, source.dtype, modes))
     p.phase(kernel, operands, words, -(-units // per_task), writes=[out])
 

@@ -8,6 +8,7 @@ a row, one fused multiply-add an accumulator. It starts from zero and goes throu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
@@ -42,6 +43,7 @@ def accumulate(
     sums = sums or zeros(b, s, len(rows))
     main = depth & -UNROLL
     state: list[V] = [place, inner.at(start) if inner.mode != "t" else b.i64(0), *sums]
+    regular = rows if isinstance(rows, Rows) else None
     for low, high, step in ((b.i64(0), main, UNROLL), (main, depth, 1)):
         loop = b.loop(low, high, step, state)
         with loop as (k, place, offset, *acc):
@@ -50,8 +52,9 @@ def accumulate(
             for u in range(step):
                 at = inner.at(start + k + u) if inner.mode == "t" else offset
                 right = columns(place, k + u)
-                for i, row in enumerate(rows):
-                    left = left_values(b, s, b.at(row, at), across)
+                addresses = regular.at(at) if regular else [b.at(row, at) for row in rows]
+                for i, address in enumerate(addresses):
+                    left = left_values(b, s, address, across)
                     for j, column in enumerate(right):
                         n = i * s.vectors + j
                         acc[n] = multiply_add(b, left[j], column, acc[n])
@@ -61,6 +64,40 @@ def accumulate(
             loop.next(place, offset, *acc)
         state = loop.results
     return state[2:]
+
+
+class Rows(Sequence[V]):
+    """Addresses of rows one step apart, made anew at every k from one pointer and few multiples of the
+    step: more rows than there are registers for addresses."""
+
+    def __init__(self, b: Builder, first: V, step: V, count: int):
+        self.b, self.first, self.step, self.count = b, first, step, count
+        self.odd = {n: step * n for n in (3, 5, 7, 9)}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.b.at(self.first, self.step * i)
+
+    def at(self, offset: V) -> list[V]:
+        """The rows' addresses at an offset: a base, or one nine rows on, and a scaled multiple."""
+        b = self.b
+        base = b.opaque(b.at(self.first, offset))
+        found = []
+        for i in range(self.count):
+            if i == 9:
+                base = b.at(base, self.odd[9])
+            n = i % 9
+            if n == 0:
+                found.append(base)
+            elif n in self.odd:
+                found.append(b.at(base, self.odd[n]))
+            elif n == 6:
+                found.append(b.at(base, self.odd[3] * 2))
+            else:  # 1, 2, 4, 8: forms that the processor adds up itself
+                found.append(b.at(base, self.step * n))
+        return found
 
 
 def left_values(b: Builder, s: Shape, address: V, across: bool) -> list[V]:

@@ -247,6 +247,13 @@ class Builder:
             f"{address.ref}, {mask.type} {mask.ref})"
         )
 
+    def opaque(self, x: V) -> V:
+        """The same value, of which LLVM knows nothing: addresses made from it stay as they are
+        written, in the processor's forms of addressing, rather than become registers of their own."""
+        if not self.target.triple.startswith("x86_64"):
+            return x
+        return self.op(x.type, f'call {x.type} asm "", "=r,0"({x.type} {x.ref})')
+
     def prefetch(self, address: V) -> None:
         self.declare("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         self.emit(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 0, i32 3, i32 1)")

@@ -7,8 +7,10 @@ result belongs; the first one reads the initial value where it lies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fanal.backends.native.flow import (
     Flow,
@@ -23,8 +25,8 @@ from fanal.backends.native.flow import (
     unless,
 )
 from fanal.backends.native.loops.elementwise import Store, lower_elementwise
-from fanal.backends.native.loops.expression import Const, Expression, Load
-from fanal.backends.native.lower.groups import taken_strides
+from fanal.backends.native.loops.expression import Const, Expression, Load, Op, leaves
+from fanal.backends.native.lower.groups import ElementEntry, Schedule, taken_strides
 from fanal.backends.native.lower.lowering import Lowering, rule
 from fanal.backends.native.lower.whole import WholeLowering
 from fanal.backends.native.program import Access, ProgramBuilder
@@ -38,21 +40,69 @@ STEPS = 16
 
 
 class BodyLowering(WholeLowering):
-    """Lowering of a graph into another program: its inputs and outputs lie in that one's buffers."""
+    """Lowering of a graph into another program: its inputs and outputs lie in that one's buffers.
+
+    A body is small and runs often, so as much as possible is computed together.
+    """
 
     def __init__(
         self, p: ProgramBuilder, graph: Graph, inputs: Sequence[Expression], outputs: Sequence[Access]
     ):
         super().__init__(graph, list(inputs), outputs, p.target)  # type: ignore[arg-type]
         self.program = p
+        self.schedule = Schedule()
         made = {v for node in graph.nodes for v in node.outputs}
         self.destinations = {}
         for value, access in self.outputs:
             if value in made:
                 self.destinations.setdefault(value, access)
 
+        self.parts = _parted(graph)
+        self.users.update(dict.fromkeys(self.parts, 1))
+
+    def node(self, node: Node) -> None:
+        # Parts that don't overlap are computed each at its place of use.
+        if node.primitive.name == "slice" and node.inputs[0] in self.parts:
+            Lowering.node(self, node)
+        else:
+            super().node(node)
+
     def run(self) -> ProgramBuilder:
+        for node in self.graph.nodes:
+            self.node(node)
+        for value, access in self.outputs:
+            if access.buffer not in self.written:
+                self.schedule.store(self.values[value], access)
+        outputs, self.outputs = self.outputs, []
+        self.graph = Graph(self.graph.inputs, [], [])
+        drop_unread(self.schedule, {a.buffer for _, a in outputs})
         return Lowering.run(self)
+
+
+def _parted(graph: Graph) -> set[Value]:
+    """Values that are only seen in slices, which together are no larger than they are."""
+    sizes: dict[Value, int] = {}
+    others: set[Value] = set(graph.outputs)
+    for node in graph.nodes:
+        if node.primitive.name == "slice":
+            (x,) = node.inputs
+            sizes[x] = sizes.get(x, 0) + math.prod(node.outputs[0].shape)
+        else:
+            others.update(node.inputs)
+    return {x for x, size in sizes.items() if size <= math.prod(x.shape)} - others
+
+
+def drop_unread(schedule: Schedule, wanted: set[int]) -> None:
+    """Leave out what is stored and never read (its readers compute it themselves)."""
+    read = wanted.union(*(entry.reads for entry in schedule.entries))
+    kept: list[Any] = []
+    for entry in schedule.entries:
+        if isinstance(entry, ElementEntry):
+            entry.stores = [s for s in entry.stores if s.to.buffer in read]
+            if not entry.stores:
+                continue
+        kept.append(entry)
+    schedule.entries = kept
 
 
 @dataclass(slots=True)
@@ -63,21 +113,43 @@ class Around:
     reads: list[Access] = field(default_factory=list)
     found: list[Expression] = field(default_factory=list)
 
-    def add(self, v: Value) -> None:
-        """Have a value: a number as it is, all else in memory."""
+    def add(self, v: Value, lazy: bool = False) -> None:
+        """Have a value: a number as it is, all else in memory; with `lazy`, operations on what lies
+        in memory may be left to be done."""
         e = self.low.values[v]
-        if isinstance(e, Load):
-            self.reads.append(e.access)
-        elif not isinstance(e, Const):
-            access = self.low.operand(v)
-            e = self.low.values[v] = Load(v.dtype, v.shape, access)
-            self.reads.append(access)
+        if not (lazy and _is_plain(e)) and not isinstance(e, Load | Const):
+            e = self.low.values[v] = Load(v.dtype, v.shape, self.low.operand(v))
+        self.reads += [leaf.access for leaf in leaves(e) if isinstance(leaf, Load)]
         self.found.append(e)
 
     def expressions(self, accesses: Sequence[Access]) -> list[Expression]:
         """The values, where `accesses` are `reads` as they were in the end."""
         left = iter(accesses)
-        return [replace(e, access=next(left)) if isinstance(e, Load) else e for e in self.found]
+        return [
+            with_leaves(e, lambda leaf: replace(leaf, access=next(left))) for e in self.found
+        ]
+
+
+def _is_plain(e: Expression) -> bool:
+    """Whether an expression is operations on memory and numbers."""
+    return isinstance(e, Op) and all(isinstance(leaf, Load | Const) for leaf in leaves(e))
+
+
+def with_leaves(e: Expression, change: Callable[[Load], Expression]) -> Expression:
+    """An expression of loads, each changed, in the order of `leaves`."""
+    memo: dict[int, Expression] = {}
+
+    def visit(x: Expression) -> Expression:
+        if id(x) not in memo:
+            if isinstance(x, Load):
+                memo[id(x)] = change(x)
+            elif isinstance(x, Op):
+                memo[id(x)] = replace(x, args=tuple(map(visit, x.args)))
+            else:
+                memo[id(x)] = x
+        return memo[id(x)]
+
+    return visit(e)
 
 
 def _settled(low: Lowering, graph: Graph, constants: dict[Value, Value], all_: bool) -> Graph:
@@ -160,7 +232,7 @@ class _Scan:
                 self.around.add(v)
         self.steps = Around(low)
         for v in self.xs:
-            self.steps.add(v)
+            self.steps.add(v, lazy=True)
         begin = [low.in_memory(low.values[v]).access for v in self.init]
         last = [_carry_place(low, v) for v in self.last]
         ys = [low.destination(v) for v in self.ys]
@@ -205,17 +277,19 @@ class _Scan:
         flow.end()
 
     def _slice(self, flow: Flow, e: Expression, shape: tuple[int, ...]) -> Expression:
-        """One step of a sequence."""
-        if isinstance(e, Const):
-            return replace(e, shape=shape)
-        if isinstance(e, Load):
-            return Load(e.dtype, shape, self._window(flow, e.access))
-        raise TypeError(type(e))
+        """One step of a sequence: of what lies in memory, and the operations on it."""
+
+        def moved(leaf: Load) -> Expression:
+            return replace(leaf, shape=shape, access=self._window(flow, leaf.access))
+
+        return _shaped(with_leaves(e, moved), shape)
 
     def _window(self, flow: Flow, access: Access) -> Access:
         """The moving window of one step."""
-        slot = flow.slot()
         by = access.strides[0] * access.dtype.itemsize
+        if by == 0:
+            return replace(access, shape=access.shape[1:], strides=access.strides[1:])
+        slot = flow.slot()
         if self.reverse:
             self.start.append(point(slot, access, by * (self.length - 1)))
             self.moves.append(advance(slot, -by))
@@ -223,6 +297,13 @@ class _Scan:
             self.start.append(point(slot, access))
             self.moves.append(advance(slot, by))
         return Access(slot, access.dtype, access.shape[1:], access.strides[1:])
+
+
+def _shaped(e: Expression, shape: tuple[int, ...]) -> Expression:
+    """An expression with another shape, whose loads have it already."""
+    if isinstance(e, Op):
+        return replace(e, shape=shape, args=tuple(_shaped(x, shape) for x in e.args))
+    return replace(e, shape=shape)
 
 
 def _carry_place(low: Lowering, v: Value) -> Access:

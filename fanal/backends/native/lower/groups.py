@@ -31,6 +31,8 @@ from fanal.core.dtypes import DType
 from fanal.ops.primitive import contiguous_strides
 
 Shape = tuple[int, ...]
+# Parts of one memory that are computed together at most.
+MANY_PARTS = 8
 
 
 def buffers_of(e: Expression) -> set[int]:
@@ -214,6 +216,30 @@ def forwarded(
     return visit(e)
 
 
+def are_apart(a: Access, b: Access) -> bool:
+    """Whether two windows of one shape and the same strides have no element in common."""
+    if a.shape != b.shape or a.strides != b.strides or a.dtype is not b.dtype:
+        return False
+    distance, rest = divmod(a.offset - b.offset, a.dtype.itemsize)
+    dims = [(n, abs(s)) for n, s in zip(a.shape, a.strides, strict=True) if n > 1]
+    return rest == 0 and not _meet(distance, sorted(dims, key=lambda dim: -dim[1]))
+
+
+def _meet(distance: int, dims: list[tuple[int, int]]) -> bool:
+    """Whether a distance is a sum of fewer than n steps either way along each dimension (where that
+    is not found out easily: True)."""
+    if not dims:
+        return distance == 0
+    (n, step), *inner = dims
+    reach = sum((m - 1) * s for m, s in inner)
+    if reach >= step:
+        return True
+    return any(
+        abs(k) < n and _meet(distance - k * step, inner)
+        for k in (distance // step, distance // step + 1)
+    )
+
+
 def taken_strides(access: Access) -> Shape:
     """Strides that make a difference: those of extents other than 1."""
     return tuple(0 if n == 1 else s for n, s in zip(access.shape, access.strides, strict=True))
@@ -288,13 +314,17 @@ class Schedule:
 
     def _joins(self, entry: ElementEntry, e: Expression, to: Access) -> bool:
         """Add a store to an elementwise entry, if it fits."""
-        if entry.stores[0].to.shape != to.shape or to.buffer in entry.reads | entry.writes:
+        if entry.stores[0].to.shape != to.shape or to.buffer in entry.reads:
             return False
+        beside = to.buffer in entry.writes  # another part of the same memory
         own = entry.forwarded(e)
         if own is None:
             return False
         reads = buffers_of(own)
-        if self.related and own is e and not reads & entry.reads:
+        if (self.related or beside) and own is e and not reads & entry.reads:
+            return False
+        same = [s.to for s in entry.stores if s.to.buffer == to.buffer]
+        if len(same) >= MANY_PARTS or not all(are_apart(s, to) for s in same):
             return False
         entry.stores.append(Store(own, to))
         entry.reads |= reads
