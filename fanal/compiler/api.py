@@ -73,7 +73,7 @@ def _compiled_module(module: Any, compiled: CompiledFunction) -> Any:
         "__call__": lambda self, *args, **kwargs: compiled(*args, **kwargs),
         "__deepcopy__": lambda self, memo: compile(copy.deepcopy(module, memo)),
         "__reduce__": lambda self: (compile, (module,)),
-        "__doc__": kind.__doc__, "__module__": kind.__module__, "_compiled": compiled,
+        "__doc__": kind.__doc__, "__module__": kind.__module__, "_compiled": property(lambda self: compiled),
         "explain": lambda self: compiled.explain(),
     }  # fmt: skip
     made = object.__new__(type(kind.__name__, (kind,), body))

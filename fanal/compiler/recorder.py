@@ -157,6 +157,7 @@ class Recorder:
             graph = update.traced(function, targets, operands, len(scalars), static)
             _graphs[key] = graph
         numbers = [x if isinstance(x, float) else float(x) for x in scalars]
+        self.numbers.clear()  # options that happen to be one object are still several
         number = self._apply(graph, [*tensors, *numbers])
         self._store([t for some in targets for t in some], number)
 

@@ -12,6 +12,7 @@ from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
 from fanal.graph.ir import Graph, Node
+from fanal.ops.passes import improved
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
@@ -28,7 +29,9 @@ class Segment:
         self, graph: Graph, inputs: Sequence[Layout | DType], fresh: Sequence[Layout],
         targets: Sequence[int | Layout], lines: Mapping[Node, Line | None],
     ):  # fmt: skip
-        self.graph, self.lines = graph, lines
+        graph, where = improved(graph)
+        self.graph = graph
+        self.lines = {node: lines.get(old) for node, old in where.items()}
         loads = [
             _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
             for i, x in enumerate(inputs)

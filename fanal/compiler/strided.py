@@ -34,11 +34,15 @@ class Strided:
 
     def read(self, x: Any) -> Any:
         """The window of a region's value."""
+        if 0 in self.shape:
+            return constant(0, x.dtype, self.shape)
         line = reshaped(permuted(x, self.order), (math.prod(x.shape),))
         return bind(gather_p, line, self._places(), dims=(0,))
 
     def put(self, x: Any, v: Any) -> Any:
         """The region's value with this window replaced."""
+        if 0 in self.shape:
+            return x
         turned = permuted(x, self.order)
         line = reshaped(turned, (math.prod(x.shape),))
         count = (math.prod(self.shape),)
@@ -58,10 +62,14 @@ class Strided:
 def strided_window(region: Layout, offset: int, window: Layout) -> Strided | None:
     """The window `offset` elements after the region's first element; None if it leaves the region,
     or the region has gaps."""
+    if region.dtype is not window.dtype:
+        return None
+    if not window.numel:
+        return Strided((), 0, window.shape, window.strides)
     pairs = list(zip(window.shape, window.strides, strict=True))
     last = offset + sum((n - 1) * s for n, s in pairs)
     inside = offset >= 0 and last < region.numel and all(s >= 0 for _, s in pairs)
-    if not region.dense or region.dtype is not window.dtype or not inside or not window.numel:
+    if not region.dense or not inside:
         return None
     order = tuple(sorted(range(region.ndim), key=lambda d: (-region.strides[d], d)))
     return Strided(order, offset, window.shape, window.strides)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from fanal.autograd.mode import mode, no_grad
 from fanal.backends.native.executable import runtime
 from fanal.compiler.recorder import Memory, Recorder, Region
-from fanal.compiler.steps import Apply, Look, Put, Step, TensorInput, built
+from fanal.compiler.steps import Apply, Look, NumberInput, Put, Step, TensorInput, built
 from fanal.compiler.strided import strided_window
 from fanal.core import dispatch, pytree
 from fanal.core.dispatch import call_eager, tracing
@@ -40,6 +40,13 @@ class TracedTensor(LazyTensor):
     @property  # type: ignore[misc]
     def _ptr(self) -> int:  # type: ignore[override]
         return int(self._storage.recorder.address(self))
+
+    @_ptr.setter
+    def _ptr(self, value: int) -> None:
+        raise RuntimeError(
+            message("trace", "a tensor of the traced function is given other memory", tuple(self.shape),
+                    hint="an operation that makes a new tensor")
+        )  # fmt: skip
 
     def detach(self) -> Tensor:
         out = another(self, self._layout.wanting(False))
@@ -302,25 +309,43 @@ class TraceRecorder(Recorder):
             return found
         return None
 
+    def is_known(self, t: Tensor) -> bool:
+        """Whether Python may ask for a tensor's elements."""
+        operands = [self.inputs[i] for i in self._needed(self._number(t))]
+        if any(x is None for x in operands):
+            return False
+        known = getattr(self.outer, "is_known", None)
+        return known is None or all(known(x) for x in operands if isinstance(x, Tensor))
+
     def _value(self, t: Tensor) -> Tensor:
         number = self._number(t)
-        graph, operands = self._needed(number)
+        needed = self._needed(number)
+        operands = [self.inputs[i] for i in needed]
         if any(x is None for x in operands):
             self.settle()
+        b, values, _ = built(self.path)
+        whole = b.graph([values[number]])
+        graph = Graph([whole.inputs[i] for i in needed], whole.nodes, whole.outputs)
         with tracing(self.outer), no_grad():
-            function = graph_function(self.name, graph)
-            (found,) = call_eager(function, tuple(operands), {})
+            (found,) = call_eager(graph_function(self.name, graph), tuple(operands), {})
         found = _laid_out(found, t._layout)
         self.known_values.append(found)
         return found
 
-    def _needed(self, number: int) -> tuple[Graph, list[Any]]:
-        """The graph of one value, and what its inputs are."""
-        b, values, _ = built(self.path)
-        graph = b.graph([values[number]])
-        used = {v for n in graph.nodes for v in n.inputs} | set(graph.outputs)
-        pairs = [(v, x) for v, x in zip(graph.inputs, self.inputs, strict=True) if v in used]
-        return Graph([v for v, _ in pairs], graph.nodes, graph.outputs), [x for _, x in pairs]
+    def _needed(self, number: int) -> list[int]:
+        """The inputs that a value depends on."""
+        needed, found, at = {number}, [], len(self.inputs)
+        for step in reversed(self.path):
+            action = step.action
+            if isinstance(action, TensorInput | NumberInput):
+                at -= 1
+                if step.first in needed:
+                    found.append(at)
+            else:
+                count = len(action.graph.outputs) if type(action) is Apply else 1
+                if any(step.first + i in needed for i in range(count)):
+                    needed.update(_sources(action))
+        return found[::-1]
 
 
 def _identity(t: Tensor) -> Any:

@@ -186,6 +186,19 @@ class Builder:
             self._seen[key] = outputs
         return outputs[0] if len(outputs) == 1 and not primitive.multiple else outputs
 
+    def copied(self, node: Node, inputs: tuple[Value, ...]) -> Any:
+        """A node of another graph for inputs of the same types: nothing is inferred anew."""
+        key = (node.primitive, inputs, attribute_key(node.attributes))
+        outputs = self._seen.get(key)
+        if outputs is None:
+            new = Node(node.primitive, inputs, node.attributes)
+            outputs = new.outputs = tuple(
+                [Value(v.dtype, v.shape, new, v.index) for v in node.outputs]
+            )
+            self.nodes.append(new)
+            self._seen[key] = outputs
+        return outputs[0] if len(outputs) == 1 and not node.primitive.multiple else outputs
+
     def graph(self, outputs: Iterable[Value]) -> Graph:
         return Graph(list(self.inputs), self.nodes, list(outputs)).pruned()
 

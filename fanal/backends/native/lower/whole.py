@@ -18,6 +18,7 @@ from fanal.backends.native.lower.lowering import Lowering
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
+from fanal.ops.layout import reshape_strides
 
 # Operations from which on an expression is kept rather than computed at each of several uses.
 MANY_OPERATIONS = 24
@@ -39,6 +40,19 @@ class WholeLowering(Lowering):
         self.schedule = Schedule(related=True)
         self.final: list[ElementEntry] = []
         self.users = _users(graph)
+        self._hand_on_destinations()
+
+    def _hand_on_destinations(self) -> None:
+        """What an output is a view of is computed right in the output's memory, if strides can
+        express it there; so are the parts of a join."""
+        for node in reversed(self.graph.nodes):
+            to = self.destinations.get(node.outputs[0])
+            if to is None:
+                continue
+            if node.primitive.name in ("reshape", "permute"):
+                moved = _seen_back(node, to)
+                if moved is not None and node.inputs[0].node is not None:
+                    self.destinations.setdefault(node.inputs[0], moved)
 
     def node(self, node: Node) -> None:
         # What is computed small and used large is computed once, not at each place of use.
@@ -123,6 +137,18 @@ class WholeLowering(Lowering):
             waiting = [one for one in waiting if one is not chosen]
             reads = {b for s in chosen for b in buffers_of(s.expression)}
             self.final.append(ElementEntry(reads, {s.to.buffer for s in chosen}, chosen))
+
+
+def _seen_back(node: Node, to: Access) -> Access | None:
+    """Where the operand of a view lies if its result lies at `to`."""
+    x = node.inputs[0]
+    if node.primitive.name == "permute":
+        strides = [0] * x.ndim
+        for d, s in zip(node.attributes["dims"], to.strides, strict=True):
+            strides[d] = s
+        return replace(to, shape=x.shape, strides=tuple(strides))
+    found = reshape_strides(to.shape, to.strides, x.shape)
+    return None if found is None else replace(to, shape=x.shape, strides=found)
 
 
 def _users(graph: Graph) -> dict[Value, int]:
