@@ -219,6 +219,21 @@ def window(access: Access, low: Shape, shape: Shape, step: Shape) -> Access:
     )
 
 
+def lies_at(e: Expression, access: Access) -> bool:
+    """Whether an expression is what lies at a place in memory."""
+    if not isinstance(e, Load) or e.scalar:
+        return False
+    mine = e.access
+    return (
+        (mine.buffer, mine.offset, mine.dtype) == (access.buffer, access.offset, access.dtype)
+        and mine.shape == access.shape
+        and all(
+            n == 1 or s == t
+            for n, s, t in zip(mine.shape, mine.strides, access.strides, strict=True)
+        )
+    )
+
+
 @rule("pad")
 def _pad(low: Lowering, node: Node) -> None:
     attributes: dict[str, Any] = node.attributes
@@ -261,7 +276,8 @@ def _concat(low: Lowering, node: Node) -> None:
     for value in node.inputs:
         begin = tuple(at if d == dim else 0 for d in range(out.ndim))
         part = window(to, begin, value.shape, (1,) * out.ndim)
-        low.schedule.store(low.values[value], part)
+        if not lies_at(low.values[value], part):
+            low.schedule.store(low.values[value], part)
         at += value.shape[dim]
 
 

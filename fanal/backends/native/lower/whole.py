@@ -14,7 +14,7 @@ from dataclasses import replace
 from fanal.backends.native.loops.elementwise import Store
 from fanal.backends.native.loops.expression import Expression, Load, Op, Random, children, leaves
 from fanal.backends.native.lower.groups import ElementEntry, Schedule, buffers_of
-from fanal.backends.native.lower.lowering import Lowering
+from fanal.backends.native.lower.lowering import Lowering, lies_at, window
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
@@ -40,19 +40,67 @@ class WholeLowering(Lowering):
         self.schedule = Schedule(related=True)
         self.final: list[ElementEntry] = []
         self.users = _users(graph)
+        # New values of state are computed by the pass that stores them, with all that they share.
+        self.replacing = {v for v, access in self.outputs if access.buffer < len(inputs)}
+        self.consumers: dict[Value, list[Node]] = {}
+        for node in graph.nodes:
+            for v in set(node.inputs):
+                self.consumers.setdefault(v, []).append(node)
         self._hand_on_destinations()
 
     def _hand_on_destinations(self) -> None:
         """What an output is a view of is computed right in the output's memory, if strides can
         express it there; so are the parts of a join."""
         for node in reversed(self.graph.nodes):
-            to = self.destinations.get(node.outputs[0])
-            if to is None:
-                continue
-            if node.primitive.name in ("reshape", "permute"):
-                moved = _seen_back(node, to)
+            name, out = node.primitive.name, node.outputs[0]
+            if name in ("reshape", "permute") and out in self.destinations:
+                moved = _seen_back(node, self.destinations[out])
                 if moved is not None and node.inputs[0].node is not None:
                     self.destinations.setdefault(node.inputs[0], moved)
+            elif name == "concat":
+                to = self.destinations.get(out) or self._temporary(out)
+                self.destinations[out] = to
+                at, d = 0, node.attributes["dim"]
+                for v in node.inputs:
+                    begin = tuple(at if i == d else 0 for i in range(out.ndim))
+                    if v.node is not None and self.users.get(v) == 1:
+                        part = window(to, begin, v.shape, (1,) * out.ndim)
+                        self.destinations.setdefault(v, part)
+                    at += v.shape[d]
+
+    def _temporary(self, value: Value) -> Access:
+        """Memory for a value, in the order in which what reads it wants it."""
+        order = self._wanted_order(value)
+        if order is None:
+            return self.program.temp_like(value.dtype, value.shape)
+        turned = self.program.temp_like(value.dtype, tuple(value.shape[d] for d in order))
+        strides = [0] * value.ndim
+        for d, s in zip(order, turned.strides, strict=True):
+            strides[d] = s
+        return replace(turned, shape=value.shape, strides=tuple(strides))
+
+    def _wanted_order(self, value: Value) -> tuple[int, ...] | None:
+        """The order of dimensions in memory that lets a later reshape be a view; None: their own."""
+        order = tuple(range(value.ndim))
+        at = value
+        while self.users.get(at) == 1 and len(self.consumers.get(at, ())) == 1:
+            (node,) = self.consumers[at]
+            if node.primitive.name == "permute":
+                order = tuple(order[d] for d in node.attributes["dims"])
+            elif node.primitive.name == "reshape":
+                return None if order == tuple(range(value.ndim)) else order
+            else:
+                return None
+            at = node.outputs[0]
+        return None
+
+    def destination(self, value: Value) -> Access:
+        access = self.destinations.get(value)
+        if access is None:
+            access = self._temporary(value)
+        self.written.add(access.buffer)
+        self.values[value] = Load(value.dtype, value.shape, access)
+        return access
 
     def node(self, node: Node) -> None:
         # What is computed small and used large is computed once, not at each place of use.
@@ -65,8 +113,9 @@ class WholeLowering(Lowering):
                 self.keep(value)
         super().node(node)
         for out in node.outputs:
-            if self.users.get(out, 0) > 1 and self._worth_keeping(self.values[out]):
-                self.keep(out)
+            if self.users.get(out, 0) > 1 and out not in self.replacing:
+                if self._worth_keeping(self.values[out]):
+                    self.keep(out)
 
     def keep(self, value: Value) -> None:
         """Compute a value into memory now (its output's, if it is one); later uses read it."""
@@ -103,7 +152,7 @@ class WholeLowering(Lowering):
             elif value is not self.graph.inputs[access.buffer]:
                 stores.append(Store(self.values[value], access))
         for value, access in fresh:
-            if access.buffer not in self.written:
+            if not lies_at(self.values[value], access):
                 self.schedule.store(self.values[value], access)
         for family in families(stores):
             self._store_family(family)
