@@ -76,7 +76,7 @@ def _compiled_module(module: Any, compiled: CompiledFunction) -> Any:
         "__doc__": kind.__doc__, "__module__": kind.__module__, "_compiled": property(lambda self: compiled),
         "explain": lambda self: compiled.explain(),
     }  # fmt: skip
-    made = object.__new__(type(kind.__name__, (kind,), body))
+    made: Any = object.__new__(type(kind.__name__, (kind,), body))
     made.__dict__ = module.__dict__
     return made
 

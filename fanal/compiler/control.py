@@ -103,7 +103,7 @@ def while_loop(
     gradient (which takes memory for, and time of, all of them). Forward derivatives need no bound.
 
     Errors: TypeError and ValueError for a condition that is no boolean and a carry whose type changes;
-    Limit where a gradient is wanted without `max_steps`, or random numbers are drawn.
+    Limit for random numbers in the loop, and (in backward) where a gradient is wanted without `max_steps`.
 
     >>> n, x = fanal.while_loop(lambda n, x: n < 3, lambda n, x: (n + 1, x * 2), (0, fanal.ones(2)))
     >>> x

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fanal.autograd.tape import sequence
+from fanal.compiler import explain
 from fanal.compiler.arguments import Arguments
 from fanal.compiler.gradient import NotOne, Pending, differentiated
 from fanal.compiler.notes import Notes
@@ -161,6 +162,10 @@ class CompiledFunction:
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+    def explain(self) -> str:
+        """How calls are run and why, and what their programs consist of."""
+        return explain.text(self)
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from fanal.autograd.mode import mode, no_grad
 from fanal.backends.native.executable import runtime
+from fanal.compiler.custom import carry, with_gradient
 from fanal.compiler.recorder import Memory, Recorder, Region
 from fanal.compiler.steps import Apply, Look, NumberInput, Put, Step, TensorInput, built
 from fanal.compiler.strided import strided_window
@@ -27,6 +28,7 @@ from fanal.ops.arithmetic import detach_p
 from fanal.ops.primitive import Primitive
 from fanal.ops.stops import stop_reverse_p
 from fanal.tensor.layout import Layout, extent_bytes
+from fanal.tensor.layout import layout as layout_of
 from fanal.tensor.lazy import Cell, LazyTensor, another, lazy_tensor, place
 from fanal.tensor.plans import graph_function
 from fanal.tensor.tensor import Tensor, allocate, new_tensor
@@ -37,8 +39,8 @@ class TracedTensor(LazyTensor):
 
     __slots__ = ()
 
-    @property  # type: ignore[misc]
-    def _ptr(self) -> int:  # type: ignore[override]
+    @property
+    def _ptr(self) -> int:
         return int(self._storage.recorder.address(self))
 
     @_ptr.setter
@@ -147,7 +149,7 @@ class TraceRecorder(Recorder):
     def number(self, x: Any) -> int:
         if not isinstance(x, Tensor):
             return super().number(x)
-        number = self._number(x)
+        number = self.raw_number(x)
         if number in self.moving:
             if type(x) is DetachedTensor and x._storage.recorder is self:
                 return self._stopped(detach_p, x._layout, number)
@@ -155,8 +157,10 @@ class TraceRecorder(Recorder):
                 return self._stopped(stop_reverse_p, x._layout, number)
         return number
 
-    def _number(self, x: Tensor) -> int:
-        """The number of a tensor's value as it is."""
+    def raw_number(self, x: Any) -> int:
+        """The number of a tensor's value as it is, whoever reads it."""
+        if not isinstance(x, Tensor):
+            return super().number(x)
         storage = x._storage
         lazy = type(storage) is Cell
         if not lazy:
@@ -204,6 +208,10 @@ class TraceRecorder(Recorder):
             memory = self.outside[identity] = Memory(storage)
         return memory, (place(t) if lazy else t._ptr, layout)
 
+    def _same_to_tape(self, base: Tensor, t: Tensor) -> bool:
+        # Gradients must find their way to the view, which may be all that somebody asks for.
+        return bool(_identity(base) == _identity(t))
+
     def _cell(self, layout: Layout, number: int) -> Cell:
         cell = super()._cell(layout, number)
         cell.regions[0].__class__ = TracedRegion
@@ -243,11 +251,34 @@ class TraceRecorder(Recorder):
 
     def replace(self, target: Tensor, value: Tensor) -> None:
         """Make a value that the tape already knows that of a tensor's memory."""
-        self._store([target], self._number(value))
+        self._store([target], self.raw_number(value))
+
+    def custom(self, cls: Any, ctx: Any, args: Any, outputs: list[Any]) -> None:
+        """A custom function's forward has computed these outputs."""
+        with_gradient(self, cls, ctx, args, outputs)
+
+    def follows(self, x: Any) -> bool:
+        """Whether a derivative from outside follows a tensor."""
+        return isinstance(x, Tensor) and self.number(x) in self.moving
+
+    def store(self, target: Tensor, number: int) -> None:
+        """Make a value that of a tensor's memory."""
+        self._store([target], number)
+
+    def apply_graph(self, graph: Graph, operands: tuple[int, ...]) -> int:
+        """Take a graph of values down; the number of its first result."""
+        return self._step(
+            (graph, operands), lambda: Apply(graph, operands), len(graph.outputs)
+        )
+
+    def fresh(self, like: Tensor, number: int) -> Tensor:
+        """A tensor of its own memory with a value."""
+        layout = layout_of(like.dtype, tuple(like.shape))
+        return lazy_tensor(self._cell(layout, number), layout, 0)
 
     def _stored(self, t: Tensor, number: int) -> bool:
         self._check_write(t)
-        return super()._stored(t, number)
+        return super()._stored(t, self._carried(t, number))
 
     def _check_write(self, t: Tensor) -> None:
         if type(t._storage) is not Cell or t._storage.recorder is not self:
@@ -257,18 +288,14 @@ class TraceRecorder(Recorder):
                     hint="returning the new value",
                 )
             )  # fmt: skip
-        self._check_past(t, t._storage)
 
-    def _check_past(self, t: Tensor, memory: Any) -> None:
-        """Refuse writes that the tape would not see, to what a derivative follows."""
+    def _carried(self, t: Tensor, number: int) -> int:
+        """A value that is written where the tape does not see it keeps the old one's derivative."""
         followed = self.moving if type(t) is DetachedTensor else () if mode.enabled else self.taped
-        if any(r.number in followed for r in memory.regions):
-            raise RuntimeError(
-                message(
-                    self.name, "a write without gradients to a tensor that a derivative follows",
-                    tuple(t.shape), hint="clone() after detach(), or a write outside of no_grad()",
-                )
-            )  # fmt: skip
+        if not followed or t.dtype.kind != "f":
+            return number
+        old = self.raw_number(t)
+        return self.apply_graph(carry(t._layout), (old, number)) if old in followed else number
 
     # -- elements ------------------------------------------------------------------------------------
 
@@ -311,14 +338,14 @@ class TraceRecorder(Recorder):
 
     def is_known(self, t: Tensor) -> bool:
         """Whether Python may ask for a tensor's elements."""
-        operands = [self.inputs[i] for i in self._needed(self._number(t))]
+        operands = [self.inputs[i] for i in self._needed(self.raw_number(t))]
         if any(x is None for x in operands):
             return False
         known = getattr(self.outer, "is_known", None)
         return known is None or all(known(x) for x in operands if isinstance(x, Tensor))
 
     def _value(self, t: Tensor) -> Tensor:
-        number = self._number(t)
+        number = self.raw_number(t)
         needed = self._needed(number)
         operands = [self.inputs[i] for i in needed]
         if any(x is None for x in operands):

@@ -51,12 +51,13 @@ class Executable:
     Pointers are those of the inputs, then of the outputs, in the graph's order.
     """
 
-    __slots__ = ("address", "arguments", "kernels", "memory")
+    __slots__ = ("address", "arena_bytes", "arguments", "kernels", "memory")
 
     def __init__(self, builder: ProgramBuilder, work: int):
         builder.finish()
         phases = builder.phases
         offsets, arena = plan_arena(builder.temps)
+        self.arena_bytes = arena
         descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
         long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
         flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0

@@ -143,6 +143,11 @@ class ProgramBuilder:
         if self.flow is not None:
             self.flow.resolve()
 
+    @property
+    def in_loop(self) -> bool:
+        """Whether what is appended now belongs to a loop."""
+        return self.flow is not None and bool(self.flow.open)
+
     def uses(self, access: Access) -> int:
         """How often a phase that is appended now runs with the same contents of an operand."""
         return 1 if self.flow is None else self.flow.uses(access.buffer)

@@ -31,7 +31,7 @@ _METHODS = {
     "__call__", "forward", "parameters", "named_parameters", "buffers", "named_buffers", "children",
     "named_children", "modules", "named_modules", "zero_grad", "__getattr__", "__iter__", "__len__",
     "__getitem__", "__contains__", "keys", "values", "items", "get_parameter", "get_buffer",
-    "get_submodule", "extra_repr", "__dir__",
+    "get_submodule", "extra_repr", "__dir__", "functional_call",
 }  # fmt: skip
 _CHANGES = {
     "requires_grad_", "register_hook", "register_post_accumulate_grad_hook", "retain_grad", "detach_",

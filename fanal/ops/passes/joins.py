@@ -8,6 +8,7 @@ does the join.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from fanal.core.dispatch import bind
@@ -84,7 +85,7 @@ def joined_sum(node: Node, given: Sequence[Value]) -> Any:
     if len(dims) != 1:
         return None
     found.sort(key=lambda p: p.start)
-    if any(a.start + a.length > b.start for a, b in zip(found, found[1:], strict=False)):
+    if any(a.start + a.length > b.start for a, b in pairwise(found)):
         return None
     return _join(found, dims.pop(), node.outputs[0])
 

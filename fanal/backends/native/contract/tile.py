@@ -71,11 +71,11 @@ class Rows(Sequence[V]):
     step: more rows than there are registers for addresses."""
 
     def __init__(self, b: Builder, first: V, step: V, count: int):
-        self.b, self.first, self.step, self.count = b, first, step, count
+        self.b, self.first, self.step, self.height = b, first, step, count
         self.odd = {n: step * n for n in (3, 5, 7, 9)}
 
     def __len__(self) -> int:
-        return self.count
+        return self.height
 
     def __getitem__(self, i: Any) -> Any:
         return self.b.at(self.first, self.step * i)
@@ -85,7 +85,7 @@ class Rows(Sequence[V]):
         b = self.b
         base = b.opaque(b.at(self.first, offset))
         found = []
-        for i in range(self.count):
+        for i in range(self.height):
             if i == 9:
                 base = b.at(base, self.odd[9])
             n = i % 9

@@ -185,8 +185,8 @@ class _Piece:
         for v in wanted:
             instruction = code[v]
             dtype = str(instruction[3] if instruction[0] == "op" else instruction[2])
-            if instruction[0] == "random":
-                dtype = "uint32"
+            if instruction[0] in ("random", "place"):
+                dtype = "uint32" if instruction[0] == "random" else "int64"
             self.row_values[v] = Arrays(b, [_compute(dtype)], self.strip)
         if wanted:
             fresh = {v: self.row_values.pop(v) for v in wanted}

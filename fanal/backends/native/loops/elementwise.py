@@ -22,11 +22,18 @@ from fanal.backends.native.loops.evaluate import (
     waits,
 )
 from fanal.backends.native.loops.expression import Expression
+from fanal.backends.native.loops.operations import OPERATIONS
 from fanal.backends.native.loops.structure import Program, memory_order, merged, stride_class
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import BY_NAME
 
 TASK_ELEMENTS = 16384  # about 20 µs of a light kernel: worth another thread, small enough to balance
+
+
+def step_elements(code: list[tuple[object, ...]]) -> int:
+    """Elements of one task in a loop: about 3 µs of work."""
+    heavy = sum(i[0] == "op" and i[1] not in OPERATIONS for i in code)
+    return int(3000 / (0.3 + 0.65 * heavy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,8 @@ class ElementwiseKernel:
         chunks = -(-n // chunk)
         units = outer * chunks
         per_task = max(1, TASK_ELEMENTS // chunk)
+        if p.in_loop:  # other threads are awake there
+            per_task = max(1, min(per_task, step_elements(self.program.instructions) // chunk))
         words = [units, per_task, chunks, chunk, n, *extents[1:-1]]
         program = self.program
         for walk, cls in zip(program.walks, self.classes, strict=True):

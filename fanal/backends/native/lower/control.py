@@ -31,8 +31,10 @@ from fanal.backends.native.lower.lowering import Lowering, rule
 from fanal.backends.native.lower.whole import WholeLowering
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import bool_
+from fanal.core.errors import Limit
 from fanal.graph.ir import Graph, Node, Value
 from fanal.ops.control.scan import parts
+from fanal.ops.control.while_loop import WHY
 from fanal.ops.primitive import contiguous_strides
 
 # How many steps a loop without a limit is expected to take, where that matters.
@@ -135,18 +137,21 @@ def _is_plain(e: Expression) -> bool:
     return isinstance(e, Op) and all(isinstance(leaf, Load | Const) for leaf in leaves(e))
 
 
-def with_leaves(e: Expression, change: Callable[[Load], Expression]) -> Expression:
-    """An expression of loads, each changed, in the order of `leaves`."""
+def with_leaves(
+    e: Expression, change: Callable[[Load], Expression], shape: tuple[int, ...] | None = None
+) -> Expression:
+    """An expression of loads, each changed, in the order of `leaves`; of another shape, if given."""
     memo: dict[int, Expression] = {}
 
     def visit(x: Expression) -> Expression:
         if id(x) not in memo:
+            to = x.shape if shape is None else shape
             if isinstance(x, Load):
                 memo[id(x)] = change(x)
             elif isinstance(x, Op):
-                memo[id(x)] = replace(x, args=tuple(map(visit, x.args)))
+                memo[id(x)] = replace(x, shape=to, args=tuple(map(visit, x.args)))
             else:
-                memo[id(x)] = x
+                memo[id(x)] = replace(x, shape=to)
         return memo[id(x)]
 
     return visit(e)
@@ -282,7 +287,7 @@ class _Scan:
         def moved(leaf: Load) -> Expression:
             return replace(leaf, shape=shape, access=self._window(flow, leaf.access))
 
-        return _shaped(with_leaves(e, moved), shape)
+        return with_leaves(e, moved, shape)
 
     def _window(self, flow: Flow, access: Access) -> Access:
         """The moving window of one step."""
@@ -297,13 +302,6 @@ class _Scan:
             self.start.append(point(slot, access))
             self.moves.append(advance(slot, by))
         return Access(slot, access.dtype, access.shape[1:], access.strides[1:])
-
-
-def _shaped(e: Expression, shape: tuple[int, ...]) -> Expression:
-    """An expression with another shape, whose loads have it already."""
-    if isinstance(e, Op):
-        return replace(e, shape=shape, args=tuple(_shaped(x, shape) for x in e.args))
-    return replace(e, shape=shape)
 
 
 def _carry_place(low: Lowering, v: Value) -> Access:
@@ -374,6 +372,11 @@ def _while(low: Lowering, node: Node) -> None:
         flow.end()
 
     low.opaque([*around.reads, *begin], last, emit)
+
+
+@rule("missing")
+def _missing(low: Lowering, node: Node) -> None:
+    raise Limit(WHY)
 
 
 # -- cond ---------------------------------------------------------------------------------------------

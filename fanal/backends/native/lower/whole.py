@@ -113,9 +113,9 @@ class WholeLowering(Lowering):
                 self.keep(value)
         super().node(node)
         for out in node.outputs:
-            if self.users.get(out, 0) > 1 and out not in self.replacing:
-                if self._worth_keeping(self.values[out]):
-                    self.keep(out)
+            again = self.users.get(out, 0) > 1 and out not in self.replacing
+            if again and self._worth_keeping(self.values[out]):
+                self.keep(out)
 
     def keep(self, value: Value) -> None:
         """Compute a value into memory now (its output's, if it is one); later uses read it."""
