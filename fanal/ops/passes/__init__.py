@@ -5,9 +5,10 @@ from __future__ import annotations
 from fanal.graph.ir import Graph, Node
 from fanal.ops.passes.joins import JOIN
 from fanal.ops.passes.rewrite import Pass
+from fanal.ops.passes.scatters import SCATTER
 from fanal.ops.passes.simplify import SIMPLIFY
 
-PASSES: tuple[Pass, ...] = (SIMPLIFY, JOIN)
+PASSES: tuple[Pass, ...] = (SIMPLIFY, JOIN, SCATTER)
 
 
 def improved(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
