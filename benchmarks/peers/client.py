@@ -60,6 +60,10 @@ class Client:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Once and for all; may be called again."""
         self.resume()
         # Compilers may have started helpers of their own: the whole group, which is ours, goes.
         try:
@@ -83,7 +87,11 @@ class Client:
             self.process.stdin.flush()
         except OSError:
             raise Failure(self._why("died")) from None
-        answer = json.loads(self._line(limit))
+        line = self._line(limit)
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise Failure(short(f"answered {line!r}")) from None
         if "failed" in answer:
             raise Failure(short(answer["failed"]))
         return answer

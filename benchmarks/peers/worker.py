@@ -79,7 +79,7 @@ class Worker:
 
 
 def main() -> None:
-    """Answer until told to quit or the pipe closes."""
+    """Answer until the pipe closes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("peer")
     parser.add_argument("case")
@@ -102,11 +102,8 @@ def main() -> None:
     worker = Worker(task, peer.engine)
     for line in sys.stdin:
         request = json.loads(line)
-        name = request.pop("do")
-        if name == "quit":
-            break
         try:
-            answer = getattr(worker, name)(**request)
+            answer = getattr(worker, request.pop("do"))(**request)
         except Exception as error:
             traceback.print_exc()
             answer = {"failed": f"{type(error).__name__}: {error}"}

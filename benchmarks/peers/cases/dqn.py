@@ -31,7 +31,7 @@ def targets(rng: np.random.Generator, batch: int) -> Arrays:
 
 CASE = Case(
     name="dqn",
-    title="DQN, batch 1",
+    title="DQN",
     about="4-64-64-2, ReLU, Huber loss on the chosen action, batch 1 (shows overhead)",
     build=build,
     forward=forward,

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fanal.backends.native.contract.element import is_stored_as
 from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
+from fanal.backends.native.contract.left import Copied
 from fanal.backends.native.contract.right import right_side
 from fanal.backends.native.contract.shape import KC, Shape, rows_max
 from fanal.backends.native.contract.steps import Step, Walk
@@ -89,8 +91,12 @@ def add_phase(
     sides: Sequence[Side],
     numbers: Numbers,
     epilogue: Epilogue | None,
+    left: str = "",
 ) -> None:
-    """Append the phase of one contraction; `sides` are A, B, `out` and the epilogue's extras."""
+    """Append the phase of one contraction; `sides` are A, B, `out` and the epilogue's extras.
+
+    `left`: how blocks of A are copied first ("": they are read where they lie).
+    """
     room = numbers.totals_bytes(s, how)
     totals = Access(p.temp(room), sides[0].access.dtype, (), ()) if room else sides[OUT].access
     operands = [*(side.access for side in sides), totals]
@@ -102,13 +108,13 @@ def add_phase(
             if step.table is not None:
                 operands.append(step.table)
     keys = ",".join(side.key for side in sides)
-    name = f"contract.gemm|{s.key}|{how}|{keys}|{epilogue.key if epilogue else ''}"
+    name = f"contract.gemm|{s.key}|{how}|{left}|{keys}|{epilogue.key if epilogue else ''}"
     dtypes = [side.access.dtype for side in sides]
     modes = [(side.first.mode, side.second.mode) for side in sides]
     scalars = [s.scalar, s.scalar, *_target_scalars(dtypes[2:])]
 
     def emit(b: Builder) -> None:
-        _Gemm(b, s, how, dtypes, scalars, modes, epilogue).emit()
+        _Gemm(b, s, how, dtypes, scalars, modes, epilogue, left).emit()
 
     p.phase(Kernel(name, emit), operands, words, numbers.tasks)
 
@@ -136,8 +142,9 @@ class _Gemm:
         scalars: Sequence[str],
         modes: Sequence[tuple[str, str]],
         epilogue: Epilogue | None,
+        left: str,
     ):
-        readable = how == "empty" or is_stored_as(dtypes[0], s.scalar)
+        readable = how == "empty" or left or is_stored_as(dtypes[0], s.scalar)
         assert readable, "the row operand is read without conversion"
         self.b, self.s, self.how, self.epilogue = b, s, how, epilogue
         self.dtypes, self.scalars = dtypes, scalars
@@ -165,8 +172,11 @@ class _Gemm:
         # A row more than tiles can reach: a panel moved back is read beyond its end.
         self.stack = b.alloca("i8", (rows_max(s) + s.rows + 1) * s.row_bytes)
         self.memory = d.pointer(len(dtypes))
+        a = self.sides[0]
+        self.left = Copied(b, s, left, dtypes[0], a.first, a.second, self.rows) if left else None
         # Rows one step apart, more than there are registers for their addresses.
-        self.regular = s.rows > MANY_ROWS and s.rows != s.few_rows and self.sides[0].first.mode == "s"
+        many = s.rows > MANY_ROWS and s.rows != s.few_rows
+        self.regular = many and self.left is None and a.first.mode == "s"
 
     def emit(self) -> None:
         b = self.b
@@ -207,8 +217,13 @@ class _Gemm:
             with b.loop(low, high) as (panel,), b.loop(0, self.inner, KC) as (start,):
                 self._panel(bases, panel, low, start, first_row, rows, finisher)
         else:
-            with b.loop(0, self.inner, KC) as (start,), b.loop(low, high) as (panel,):
-                self._panel(bases, panel, low, start, first_row, rows, finisher)
+            with b.loop(0, self.inner, KC) as (start,):
+                if self.left is not None:
+                    depth = self.inner - start
+                    depth = b.select(depth.lt(KC), depth, KC)
+                    self.left.block(bases[0], first_row, rows, start, depth)
+                with b.loop(low, high) as (panel,):
+                    self._panel(bases, panel, low, start, first_row, rows, finisher)
 
     def _panel(
         self,
@@ -264,7 +279,10 @@ class _Gemm:
             row = at + i
             indices.append(first_row + (row if whole else b.select(row.lt(rows), row, rows - 1)))
         pointers: Sequence[V]
-        if whole:
+        walk: Any = left.second
+        if self.left is not None:
+            pointers, walk = self.left.pointers(at, height), self.left.walk
+        elif whole:
             pointers = Rows(b, b.at(base, left.first.at(indices[0])), left.first.step, height)
         else:
             pointers = [b.at(base, left.first.at(row)) for row in indices]
@@ -273,7 +291,7 @@ class _Gemm:
         for line in range(0, height * s.row_bytes, LINE):
             # Other panels' totals came in between: ask for these while the sums are computed.
             b.prefetch(b.at(totals, line))
-        sums = self.right.sums(pointers, left.second, start, depth, at)
+        sums = self.right.sums(pointers, walk, start, depth, at)
         places = [b.at(totals, n * size) for n in range(len(sums))]
         if not self.starts:
             add_block(b, sums, places, places, start.eq(0), size)
@@ -281,11 +299,18 @@ class _Gemm:
         # The last block's totals go straight to `out` where nothing remains to be done to them.
         done = self.in_place & self.last
         columns = [b.select(done, x, v * size) for v, x in enumerate(self.starts)]
-        lines = [
-            b.select(done, b.at(self.out.base, self.out.rows.at(row)), b.at(totals, i * s.row_bytes))
-            for i, row in enumerate(indices)
-        ]
-        targets = [b.at(line, column) for line in lines for column in columns]
+        targets = []
+        for i, row in enumerate(indices):
+            line = b.at(self.out.base, self.out.rows.at(row))
+            apart = b.at(totals, i * s.row_bytes)
+            if self.left is None or whole or i == 0:
+                line = b.select(done, line, apart)
+                targets += [b.at(line, column) for column in columns]
+                continue
+            # A copied row beyond the last is not that row again: it stays with the totals.
+            here = done & (at + i).lt(rows)
+            for v, x in enumerate(self.starts):
+                targets.append(b.select(here, b.at(line, x), b.at(apart, v * size)))
         add_block(b, sums, places, targets, start.eq(0), s.itemsize)
 
 

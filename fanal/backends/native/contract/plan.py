@@ -50,6 +50,8 @@ _TASK_MIN, _TASKS = 1 << 17, 64
 _READY_ROWS = 96
 # Panels of one unit: their running totals share the second cache with a block of A.
 _BLOCK_PANELS = 16
+# The same where rows are copied: tiles of a block at least, its panels at most and at least, tasks.
+_COPIED_TILES, _COPIED_PANELS, _FEW_PANELS, _COPIED_TASKS = 3, 64, 8, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +229,9 @@ def _lower_gemm(
     p: ProgramBuilder, c: Contraction, s: Shape, tables: Tables, how: str = ""
 ) -> None:
     """A on the rows, B on the lanes; `how` is found here unless it is given."""
-    if how != "empty":
-        c = _readable_rows(p, c, s, tables)
     thin = (s, how) if how else None
+    if how != "empty" and not _copies(c, s, thin):
+        c = _readable_rows(p, c, s, tables)
     often = thin is None and c.ahead[B] and p.uses(c.operands[B]) > 1
     how = how or way_of_packing(c.cols, c.inner, B, s.lanes)
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
@@ -242,7 +244,8 @@ def _lower_gemm(
         thin = thin or _thin(c, s, how)
         if thin is not None:
             s, how = thin
-    ready = often or (thin is None and c.ahead[B] and rows > ahead_from(s))
+    few = 2 * s.rows if _copies(c, s, thin) else ahead_from(s)
+    ready = often or (thin is None and c.ahead[B] and rows > few)
     modes = _modes(c, how == "turned")
     right = _side(c, B, "inner", "cols", modes, tables)
     if ready:
@@ -252,8 +255,22 @@ def _lower_gemm(
     for n in range(OUT, len(c.operands)):
         sides.append(_side(c, n, "rows", "cols", modes, tables))
     tables.emit()
-    numbers = cut(s, c.batch, rows, cols, inner, ready)
-    gemm.add_phase(p, s, how, sides, numbers, c.epilogue)
+    left = _way_of_copying(c, s) if _copies(c, s, thin) else ""
+    numbers = cut(s, c.batch, rows, cols, inner, ready, bool(left))
+    gemm.add_phase(p, s, how, sides, numbers, c.epilogue, left)
+
+
+def _copies(c: Contraction, s: Shape, thin: object) -> bool:
+    """Whether blocks of A are copied before their tiles run: tiles of many rows, used by panels enough
+    to pay for it."""
+    if thin is not None or s.rows <= gemm.MANY_ROWS or s.rows == s.few_rows:
+        return False
+    return extent_of(c.rows) >= s.rows and extent_of(c.cols) >= 2 * s.width and extent_of(c.inner) >= 8
+
+
+def _way_of_copying(c: Contraction, s: Shape) -> str:
+    how = way_of_packing(c.rows, c.inner, A, s.lanes)
+    return "rows" if how == "inner" else how
 
 
 def _streams(c: Contraction, s: Shape, how: str) -> bool:
@@ -447,16 +464,20 @@ def _packed_ahead(
 
 
 def cut(
-    s: Shape, batch: Sequence[Dim], rows: int, cols: int, inner: int, ready: bool
-) -> Numbers:
+    s: Shape, batch: Sequence[Dim], rows: int, cols: int, inner: int, ready: bool,
+    copied: bool = False,
+) -> Numbers:  # fmt: skip
     """Blocks and tasks; a function of the problem alone.
 
     Blocks start as large as the caches like them and are halved until there are enough to share:
     rows first where panels are packed ahead (all blocks read the same ones), else panels first.
+    Where rows are copied, every block of panels copies them again: hardly at the expense of panels.
     """
     panels, count = -(-cols // s.width), extent_of(batch)
     work = count * rows * panels * s.width * inner
     wanted = min(max(work // _TASK_MIN, 1), _TASKS)
+    if copied:
+        return _cut_copied(s, batch, rows, cols, inner, ready, min(wanted, _COPIED_TASKS))
     tallest = min(rows_max(s), _READY_ROWS // s.rows * s.rows) if ready else rows_max(s)
     block_rows, block_panels = min(tallest, rows), min(panels, _BLOCK_PANELS)
 
@@ -483,3 +504,31 @@ def cut(
     per_task = max(1, min(_TASK_MIN // unit, units))
     batch_inner = batch[-1].extent if batch else 1
     return Numbers(batch_inner, units, per_task, rows, cols, inner, block_rows, block_panels)
+
+
+def _cut_copied(
+    s: Shape, batch: Sequence[Dim], rows: int, cols: int, inner: int, ready: bool, wanted: int
+) -> Numbers:
+    panels, count = -(-cols // s.width), extent_of(batch)
+    tiles = -(-rows // s.rows)
+    tallest = rows_max(s) // s.rows
+
+    def blocks(tall: int, wide: int) -> int:
+        return count * -(-tiles // tall) * -(-panels // wide)
+
+    tall, wide = min(tallest, tiles), min(_COPIED_PANELS, panels)
+    while blocks(tall, wide) < wanted:
+        if ready and tall > _COPIED_TILES:
+            tall = -(-tall // 2)
+        elif wide > _FEW_PANELS:
+            wide = -(-wide // 2)
+        elif not ready and tall > 2 * _COPIED_TILES:
+            tall = -(-tall // 2)
+        else:
+            break
+    tall, wide = -(-tiles // -(-tiles // tall)), -(-panels // -(-panels // wide))
+    units = blocks(tall, wide)
+    unit = max(1, tall * s.rows * wide * s.width * inner)
+    per_task = max(1, min(_TASK_MIN // unit, units))
+    batch_inner = batch[-1].extent if batch else 1
+    return Numbers(batch_inner, units, per_task, rows, cols, inner, tall * s.rows, wide)
