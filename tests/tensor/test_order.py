@@ -83,6 +83,7 @@ def test_a_new_shape_of_a_seen_operation_compiles_nothing():
 
     work(16, 40)
     work(17, 41)
+    work(64, 80)  # large enough for blocks to be copied
     before = compiled_kernels()
     for n, m in ((18, 57), (33, 44), (64, 80), (19, 123)):
         work(n, m)

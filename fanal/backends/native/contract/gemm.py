@@ -301,16 +301,16 @@ class _Gemm:
         columns = [b.select(done, x, v * size) for v, x in enumerate(self.starts)]
         targets = []
         for i, row in enumerate(indices):
-            line = b.at(self.out.base, self.out.rows.at(row))
+            there = b.at(self.out.base, self.out.rows.at(row))
             apart = b.at(totals, i * s.row_bytes)
             if self.left is None or whole or i == 0:
-                line = b.select(done, line, apart)
-                targets += [b.at(line, column) for column in columns]
+                there = b.select(done, there, apart)
+                targets += [b.at(there, column) for column in columns]
                 continue
             # A copied row beyond the last is not that row again: it stays with the totals.
             here = done & (at + i).lt(rows)
             for v, x in enumerate(self.starts):
-                targets.append(b.select(here, b.at(line, x), b.at(apart, v * size)))
+                targets.append(b.select(here, b.at(there, x), b.at(apart, v * size)))
         add_block(b, sums, places, targets, start.eq(0), s.itemsize)
 
 

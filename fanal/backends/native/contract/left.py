@@ -52,7 +52,8 @@ class Copied:
             self.walk = Constant(b, s.itemsize)
         else:
             self.row_bytes = s.itemsize
-            self.k_bytes = s.lanes * s.itemsize
+            self.vectors = -(-s.rows // s.lanes)  # of one k
+            self.k_bytes = self.vectors * s.lanes * s.itemsize
             self.tile_bytes = KC * self.k_bytes
             self.walk = Constant(b, self.k_bytes)
         self.buffer = b.alloca("i8", tiles * self.tile_bytes)
@@ -73,7 +74,7 @@ class Copied:
                     at = k * s.itemsize
                     b.store(b.load(s.vector, b.at(last, at), s.itemsize), b.at(place, at), s.itemsize)
             return
-        one = replace(s, vectors=1)
+        one = replace(s, vectors=self.vectors)
         packer = Packer(
             b, one, self.how, self.dtype, base, self.first, self.inner, self.count,
             row_bytes=self.k_bytes,

@@ -265,7 +265,8 @@ def _copies(c: Contraction, s: Shape, thin: object) -> bool:
     to pay for it."""
     if thin is not None or s.rows <= gemm.MANY_ROWS or s.rows == s.few_rows:
         return False
-    return extent_of(c.rows) >= s.rows and extent_of(c.cols) >= 2 * s.width and extent_of(c.inner) >= 8
+    large = extent_of(c.rows) > 2 * s.rows and extent_of(c.cols) >= 2 * s.width
+    return large and extent_of(c.inner) >= 8
 
 
 def _way_of_copying(c: Contraction, s: Shape) -> str:
