@@ -24,6 +24,7 @@ from fanal.core.dtypes import (
     int64 as long, promote_types, set_default_dtype, uint8, uint16, uint32, uint64,
 )
 from fanal.compiler import compile
+from fanal.compiler.control import cond, scan, while_loop
 from fanal.linalg.legacy import (
     chain_matmul, cholesky, cholesky_inverse, cholesky_solve, det, geqrf, inverse, logdet, lu,
     lu_solve, lu_unpack, matrix_exp, matrix_power, norm, orgqr, ormqr, pinverse, qr, slogdet, svd,
@@ -37,6 +38,7 @@ from fanal.ops.convolution import (
     conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d,
 )
 from fanal.ops.einsum import einsum
+from fanal.func import vmap
 from fanal.core.limits import finfo, iinfo
 from fanal.core.memory_format import (
     channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format,
@@ -161,7 +163,7 @@ from fanal.version import __version__
 newaxis = None
 globals().update(copies.COPIES)
 
-_PACKAGES = {"autograd", "core", "graph", "ops", "backends", "linalg", "special", "method_table", "copies"}
+_PACKAGES = {"autograd", "func", "core", "graph", "ops", "backends", "linalg", "special", "method_table", "copies"}
 __all__ = [
     name for name in list(globals()) if not name.startswith("_") and name not in _PACKAGES
 ]

@@ -43,7 +43,7 @@ RETURNS = {
     ),
     "tuple[Tensor, Tensor | None]": "multi_head_attention_forward",
     "Size": "broadcast_shapes",
-    "Any": "load lu histogramdd tolist type as_subclass module_load __array__ __deepcopy__ __dlpack__",
+    "Any": "load lu fanal.cond while_loop histogramdd tolist type as_subclass module_load __array__ __deepcopy__ __dlpack__",
     "bool": "__bool__ __contains__",
     "int": "__len__ __int__ __index__ __hash__",
     "float": "__float__",

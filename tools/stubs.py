@@ -36,7 +36,7 @@ NAMESPACES = {
     "fanal.nn.functional": "fanal/nn/functional/__init__.pyi",
 }
 METHODS = "fanal/tensor/declared.pyi"
-LAZY = "amp array_api autograd core data distributions linalg nn optim random special utils version"
+LAZY = "amp array_api autograd core data distributions func linalg nn optim random special utils version"
 NUMBERS = "int | float | bool"
 ALIASES = {
     "Ints": "int | Sequence[int]", "IntOrInts": "int | Sequence[int]", "Dims": "int | Sequence[int]",

@@ -6,6 +6,7 @@ from typing import Any
 
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import Node, Saved, released
+from fanal.core.dispatch import state
 from fanal.core.errors import message
 
 
@@ -142,6 +143,11 @@ class Function:
         ctx.needs_input_grad = tuple(wants)
         before = mode.enabled
         recorded = before and any(wants)
+        tracer = state.tracer
+        traced = getattr(tracer, "custom", None) if before else None
+        if traced is not None:
+            both = zip(args, wants, strict=True)
+            ctx.needs_input_grad = tuple([wanted or tracer.follows(a) for a, wanted in both])
         mode.enabled = False
         try:
             if cls.setup_context is not Function.setup_context:
@@ -151,11 +157,14 @@ class Function:
                 result = cls.forward(ctx, *args, **kwargs)
         finally:
             mode.enabled = before
-        if not recorded:
+        if not recorded and traced is None:
             return result
         single = not isinstance(result, tuple)
         outputs = [result] if single else list(result)
-        made = _recorded(cls, ctx, args, outputs)
+        if traced is not None:
+            traced(cls, ctx, args, outputs)
+            ctx.needs_input_grad = tuple(wants)
+        made = _recorded(cls, ctx, args, outputs) if recorded else outputs
         return made[0] if single else tuple(made)
 
 

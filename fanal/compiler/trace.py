@@ -18,6 +18,9 @@ from fanal.autograd.mode import mode, no_grad
 from fanal.backends.native.executable import runtime
 from fanal.compiler.custom import carry, with_gradient
 from fanal.compiler.recorder import Memory, Recorder, Region
+from fanal.compiler.recorder import _base_of as base_of
+from fanal.compiler.recorder import _once as once_of
+from fanal.compiler.recorder import _overlap as overlap
 from fanal.compiler.steps import Apply, Look, NumberInput, Put, Step, TensorInput, built
 from fanal.compiler.strided import strided_window
 from fanal.core import dispatch, pytree
@@ -211,6 +214,30 @@ class TraceRecorder(Recorder):
     def _same_to_tape(self, base: Tensor, t: Tensor) -> bool:
         # Gradients must find their way to the view, which may be all that somebody asks for.
         return bool(_identity(base) == _identity(t))
+
+    def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
+        for region in memory.regions:
+            window = region.window(start, layout)
+            if window is not None:
+                value = region.number
+                number = self._step((value, window), lambda v=value, w=window: Look(v, w), 1)
+                region.windows[start, layout] = number
+                return number
+        if type(memory) is Cell or any(r.written and overlap(r, start, layout) for r in memory.regions):
+            self.settle()
+        base = base_of(t)
+        if base is not None and base._storage is t._storage and _identity(base) is _identity(t) is False:
+            # Written through one view, read through another: both are windows of the base.
+            whole = base._layout.wanting(False)
+            first = place(base) if type(base._storage) is Cell else base._ptr
+            if not any(r.start == first and r.layout is whole for r in memory.regions):
+                self._look(base, memory, first, whole)
+                return self._look(t, memory, start, layout)
+        once = once_of(layout)
+        number = self._step((TensorInput, once), lambda: TensorInput(once), 1)
+        self.inputs.append(t)
+        memory.regions.append(Region(start, once, number, t))
+        return number if once is layout else self._look(t, memory, start, layout)
 
     def _cell(self, layout: Layout, number: int) -> Cell:
         cell = super()._cell(layout, number)

@@ -8,19 +8,20 @@ is made once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import PythonNode
+from fanal.compiler.recorder import Region
 from fanal.compiler.steps import Step, built
 from fanal.compiler.trace import TracedTensor, TraceRecorder
 from fanal.core.dispatch import call_eager, tracing
 from fanal.core.errors import message
 from fanal.graph.ir import Graph
 from fanal.tensor import inplace
-from fanal.tensor.lazy import Cell
-from fanal.tensor.layout import Layout, layout
+from fanal.tensor.layout import Layout, extent_bytes, layout
+from fanal.tensor.lazy import Cell, place
 from fanal.tensor.tensor import Tensor, shared
 
 _PROGRAMS = 4000  # kept before all are forgotten
@@ -87,34 +88,33 @@ class Capture(TraceRecorder):
     def _check_write(self, t: Tensor) -> None:
         # Unlike in a traced function in general, writes to tensors from outside are made afterwards.
         storage = t._storage
-        if type(storage) is Cell and storage.recorder is self:
-            self._check_past(t, storage)
-            return
-        memory, _ = self._locate(t)
-        others = [m for m in self.outside.values() if m.storage is storage and m is not memory]
-        if any(m.regions for m in others):
-            raise self._mixed(t)
-        self._check_past(t, memory)
+        if type(storage) is not Cell or storage.recorder is not self:
+            memory, _ = self._locate(t)
+            if any(self._read_apart(t, memory)):
+                raise self._mixed(t)
 
     def _locate(self, t: Tensor) -> tuple[Any, tuple[int, Layout]]:
         count = len(self.outside)
         found = super()._locate(t)
-        if len(self.outside) > count:
-            self._check_apart(t, found[0])
+        if len(self.outside) > count and any(r.written for r in self._read_apart(t, found[0])):
+            raise self._mixed(t)
         return found
 
-    def _check_apart(self, t: Tensor, memory: Any) -> None:
-        """Refuse to read a memory under one name that was written to under another."""
+    def _read_apart(self, t: Tensor, memory: Any) -> Iterator[Region]:
+        """What is known of a tensor's elements under another name than `memory`'s."""
+        low, high = _span(t)
         for other in self.outside.values():
-            same = other.storage is memory.storage and other is not memory
-            if same and any(r.written for r in other.regions):
-                raise self._mixed(t)
+            if other.storage is t._storage and other is not memory:
+                for r in other.regions:
+                    first, last = r.span()
+                    if low < last and first < high:
+                        yield r
 
     def _mixed(self, t: Tensor) -> RuntimeError:
         return RuntimeError(
             message(
-                self.name, "a tensor from outside is written to, and read with a gradient",
-                tuple(t.shape), hint="giving it to the function as an argument",
+                self.name, "a tensor is written to that the function also has under another name",
+                tuple(t.shape), hint="giving it to the function once, as an argument",
             )
         )  # fmt: skip
 
@@ -129,13 +129,18 @@ class Capture(TraceRecorder):
         for position, t in enumerate(self.given_tensors):
             region = t._storage.regions[0]
             if region.written:
-                found.append(Write(targets[position], region.number, position))
+                given = targets[position]
+                same = [x for x in targets if x._storage is given._storage and _overlap(x, given)]
+                if len(same) > 1 or any(self._read_apart(given, None)):
+                    raise self._mixed(given)
+                found.append(Write(given, region.number, position))
         for memory in self.outside.values():
             for region in memory.regions:
                 if region.written:
-                    t = region.tensor
-                    whole = t._layout.shape == region.layout.shape
-                    target = t if whole else shared(t, region.layout)
+                    target = region.tensor
+                    assert target is not None
+                    if target._layout.shape != region.layout.shape:
+                        target = shared(target, region.layout)
                     found.append(Write(target, region.number, None))
         return found
 
@@ -149,20 +154,37 @@ class Capture(TraceRecorder):
                 _Paths.root, _Paths.programs = Step(None, 0, None), 0
         return found
 
+    def run(self, function: Any, tensors: Sequence[Any], numbers: Sequence[int]) -> list[Tensor]:
+        """Call a program whose first outputs are the values of these numbers; those that no gradient
+        may follow leave the tape."""
+        results = list(call_eager(function, tuple(tensors), {}))
+        for i, (value, number) in enumerate(zip(results, numbers, strict=False)):
+            if value._layout.grad and number not in self.taped:
+                results[i] = value._alias(None, 0)
+        return results
+
     def graph(self, numbers: Sequence[int]) -> Graph:
         """What was taken down, as a graph with these values for outputs."""
         b, values, _ = built(self.path)
         return b.graph([values[n] for n in numbers])
 
 
+def _span(t: Tensor) -> tuple[int, int]:
+    """The addresses of a tensor's first and behind its last element (within its cell, if lazy)."""
+    start = place(t) if type(t._storage) is Cell else t._ptr
+    low, high = extent_bytes(t._layout.shape, t._layout.strides, t._layout.dtype.itemsize)
+    return start + low, start + high
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    (low, high), (first, last) = _span(a), _span(b)
+    return low < last and first < high
+
+
 def _nothing(grad: Any) -> tuple[()]:
     return ()
 
 
-def run(function: Any, tensors: Sequence[Any]) -> Sequence[Tensor]:
-    """Call a program made by a transform."""
-    results: Sequence[Tensor] = call_eager(function, tuple(tensors), {})
-    return results
 
 
 def write_back(writes: Sequence[Write], values: Sequence[Tensor]) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fanal.core import pytree
-from fanal.core.dispatch import Fused, tracing
+from fanal.core.dispatch import Fused, call_eager, tracing
 from fanal.core.errors import message
-from fanal.func.capture import Capture, run, write_back
+from fanal.func.capture import Capture, write_back
 from fanal.func.structure import (
     Function,
     check_aux,
@@ -179,7 +179,7 @@ def jvp_with_argnums(
                 message("jvp", "a tensor from outside is written to, whose new value has a tangent",
                         tuple(write.target.shape), hint="returning the new value")
             )  # fmt: skip
-    results = run(program.function, [*primals, *t.capture.captured(), *given])
+    results = t.capture.run(program.function, [*primals, *t.capture.captured(), *given], values)
     middle = outputs + len(t.aux)
     write_back(t.writes, results[middle : len(values)])
     return (
@@ -215,7 +215,7 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
     program: Linear = t.capture.program(
         ("linearize", values, outputs, count), lambda: _linear(t.capture.graph(values), count, outputs)
     )
-    results = run(program.value, [*leaves, *t.capture.captured()])
+    results = t.capture.run(program.value, [*leaves, *t.capture.captured()], values)
     write_back(t.writes, results[outputs : len(values)])
     kept = results[len(values) :]
 
@@ -234,7 +234,7 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
                         f"tangent:{i} with {what} {its} in flattened pytree doesn't match the {what} "
                         f"{mine} of the corresponding primal."
                     )
-        return t.structure.unflatten(run(program.tangents, [*kept, *given]))
+        return t.structure.unflatten(call_eager(program.tangents, (*kept, *given), {}))
 
     return t.structure.unflatten(results[:outputs]), push
 

@@ -6,20 +6,20 @@ gets one (`ops.derive.batching`). No loop over the samples is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from fanal.core import pytree
 from fanal.core.dispatch import Fused, tracing
 from fanal.core.errors import message
-from fanal.func.capture import Capture, Write, run, write_back
+from fanal.func.capture import Capture, Write, write_back
 from fanal.func.structure import Function, name_of, transforming, wraps
 from fanal.graph.ir import Builder, Value
 from fanal.ops.derive.batching import batched, in_front
+from fanal.ops.joining import tensor_split
 from fanal.ops.layout import move_axis
 from fanal.ops.shape import cat
-from fanal.ops.joining import tensor_split
 from fanal.random.generator import get_rng_state, set_rng_state
 from fanal.tensor.plans import graph_function
 from fanal.tensor.tensor import Tensor
@@ -251,7 +251,7 @@ def _run(
                     hint="giving the tensor to the function as a mapped argument",
                 )
             )  # fmt: skip
-    return run(program.function, [*tensors, *capture.captured()])
+    return capture.run(program.function, [*tensors, *capture.captured()], values)
 
 
 def _program(
@@ -306,11 +306,9 @@ def _in_chunks(
 
 def _chunks(batch: Batch, chunk: int) -> Iterator[tuple[list[Any], int]]:
     bounds = [*range(0, batch.size, chunk), batch.size]
-    split: list[Callable[[int], Any]] = []
-    for x, axis in zip(batch.leaves, batch.axes, strict=True):
-        if axis is None:
-            split.append(lambda i, x=x: x)
-        else:
-            split.append(tensor_split(x, bounds[1:-1], axis).__getitem__)
-    for i, (start, stop) in enumerate(pairwise(bounds)):
-        yield [part(i) for part in split], stop - start
+    parts = [
+        [x] * (len(bounds) - 1) if axis is None else tensor_split(x, bounds[1:-1], axis)
+        for x, axis in zip(batch.leaves, batch.axes, strict=True)
+    ]
+    for leaves, (start, stop) in zip(zip(*parts, strict=True), pairwise(bounds), strict=True):
+        yield list(leaves), stop - start

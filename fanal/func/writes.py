@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fanal.core import pytree
-from fanal.func.capture import Capture, run, write_back
+from fanal.func.capture import Capture, write_back
 from fanal.func.structure import Function, transforming, wraps
 from fanal.tensor.plans import graph_function
 from fanal.tensor.tensor import Tensor
@@ -43,7 +43,7 @@ def functionalize(func: Function, *, remove: str = "mutations") -> Function:
             function = capture.program(
                 ("functionalize", values), lambda: graph_function("functionalize", capture.graph(values))
             )
-            results = run(function, [*tensors, *capture.captured()])
+            results = capture.run(function, [*tensors, *capture.captured()], values)
             for i, value in zip(numbers, results, strict=False):
                 leaves[i] = value
             write_back(writes, results[len(numbers) :])

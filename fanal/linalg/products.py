@@ -29,6 +29,7 @@ from fanal.ops.promotion import together as broadcast
 from fanal.ops.reductions import amax
 from fanal.ops.reductions import sum as sum_
 from fanal.ops.shape import reshaped
+from fanal.tensor.lazy import is_known
 
 __all__ = [
     "chain_matmul", "cross", "det", "diagonal", "householder_product", "logdet", "matmul", "matrix_exp",
@@ -64,7 +65,8 @@ def matrix_exp(A: Any) -> Any:
     Computed in A's dtype by scaling and squaring; the relative error grows with the norm, which is
     the condition of the problem. In a traced program norms up to 1/ε are squared in full.
     """
-    squarings = None if is_tracing() else int(_most_halvings(A).item())
+    unknown = is_tracing() or not is_known(A)
+    squarings = None if unknown else int(_most_halvings(A).item())
     return _exponential(A, squarings)
 
 

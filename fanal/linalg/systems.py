@@ -23,6 +23,7 @@ from fanal.ops.promotion import broadcast_shapes
 from fanal.ops.reductions import sum as sum_
 from fanal.ops.shape import permuted, reshaped
 from fanal.ops.sort import sort_p
+from fanal.tensor.lazy import is_known
 
 
 def together(op: str, a: Value, b: Value) -> tuple[Value, Value]:
@@ -172,7 +173,7 @@ def lstsq(
             message("linalg.lstsq", "unknown driver", repr(driver), "gels, gelsy, gelsd or gelss")
         )
     solution, residuals, rank, values = _lstsq(A, B, rcond)
-    if is_tracing():  # what depends on the rank can't depend on it in a graph
+    if is_tracing() or not is_known(rank):  # what depends on the rank can't in a graph
         return Lstsq(solution, residuals, rank, values)
     driver = driver or "gelsy"
     none = values.new_empty((0,))

@@ -20,6 +20,7 @@ from fanal.random.generator import Generator, default_generator
 from fanal.tensor import inplace
 from fanal.tensor.creation import check_options, shape_of
 from fanal.tensor.factory import factory
+from fanal.tensor.lazy import is_known
 from fanal.tensor.outputs import takes_out
 from fanal.tensor.tensor import Tensor
 
@@ -276,7 +277,7 @@ def multinomial(
     if num_samples <= 0:
         raise RuntimeError(message("multinomial", "not a positive number of samples", num_samples))
     finite = (input >= 0) & (input < math.inf)
-    if not bool(finite.all()) or bool((input.sum(-1) <= 0).any()):
+    if is_known(input) and (not bool(finite.all()) or bool((input.sum(-1) <= 0).any())):
         raise RuntimeError(
             message("multinomial", "weights must be 0 or more, with a positive sum in each row")
         )

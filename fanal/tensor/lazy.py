@@ -127,6 +127,13 @@ def become_real(t: Tensor, storage: Any, pointer: int) -> None:
     t._ptr = pointer
 
 
+def is_known(t: Tensor) -> bool:
+    """Whether a tensor's elements can be looked at: not while a function is traced on whose arguments
+    they depend. Checks of values are left out then."""
+    known = getattr(recorder(), "is_known", None)
+    return known is None or bool(known(t))
+
+
 def settled(t: Tensor) -> Tensor:
     """The tensor, when all that was taken down and writes to its memory has run (or, where nothing
     is run, another one with the elements that it would have)."""

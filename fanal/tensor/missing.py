@@ -9,7 +9,7 @@ from fanal.core.errors import nearest
 
 SUBMODULES = (
     "autograd", "data", "export", "linalg", "nn", "optim", "random", "special", "utils", "cuda",
-    "backends", "testing", "serialization", "amp", "distributions", "signal", "array_api",
+    "backends", "testing", "serialization", "amp", "distributions", "signal", "array_api", "func",
 )
 
 # Functions of nn.functional that PyTorch also has at the top; that package is loaded on first use.
@@ -24,7 +24,7 @@ REASONS = {
     "sparse_coo_tensor": "sparse tensors", "sparse_csr_tensor": "sparse tensors",
     "sparse": "sparse tensors", "quantize_per_tensor": "quantised tensors",
     "quantize_per_channel": "quantised tensors", "compile": "whole-program capture",
-    "jit": "TorchScript", "vmap": "function transforms", "func": "function transforms",
+    "jit": "TorchScript",
     "distributed": "training on several machines",
 }  # fmt: skip
 

@@ -92,11 +92,12 @@ class GradPlan:
         first = derivative(graph, wrt, given)
         self.extras = len(first.forward.outputs) - self.visible
         self.needs = [g is not None for g in first.gradients]
-        self.saved_inputs = sorted({i for kind, i in first.sources if kind == "input"})
+        whole = tuple(given + [False] * self.extras)
+        # With what is kept among the outputs, the backward graph may make do with other ones.
+        second = derivative(first.forward, wrt, whole, again=True) if self.extras else first
+        self.saved_inputs = sorted({i for kind, i in second.sources if kind == "input"})
         self.tensors = [isinstance(plan.inputs[i], Layout) for i in self.saved_inputs]
-        outs = {i for kind, i in first.sources if kind == "output"}
-        outs |= {self.visible + i for kind, i in first.sources if kind == "extra"}
-        self.saved_outputs = sorted(outs)
+        self.saved_outputs = sorted({i for kind, i in second.sources if kind == "output"})
         self.layouts = output_layouts(first.forward, plan.inputs)
         self.count = len(first.forward.outputs)
         self.saves = bool(self.saved_inputs or self.saved_outputs)
@@ -106,8 +107,7 @@ class GradPlan:
         self.outputs = [l.wanting(d) for l, d in pairs]
         self.single = plan.single and not self.extras
         self.backward: dict[tuple[bool, ...], Backward] = {}
-        if not self.extras:
-            self.backward[tuple(given)] = self.backward_of(first)
+        self.backward[whole] = self.backward_of(second)
         self.base = first.forward
 
     def compile(self) -> Executable:
@@ -129,7 +129,8 @@ class GradPlan:
         found = self.backward.get(mask)
         if found is None:
             assert self.base is not None
-            found = self.backward[mask] = self.backward_of(derivative(self.base, self.wrt, mask))
+            derived = derivative(self.base, self.wrt, mask, again=True)
+            found = self.backward[mask] = self.backward_of(derived)
         return found
 
     def backward_of(self, derived: Derivative) -> Backward:

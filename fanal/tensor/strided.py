@@ -87,7 +87,7 @@ def as_strided(
     here = offset_in_storage(input) // item
     start = here if storage_offset is None else int(storage_offset)
     reach = start + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
-    if start < 0 or (math.prod(shape) and reach * item > input._storage.nbytes):
+    if start < 0 or (0 not in shape and reach * item > input._storage.nbytes):
         raise RuntimeError(
             message(
                 "as_strided", "the view leaves the storage",

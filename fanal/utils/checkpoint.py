@@ -11,6 +11,7 @@ from typing import Any
 
 from fanal import autograd
 from fanal.autograd.mode import enable_grad, mode
+from fanal.core.dispatch import recorder
 from fanal.core.errors import message
 from fanal.random import get_rng_state, set_rng_state
 from fanal.tensor.creation import zeros
@@ -76,7 +77,8 @@ def checkpoint(
         kwargs.pop(name, None)
     if not callable(function):
         raise TypeError(message("checkpoint", "not a function", type(function).__name__))
-    if not mode.enabled:
+    # A transform's graph decides itself what is kept; and its gradients are no `.grad`.
+    if not mode.enabled or mode.transforms or getattr(recorder(), "custom", None) is not None:
         return function(*args, **kwargs)
 
     def run(*given: Any) -> Any:

@@ -12,7 +12,11 @@ import numpy as np
 
 from fanal.core import dtypes
 from fanal.core.dtypes import DType
+from fanal.graph import Builder, SubGraph
+from fanal.ops.linear import matmul
+from fanal.ops.pointwise import lt, sin, tanh
 from fanal.ops.primitive import Primitive
+from fanal.ops.reductions import sum as sum_
 
 _REDUCTIONS = [
     ([(3, 4)], {"dims": (0,)}), ([(3, 4)], {"dims": (1,)}), ([(2, 3, 5)], {"dims": (0, 2)}),
@@ -92,7 +96,51 @@ _MATRICES: dict[str, Any] = {
     "pair_products": _REGULAR, "slogdet": _REGULAR,
 }  # fmt: skip
 
+
+
+def _graph(function: Any, *types: Any) -> SubGraph:
+    """The graph of a function of float64 values of these shapes (or (dtype, shape))."""
+    b = Builder()
+    inputs = [b.input(*t) if t and isinstance(t[0], DType) else b.input(dtypes.float64, t) for t in types]
+    graph = b.graph(b.trace(function, *inputs))
+    return SubGraph(graph.inputs, graph.nodes, graph.outputs)
+
+
+def _control_samples() -> dict[str, Any]:
+    rnn = _graph(
+        lambda w, c, h, x: ((y := tanh(x + matmul(h, w))) * c, y * h), (3, 3), (), (2, 3), (2, 3)
+    )
+    sums = _graph(lambda total: (total * 2.0,), (4,))
+    swap = _graph(lambda a, b, x: (b * x, sin(a), a), (3,), (3,), (3,))
+    flags = {
+        "true": _graph(lambda x, y: (sin(x) * y, y), (3,), (3,)),
+        "false": _graph(lambda x, y: (x, x * y * y), (3,), (3,)),
+    }
+    small = _graph(lambda w, x: (lt(sum_(x * x), 40.0),), (3,), (3,))
+    grow = _graph(lambda w, x: (x + w * w + 0.5,), (3,), (3,))
+    at = {"consts": 2, "carries": 1, "length": 4}
+    loop = {"cond": small, "body": grow, "consts": 1}
+    return {
+        "scan": [
+            ([(3, 3), (), (2, 3), (4, 2, 3)], {"body": rnn, "reverse": r, **at}) for r in (False, True)
+        ] + [
+            ([(4,)], {"body": sums, "consts": 0, "carries": 1, "length": 3, "reverse": False}),
+            ([(3,), (3,), (1, 3)], {"body": swap, "consts": 0, "carries": 2, "length": 1, "reverse": False}),
+        ],
+        "cond": [([("b", ()), (3,), (3,)], flags)] * 4,
+        "while": [([(3,), (3,)], {**loop, "limit": n}) for n in (2, 30)],
+        "missing": [],
+    }  # fmt: skip
+
+
 STRUCTURAL: dict[str, Any] = {
+    **_control_samples(),
+    "custom_gradient": [
+        (
+            [(3,), (3,), (3,)],
+            {"counts": (1, 1), "backward": _graph(lambda s, y, ct: (ct * s + ct * y,), (3,), (3,), (3,))},
+        )
+    ],
     "full": [([], {"value": 3, "shape": (2, 3), "dtype": dtypes.float32})],
     "iota": [([], {"shape": (3, 4), "dim": 1, "dtype": dtypes.int32})],
     "random_bits": [([("key",)], {"shape": (3, 5)})],
@@ -144,6 +192,11 @@ STRUCTURAL: dict[str, Any] = {
 }  # fmt: skip
 
 ELEMENTWISE_SHAPES = [(), (5,), (3, 17)]
+
+
+def dtypes_of(p: Primitive) -> tuple[DType, ...]:
+    """The dtypes of a primitive's samples: the graphs inside of one are float64."""
+    return (dtypes.float64,) if p.kind == "control" else p.dtypes
 
 
 def samples_of(p: Primitive) -> list[tuple[list[Any], dict[str, Any]]]:

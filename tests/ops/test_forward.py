@@ -9,6 +9,7 @@ from fanal.core import dtypes
 from fanal.core.dispatch import bind
 from fanal.ops import (  # noqa: F401  # noqa: F401
     arithmetic,
+    control,
     conv,
     create,
     cumulative,
@@ -35,11 +36,11 @@ from fanal.ops.matrix import (  # noqa: F401
 )
 from fanal.ops.primitive import TABLE
 from tests.ops.runner import native, reference, trace
-from tests.ops.samples import draw, samples_of
+from tests.ops.samples import draw, dtypes_of, samples_of
 
-CASES = [(p, d) for p in TABLE.values() for d in p.dtypes if p.kind not in ("create", "random")]
+CASES = [(p, d) for p in TABLE.values() for d in dtypes_of(p) if p.kind not in ("create", "random")]
 # Kinds whose results are sums, of an error relative to the sum of the terms' magnitudes.
-SUMS = ("composed", "conv", "cumulative", "dot", "reduce", "scatter", "window_sum")
+SUMS = ("composed", "control", "conv", "cumulative", "dot", "reduce", "scatter", "window_sum")
 EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 
 

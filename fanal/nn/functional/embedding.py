@@ -18,6 +18,7 @@ from fanal.ops.promotion import cast, constant
 from fanal.ops.reductions import sum as sum_op
 from fanal.ops.shape import reshaped
 from fanal.tensor import inplace
+from fanal.tensor.lazy import is_known
 from fanal.tensor.tensor import Tensor
 
 
@@ -38,7 +39,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     if tensor.dtype.kind != "i":
         raise RuntimeError(message("one_hot", "is only applicable to index tensors", tensor.dtype))
     count = math.prod(tensor.shape)
-    if isinstance(tensor, Tensor) and count:
+    if isinstance(tensor, Tensor) and count and (num_classes == -1 or is_known(tensor)):
         if int(tensor.min()) < 0:
             raise RuntimeError("Class values must be non-negative.")
         largest = int(tensor.max())

@@ -1,7 +1,8 @@
-"""Recurrent layers: one program a time step, over sequences whose batch may shrink.
+"""Recurrent layers: a scan over the time steps, or one program a step where the batch shrinks.
 
 The inputs of all steps meet their weights in one product before the loop. A padded batch is a packed
-one whose batch sizes are all the same.
+one whose batch sizes are all the same: then the whole layer is one program, whose loop packs the
+recurrent weights once.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fanal.core.dispatch import fused
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.steps import pieces
+from fanal.ops.control import loop
 from fanal.ops.layout import slice_dim
 from fanal.ops.linear import linear
 from fanal.ops.pointwise import sigmoid, tanh, where
@@ -67,6 +70,21 @@ def _advance(mode: str, gates: Any, state: State, weights: Sequence[Any]) -> Sta
     return (step(gates, *state, *weights[:2]),)
 
 
+@fused
+def _scanned(
+    mode: str, x: Any, state: State, weights: Sequence[Any], reverse: bool
+) -> tuple[Any, ...]:
+    """`run_direction` over steps of one batch size, x (T, B, I): (outputs (T, B, H), *last state)."""
+    w_ih, w_hh, b_ih, b_hh, w_hr = weights
+
+    def step(carry: Any, slices: Any) -> tuple[Any, Any]:
+        new = _advance(mode, slices[0], tuple(carry), (w_hh, b_hh, w_hr))
+        return new, new[:1]
+
+    last, (y,) = loop(step, list(state), [linear(x, w_ih, b_ih)], x.shape[0], reverse)
+    return (y, *last)
+
+
 def run_direction(
     mode: str, x: Any, sizes: Sequence[int], state: State, weights: Sequence[Any], reverse: bool
 ) -> tuple[Any, State]:
@@ -74,6 +92,10 @@ def run_direction(
 
     weights: (W_ih, W_hh, b_ih, b_hh, W_hr). Sequences are sorted by length, the longest first.
     """
+    if sizes and min(sizes) == max(sizes):
+        steps = x.reshape(len(sizes), sizes[0], x.shape[1])
+        y, *last = _scanned(mode, steps, tuple(state), tuple(weights), reverse)
+        return y.reshape(x.shape[0], y.shape[2]), tuple(last)
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
     gates = pieces(linear(x, w_ih, b_ih), sizes)
     order = range(len(sizes) - 1, -1, -1) if reverse else range(len(sizes))

@@ -12,6 +12,7 @@ from fanal.nn.functional.reduction import chosen, reduced
 from fanal.ops.pointwise import abs as absolute
 from fanal.ops.pointwise import detach, exp, log, where
 from fanal.ops.promotion import together
+from fanal.tensor.lazy import is_known
 
 
 def _warn_sizes(input: Any, target: Any) -> None:
@@ -169,7 +170,7 @@ def gaussian_nll_loss(
         if var < 0:
             raise ValueError("var has negative entry/entries")
         var = _constant_like(input, var)
-    elif hasattr(var, "item") and bool((var < 0).any()):
+    elif hasattr(var, "item") and is_known(var) and bool((var < 0).any()):
         raise ValueError("var has negative entry/entries")
     size, given = tuple(input.shape), tuple(var.shape)
     if given != size:

@@ -70,15 +70,16 @@ def reparametrized(
         )
     before = {}
     try:
+        # The module is as before in the end, so this is no change that the modules' epoch counts.
         for path, value in whole.items():
             table, name = places[path]
             before[path] = table[name]
-            table[name] = value
+            dict.__setitem__(table, name, value)
         yield
     finally:
         for path, value in before.items():
             table, name = places[path]
-            table[name] = value
+            dict.__setitem__(table, name, value)
 
 
 def functional_call(

@@ -137,9 +137,13 @@ class _Backward:
             if source is not None:
                 (self.sequences if source[1] else self.fixed)[inner] = source[0]
         outputs = [i for i, g in enumerate(self.plan.given) if g]
-        pairs = list(zip(outputs, self.graph.inputs[len(sources) :], strict=True))
-        self.state = [(i, inner) for i, inner in pairs if i < self.carries]
-        for i, inner in pairs:
+        arriving = dict(zip(outputs, self.graph.inputs[len(sources) :], strict=True))
+        # A carry's cotangent goes from step to step; one that no step passes on ends at its own.
+        self.state = [
+            (i, arriving.get(i)) for i in range(self.carries)
+            if i in arriving or self.plan.gradient(self.consts + i) is not None
+        ]  # fmt: skip
+        for i, inner in arriving.items():
             if i >= self.carries:
                 ct = cts[i]
                 self.sequences[inner] = zeros_like_type(node.outputs[i]) if ct is None else ct
@@ -179,7 +183,8 @@ class _Backward:
 
         def step(carry: Values, x: Values) -> tuple[Values, Values]:
             env = self.fixed | dict(zip(self.sequences, x, strict=True))
-            env.update((inner, v) for (_, inner), v in zip(self.state, carry, strict=False))
+            pairs = zip(self.state, carry, strict=False)
+            env.update((inner, v) for (_, inner), v in pairs if inner is not None)
             wanted = [g for g in carried if g is not None] + [t for ts in terms for t in ts] + kept
             whole = Graph(self.graph.inputs, self.graph.nodes, wanted).pruned()
             found = iter(whole.apply([env[v] for v in self.graph.inputs], bind))

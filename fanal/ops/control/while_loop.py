@@ -156,12 +156,8 @@ def _pull(
     node: Node, cts: Sequence[Value | None], linear: Sequence[bool]
 ) -> Sequence[Value | None]:
     if node.attributes["limit"] is None:
-        raise Limit(
-            message(
-                "while_loop", "has no reverse derivative without a bound on its steps",
-                hint="max_steps=…, fanal.scan, or forward derivatives",
-            )
-        )
+        arriving = [ct for ct in cts if ct is not None]
+        return [_missing(arriving, v.type) if w else None for v, w in zip(node.inputs, linear, strict=True)]
     # It was not made to be derived (`augment`): it is done again.
     graph = _as_scan([v.type for v in node.inputs], **node.attributes)
     d = derivative(graph, linear, [ct is not None for ct in cts])
@@ -223,6 +219,46 @@ def _batch(
 
     last = repeat(any_left, masked, [flags(begin), *begin], limit)[1:]
     return tuple(last), tuple(where)
+
+
+# -- the derivative that there is not ---------------------------------------------------------------------
+
+WHY = message(
+    "while_loop", "has no reverse derivative without a bound on its steps",
+    hint="max_steps=…, fanal.scan, or forward derivatives",
+)  # fmt: skip
+
+
+def _missing(values: Sequence[Value], t: Type) -> Value:
+    """A value that nobody may compute. Whether it is needed shows when a program is made of it: a loop
+    may run, also where gradients are recorded, as long as none is asked of it."""
+    found: Value = bind(missing_p, *values, dtype=t.dtype, shape=t.shape)
+    return found
+
+
+def _refused(*inputs: Any, **attributes: Any) -> Any:
+    raise Limit(WHY)
+
+
+def _missing_pull(
+    node: Node, cts: Sequence[Value | None], linear: Sequence[bool]
+) -> Sequence[Value | None]:
+    given = [ct for ct in cts if ct is not None]
+    return [_missing(given, v.type) if w else None for v, w in zip(node.inputs, linear, strict=True)]
+
+
+missing_p: Primitive = Primitive(
+    name="missing",
+    kind="control",
+    infer=lambda *inputs, dtype, shape: [Type(dtype, shape)],
+    reference=_refused,
+    push=_refused,
+    batch=lambda inputs, axes, size, *, dtype, shape: (
+        bind(missing_p, *inputs, dtype=dtype, shape=(size, *shape)), 0,
+    ),
+    pull=_missing_pull,
+    doc="What an operation without a derivative has for one: an error where it is computed.",
+)  # fmt: skip
 
 
 while_p: Primitive = Primitive(

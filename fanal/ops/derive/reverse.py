@@ -19,7 +19,7 @@ from fanal.graph.ir import Builder, Graph, Node, Value
 from fanal.ops import transcendental
 from fanal.ops.arithmetic import div_p
 from fanal.ops.create import full_p
-from fanal.ops.layout import zeros_like_type
+from fanal.ops.layout import concat_p, pad_p, zeros_like_type
 from fanal.ops.pointwise import neg
 from fanal.ops.primitive import Primitive
 from fanal.ops.transcendental import exp_p
@@ -121,7 +121,48 @@ def accumulate(cotangents: dict[Value, Value], value: Value, ct: Value | None) -
     if ct.type != value.type:
         raise AssertionError(f"cotangent {ct.type!r} of a value {value.type!r}")
     before = cotangents.get(value)
-    cotangents[value] = ct if before is None else before + ct
+    cotangents[value] = ct if before is None else joined(before, ct)
+
+
+def joined(a: Value, b: Value) -> Value:
+    """a + b; where they are neighbours of one another among zeros (gradients of the slices of one
+    value), they are put side by side: no zeros are written, and nothing is added to them."""
+    if not (_is_padded(a) and _is_padded(b)):
+        return a + b
+    (x, low_a), (y, low_b) = _inside(a), _inside(b)
+    apart = [d for d in range(a.ndim) if (low_a[d], x.shape[d]) != (low_b[d], y.shape[d])]
+    if len(apart) == 1:
+        (dim,) = apart
+        for first, start, second, then in ((x, low_a, y, low_b), (y, low_b, x, low_a)):
+            if start[dim] + first.shape[dim] == then[dim]:
+                parts = [*_pieces(first, dim), *_pieces(second, dim)]
+                whole = bind(concat_p, *parts, dim=dim)
+                high = [n - i - m for n, i, m in zip(a.shape, start, whole.shape, strict=True)]
+                if whole.shape == a.shape:
+                    return whole
+                at = {"low": start, "high": tuple(high), "interior": (0,) * a.ndim}
+                return bind(pad_p, whole, value=0, **at)
+    return a + b
+
+
+def _is_padded(v: Value) -> bool:
+    """Whether a value is another one among zeros."""
+    if v.node is None or v.node.primitive is not pad_p:
+        return False
+    at = v.node.attributes
+    inside = min((*at["low"], *at["high"]), default=-1) >= 0
+    return inside and at["value"] == 0 and not any(at["interior"])
+
+
+def _inside(v: Value) -> tuple[Value, tuple[int, ...]]:
+    assert v.node is not None
+    return v.node.inputs[0], v.node.attributes["low"]
+
+
+def _pieces(v: Value, dim: int) -> tuple[Value, ...]:
+    if v.node is not None and v.node.primitive is concat_p and v.node.attributes["dim"] == dim:
+        return v.node.inputs
+    return (v,)
 
 
 def _recovered(outputs: Sequence[Value]) -> dict[Value, tuple[Value, Value]]:
@@ -303,7 +344,7 @@ class _Split:
                 self.saved[v] = ("input", input_number[v])
             elif node is None:
                 continue  # a cotangent
-            elif v not in late and v in output_number:
+            elif v not in late and v in output_number and node.inputs:
                 self.saved[v] = ("output", output_number[v])
             elif v in late or node not in primal or (v not in forced and self._cheap(v, node)):
                 self.kept.add(node)

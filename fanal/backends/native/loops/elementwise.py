@@ -30,10 +30,11 @@ from fanal.core.dtypes import BY_NAME
 TASK_ELEMENTS = 16384  # about 20 µs of a light kernel: worth another thread, small enough to balance
 
 
-def step_elements(code: list[tuple[object, ...]]) -> int:
+def step_elements(program: Program) -> int:
     """Elements of one task in a loop: about 3 µs of work."""
+    code = program.instructions
     heavy = sum(i[0] == "op" and i[1] not in OPERATIONS for i in code)
-    return int(3000 / (0.3 + 0.65 * heavy))
+    return int(3000 / (0.65 * heavy + 0.02 * len(code) + 0.05 * len(program.walks)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class ElementwiseKernel:
         units = outer * chunks
         per_task = max(1, TASK_ELEMENTS // chunk)
         if p.in_loop:  # other threads are awake there
-            per_task = max(1, min(per_task, step_elements(self.program.instructions) // chunk))
+            per_task = max(1, min(per_task, step_elements(self.program) // chunk))
         words = [units, per_task, chunks, chunk, n, *extents[1:-1]]
         program = self.program
         for walk, cls in zip(program.walks, self.classes, strict=True):
