@@ -19,7 +19,6 @@ from fanal.backends.native.executable import runtime
 from fanal.compiler.custom import carry, with_gradient
 from fanal.compiler.recorder import Memory, Recorder, Region
 from fanal.compiler.recorder import _base_of as base_of
-from fanal.compiler.recorder import _once as once_of
 from fanal.compiler.recorder import _overlap as overlap
 from fanal.compiler.steps import Apply, Look, NumberInput, Put, Step, TensorInput, built
 from fanal.compiler.strided import strided_window
@@ -224,20 +223,24 @@ class TraceRecorder(Recorder):
                 region.windows[start, layout] = number
                 return number
         if type(memory) is Cell or any(r.written and overlap(r, start, layout) for r in memory.regions):
-            self.settle()
+            raise RuntimeError(
+                message(
+                    self.name, "a tensor is read after a write through another view of its memory",
+                    tuple(t.shape), hint="an operation that makes a new tensor",
+                )
+            )  # fmt: skip
         base = base_of(t)
-        if base is not None and base._storage is t._storage and _identity(base) is _identity(t) is False:
+        if base is not None and base._storage is t._storage and self._same_to_tape(base, t):
             # Written through one view, read through another: both are windows of the base.
             whole = base._layout.wanting(False)
             first = place(base) if type(base._storage) is Cell else base._ptr
             if not any(r.start == first and r.layout is whole for r in memory.regions):
                 self._look(base, memory, first, whole)
                 return self._look(t, memory, start, layout)
-        once = once_of(layout)
-        number = self._step((TensorInput, once), lambda: TensorInput(once), 1)
+        number = self._step((TensorInput, layout), lambda: TensorInput(layout), 1)
         self.inputs.append(t)
-        memory.regions.append(Region(start, once, number, t))
-        return number if once is layout else self._look(t, memory, start, layout)
+        memory.regions.append(Region(start, layout, number, t))
+        return number
 
     def _cell(self, layout: Layout, number: int) -> Cell:
         cell = super()._cell(layout, number)

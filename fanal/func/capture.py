@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fanal.autograd.mode import mode
+from fanal.autograd.mode import mode, no_grad
 from fanal.autograd.tape import PythonNode
 from fanal.compiler.recorder import Region
 from fanal.compiler.steps import Step, built
@@ -67,9 +67,10 @@ class Capture(TraceRecorder):
         kind = layout(x.dtype, shape).wanting(wanted)
         value = x if known else None
         out = self.given(kind, value, moving or isinstance(x, TracedTensor))
-        if wanted and x._current_node() is not None:
-            out._node = PythonNode("input", (), _nothing)
         self.given_tensors.append(out)
+        if wanted and x._current_node() is not None:
+            # No leaf either, so that it may be written to; behind the node is one, as outside.
+            return out._alias(PythonNode("input", (out,), _passed), 0)
         return out
 
     def running(self) -> tracing:
@@ -181,8 +182,8 @@ def _overlap(a: Tensor, b: Tensor) -> bool:
     return low < last and first < high
 
 
-def _nothing(grad: Any) -> tuple[()]:
-    return ()
+def _passed(grad: Any) -> tuple[Any]:
+    return (grad,)
 
 
 
@@ -190,4 +191,9 @@ def _nothing(grad: Any) -> tuple[()]:
 def write_back(writes: Sequence[Write], values: Sequence[Tensor]) -> None:
     """Make the writes of a function that was taken down."""
     for write, value in zip(writes, values, strict=True):
-        inplace.copy_(write.target, value)
+        target = write.target
+        if target._layout.grad and target._current_node() is None:
+            with no_grad():  # as it was written to: otherwise it would have been refused
+                inplace.copy_(target, value)
+        else:
+            inplace.copy_(target, value)

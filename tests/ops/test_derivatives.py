@@ -18,7 +18,7 @@ F64 = dtypes.float64
 
 
 def differentiable(p: Primitive) -> bool:
-    if p.kind in ("create", "random", "arg_reduce") or F64 not in p.dtypes:
+    if p.kind in ("create", "random", "arg_reduce", "missing") or F64 not in p.dtypes:
         return False
     if all(rule is None for rule in (p.partials, p.transpose, p.jvp, p.pull)):
         return False

@@ -17,7 +17,7 @@ from fanal.graph.ir import Graph, Node, SubGraph, Value
 from fanal.ops.arithmetic import add_p
 from fanal.ops.control.bodies import Values, filled, fixpoint, placed
 from fanal.ops.control.scan import loop, parts, scan_p
-from fanal.ops.control.sums import Sums
+from fanal.ops.control.sums import Split, Sums
 from fanal.ops.derive.reverse import Derivative, derivative
 from fanal.ops.layout import zeros_like_type
 
@@ -200,20 +200,25 @@ class _Backward:
             step, [*begin, *totals], list(self.sequences.values()), at["length"], not at["reverse"]
         )
         found = self.sequences | dict(zip(kept, ys, strict=True))
-        results: list[Value | None] = []
         summed = dict(zip(inside, last[len(self.state) :], strict=True))
-        for i, split_ in enumerate(splits):
-            total = summed.get(i)
-            for term in split_.after if split_ is not None else ():
-                part = term.summed([sums.sequence(v, found) for v in term.operands])
-                total = part if total is None else bind(add_p, total, part)
-            if total is None and split_ is not None:
-                total = zeros_like_type(self.node.inputs[i])
-            results.append(total)
+        results: list[Value | None] = [
+            None if s is None else self._total(i, s, summed.get(i), sums, found)
+            for i, s in enumerate(splits)
+        ]
         back: dict[int, Any] = {i: v for (i, _), v in zip(self.state, last, strict=False)}
         results += [back.get(i) for i in range(self.carries)]
         results += placed([found[g] for g in along if g is not None], [g is not None for g in along])
         return results
+
+
+    def _total(
+        self, i: int, split: Split, total: Value | None, sums: Sums, found: dict[Value, Value]
+    ) -> Value:
+        """A constant's cotangent: `total` of the loop, and what is summed after it."""
+        for term in split.after:
+            part = term.summed([sums.sequence(v, found) for v in term.operands])
+            total = part if total is None else bind(add_p, total, part)
+        return zeros_like_type(self.node.inputs[i]) if total is None else total
 
 
 scan_p.augment = augment

@@ -249,7 +249,7 @@ def _missing_pull(
 
 missing_p: Primitive = Primitive(
     name="missing",
-    kind="control",
+    kind="missing",
     infer=lambda *inputs, dtype, shape: [Type(dtype, shape)],
     reference=_refused,
     push=_refused,
