@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fanal.autograd.mode import mode, no_grad
-from fanal.backends.native.executable import runtime
 from fanal.compiler.custom import carry, with_gradient
 from fanal.compiler.recorder import Memory, Recorder, Region
 from fanal.compiler.recorder import _base_of as base_of
 from fanal.compiler.recorder import _overlap as overlap
 from fanal.compiler.steps import Apply, Look, NumberInput, Put, Step, TensorInput, built
 from fanal.compiler.strided import strided_window
+from fanal.compiler.traced import DetachedTensor, TracedTensor, identity, laid_out
 from fanal.core import dispatch, pytree
 from fanal.core.dispatch import call_eager, tracing
 from fanal.core.errors import message
@@ -29,60 +29,11 @@ from fanal.graph.ir import Builder, Graph, Type
 from fanal.ops.arithmetic import detach_p
 from fanal.ops.primitive import Primitive
 from fanal.ops.stops import stop_reverse_p
-from fanal.tensor.layout import Layout, extent_bytes
+from fanal.tensor.layout import Layout
 from fanal.tensor.layout import layout as layout_of
-from fanal.tensor.lazy import Cell, LazyTensor, another, lazy_tensor, place
+from fanal.tensor.lazy import Cell, lazy_tensor, place
 from fanal.tensor.plans import graph_function
-from fanal.tensor.tensor import Tensor, allocate, new_tensor
-
-
-class TracedTensor(LazyTensor):
-    """A tensor of a function that is being traced."""
-
-    __slots__ = ()
-
-    @property
-    def _ptr(self) -> int:
-        return int(self._storage.recorder.address(self))
-
-    @_ptr.setter
-    def _ptr(self, value: int) -> None:
-        raise RuntimeError(
-            message("trace", "a tensor of the traced function is given other memory", tuple(self.shape),
-                    hint="an operation that makes a new tensor")
-        )  # fmt: skip
-
-    def detach(self) -> Tensor:
-        out = another(self, self._layout.wanting(False))
-        out.__class__ = DetachedTensor
-        return out
-
-    @property
-    def data(self) -> Tensor:
-        return self.detach()
-
-    @data.setter
-    def data(self, value: Tensor) -> None:
-        Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
-
-    def __repr__(self) -> str:
-        name = self._storage.recorder.name
-        return f"tensor(..., shape={tuple(self.shape)}, dtype={self.dtype!r}, traced by {name})"
-
-
-class DetachedTensor(TracedTensor):
-    """A traced tensor through which no derivative flows, and its views."""
-
-    __slots__ = ()
-
-    def _alias(self, node: Any, index: int) -> Tensor:
-        out = super()._alias(node, index)
-        out.__class__ = DetachedTensor
-        return out
-
-
-for _class in (TracedTensor, DetachedTensor):
-    _class.__name__ = _class.__qualname__ = "Tensor"
+from fanal.tensor.tensor import Tensor
 
 
 class TracedRegion(Region):
@@ -204,15 +155,15 @@ class TraceRecorder(Recorder):
         lazy = type(storage) is Cell
         if lazy and storage.recorder is self:
             return storage, (place(t), layout)
-        identity = (id(storage), _identity(t))
-        memory = self.outside.get(identity)
+        key = (id(storage), identity(t))
+        memory = self.outside.get(key)
         if memory is None:
-            memory = self.outside[identity] = Memory(storage)
+            memory = self.outside[key] = Memory(storage)
         return memory, (place(t) if lazy else t._ptr, layout)
 
     def _same_to_tape(self, base: Tensor, t: Tensor) -> bool:
         # Gradients must find their way to the view, which may be all that somebody asks for.
-        return bool(_identity(base) == _identity(t))
+        return bool(identity(base) == identity(t))
 
     def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
         for region in memory.regions:
@@ -385,7 +336,7 @@ class TraceRecorder(Recorder):
         graph = Graph([whole.inputs[i] for i in needed], whole.nodes, whole.outputs)
         with tracing(self.outer), no_grad():
             (found,) = call_eager(graph_function(self.name, graph), tuple(operands), {})
-        found = _laid_out(found, t._layout)
+        found = laid_out(found, t._layout)
         self.known_values.append(found)
         return found
 
@@ -403,14 +354,6 @@ class TraceRecorder(Recorder):
                 if any(step.first + i in needed for i in range(count)):
                     needed.update(_sources(action))
         return found[::-1]
-
-
-def _identity(t: Tensor) -> Any:
-    """What a tensor from outside is to derivatives."""
-    if t._layout.grad:
-        node = t._current_node()
-        return id(t) if node is None else (id(node), t._index)
-    return type(t) is DetachedTensor
 
 
 def _sources(action: Any) -> Sequence[int]:
@@ -435,24 +378,6 @@ def _stop(primitive: Primitive, kind: Type) -> Graph:
         found = b.graph([b.trace(dispatch.bind, primitive, x)])
         _stops[primitive, kind] = found
     return found
-
-
-def _laid_out(t: Tensor, layout: Layout) -> Tensor:
-    """A tensor's elements in a layout."""
-    if t._layout.strides == layout.strides:
-        return t
-    if layout.dense:
-        out = allocate(layout.wanting(False))
-    else:
-        _, end = extent_bytes(layout.shape, layout.strides, layout.dtype.itemsize)
-        storage = runtime.empty(end)
-        out = new_tensor(storage, layout.wanting(False), storage.ptr)
-    with tracing(None):
-        if not layout.overlaps:
-            return out.copy_(t)
-        once = tuple(slice(0, 1) if s == 0 else slice(None) for s in layout.strides)
-        out[once].copy_(t[once])
-        return out
 
 
 def trace(function: Callable[..., Any], inputs: Sequence[Layout], name: str) -> Traced:

@@ -109,26 +109,26 @@ def children_of(node: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """Leaves in order (dicts in insertion order) and the structure that holds them."""
     leaves: list[Any] = []
+    return leaves, _visited(tree, leaves)
 
-    def visit(node: Any) -> Structure:
-        kind = type(node)
-        if kind is tuple or kind is list:
-            return Structure(kind, (), tuple([visit(x) for x in node]))
-        found = children_of(node)
-        if found is None:
-            leaves.append(node)
-            return LEAF
-        keys, items = found
-        extra: Any = None
-        if isinstance(node, defaultdict):
-            extra = node.default_factory
-        elif isinstance(node, deque):
-            extra = node.maxlen
-        names = () if isinstance(keys, range) else tuple(keys)
-        return Structure(kind, names, tuple([visit(x) for x in items]), extra)
 
-    structure = visit(tree)
-    return leaves, structure
+def _visited(node: Any, leaves: list[Any]) -> Structure:
+    # Not a function inside of `flatten`: it would hold itself, and the leaves until the next collection.
+    kind = type(node)
+    if kind is tuple or kind is list:
+        return Structure(kind, (), tuple([_visited(x, leaves) for x in node]))
+    found = children_of(node)
+    if found is None:
+        leaves.append(node)
+        return LEAF
+    keys, items = found
+    extra: Any = None
+    if isinstance(node, defaultdict):
+        extra = node.default_factory
+    elif isinstance(node, deque):
+        extra = node.maxlen
+    names = () if isinstance(keys, range) else tuple(keys)
+    return Structure(kind, names, tuple([_visited(x, leaves) for x in items]), extra)
 
 
 def tree_map(function: Callable[..., Any], tree: Any) -> Any:

@@ -15,7 +15,8 @@ from fanal.autograd.mode import mode, no_grad
 from fanal.autograd.tape import PythonNode
 from fanal.compiler.recorder import Region
 from fanal.compiler.steps import Step, built
-from fanal.compiler.trace import TracedTensor, TraceRecorder
+from fanal.compiler.trace import TraceRecorder
+from fanal.compiler.traced import TracedTensor
 from fanal.core.dispatch import call_eager, tracing
 from fanal.core.errors import message
 from fanal.graph.ir import Graph
@@ -163,6 +164,11 @@ class Capture(TraceRecorder):
             if value._layout.grad and number not in self.taped:
                 results[i] = value._alias(None, 0)
         return results
+
+    def close(self) -> None:
+        """Let go of the function's tensors (which this object and its tensors would hold in a circle)."""
+        for held in (self.inputs, self.given_tensors, self.outside, self.cells, self.path):
+            held.clear()
 
     def graph(self, numbers: Sequence[int]) -> Graph:
         """What was taken down, as a graph with these values for outputs."""

@@ -180,6 +180,7 @@ def jvp_with_argnums(
                         tuple(write.target.shape), hint="returning the new value")
             )  # fmt: skip
     results = t.capture.run(program.function, [*primals, *t.capture.captured(), *given], values)
+    t.capture.close()
     middle = outputs + len(t.aux)
     write_back(t.writes, results[middle : len(values)])
     return (
@@ -216,6 +217,7 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
         ("linearize", values, outputs, count), lambda: _linear(t.capture.graph(values), count, outputs)
     )
     results = t.capture.run(program.value, [*leaves, *t.capture.captured()], values)
+    t.capture.close()
     write_back(t.writes, results[outputs : len(values)])
     kept = results[len(values) :]
 

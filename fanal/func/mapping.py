@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from fanal.core import pytree
 from fanal.core.dispatch import Fused, tracing
 from fanal.core.errors import message
+from fanal.func.axes import Axis, Batch, batch_of, check_out_dims, places_of
 from fanal.func.capture import Capture, Write, write_back
 from fanal.func.structure import Function, name_of, transforming, wraps
 from fanal.graph.ir import Builder, Value
@@ -23,17 +24,6 @@ from fanal.ops.shape import cat
 from fanal.random.generator import get_rng_state, set_rng_state
 from fanal.tensor.plans import graph_function
 from fanal.tensor.tensor import Tensor
-
-Axis = int | None
-
-
-class Batch(NamedTuple):
-    """The arguments of a call: leaves, which dimension of each is mapped, and the samples' number."""
-
-    leaves: list[Any]
-    axes: list[Axis]
-    structure: pytree.Structure
-    size: int
 
 
 class Program(NamedTuple):
@@ -71,79 +61,13 @@ def vmap(
 
     @wraps(func)
     def mapped(*args: Any, **kwargs: Any) -> Any:
-        _check_out_dims(out_dims, func)
-        batch = _batch(in_dims, args, func)
+        check_out_dims(out_dims, func)
+        batch = batch_of(in_dims, args, func)
         if chunk_size is None or batch.size <= chunk_size:
             return _mapped(func, batch, out_dims, randomness, args, kwargs)
         return _in_chunks(func, batch, out_dims, randomness, chunk_size, args, kwargs)
 
     return mapped
-
-
-# -- arguments -----------------------------------------------------------------------------------------
-
-
-def _check_out_dims(out_dims: Any, func: Function) -> None:
-    for x in pytree.flatten(out_dims)[0]:
-        if x is not None and not isinstance(x, int):
-            raise ValueError(
-                f"vmap({name_of(func)}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a "
-                "python collection of ints representing where in the outputs the vmapped dimension "
-                "should appear."
-            )
-
-
-def _batch(in_dims: Any, args: tuple[Any, ...], func: Function) -> Batch:
-    called = f"vmap({name_of(func)}, in_dims={in_dims}, ...)(<inputs>): "
-    if not isinstance(in_dims, int | tuple):
-        raise ValueError(
-            f"{called}expected `in_dims` to be int or a (potentially nested) tuple matching the "
-            f"structure of inputs, got: {type(in_dims)}."
-        )
-    if not args:
-        raise ValueError(
-            f"vmap({name_of(func)})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are "
-            "trying to vmap over a function with no inputs. The latter is unsupported."
-        )
-    leaves, structure = pytree.flatten(args)
-    dims = structure.broadcast(in_dims)
-    if dims is None:
-        raise ValueError(
-            f"{called}in_dims is not compatible with the structure of `inputs`. in_dims has structure "
-            f"{pytree.flatten(in_dims)[1]} but inputs has structure {structure}."
-        )
-    axes = [_axis(x, d, called) for x, d in zip(leaves, dims, strict=True)]
-    sizes = [x.shape[a] for x, a in zip(leaves, axes, strict=True) if a is not None]
-    if not sizes:
-        raise ValueError("vmap: Expected at least one Tensor to vmap over")
-    if any(n != sizes[0] for n in sizes):
-        raise ValueError(
-            "vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "
-            f"{sizes} for the mapped dimension"
-        )
-    return Batch(leaves, axes, structure, sizes[0])
-
-
-def _axis(x: Any, dim: Any, called: str) -> Axis:
-    """The mapped dimension of one argument, counted from the front."""
-    if dim is None:
-        return None
-    if not isinstance(dim, int):
-        raise ValueError(
-            f"{called}Got in_dim={dim} for an input but in_dim must be either an integer dimension or "
-            "None."
-        )
-    if not isinstance(x, Tensor):
-        raise ValueError(
-            f"{called}Got in_dim={dim} for an input but the input is of type {type(x)}. We cannot vmap "
-            "over non-Tensor arguments, please use None as the respective in_dim"
-        )
-    if not -x.ndim <= dim < x.ndim:
-        raise ValueError(
-            f"{called}Got in_dim={dim} for some input, but that input is a Tensor of dimensionality "
-            f"{x.ndim} so expected in_dim to satisfy -{x.ndim} <= in_dim < {x.ndim}."
-        )
-    return dim % x.ndim
 
 
 # -- one call --------------------------------------------------------------------------------------------
@@ -158,13 +82,14 @@ def _mapped(
     with transforming(), capture.running():
         result = func(*_samples(capture, batch, args), **kwargs)
         leaves, structure = pytree.flatten(result)
-        places = _places(leaves, structure, result, out_dims, func)
+        places = places_of(leaves, structure, result, out_dims, func)
         numbers = {
             i: capture.number(x) for i, (x, d) in enumerate(zip(leaves, places, strict=True))
             if isinstance(x, Tensor) and (d is not None or _is_inner(x, capture))
         }  # fmt: skip
         writes = capture.writes(tensors)
     found = _run(capture, batch, axes, tensors, numbers, places, writes, leaves, func, randomness)
+    capture.close()
     write_back(writes, found[len(numbers) :])
     for i, value in zip(numbers, found, strict=False):
         leaves[i] = value
@@ -192,33 +117,6 @@ def _samples(capture: Capture, batch: Batch, args: tuple[Any, ...]) -> tuple[Any
 
 def _is_inner(x: Tensor, capture: Capture) -> bool:
     return getattr(x._storage, "recorder", None) is capture
-
-
-def _places(
-    leaves: Sequence[Any], structure: pytree.Structure, result: Any, out_dims: Any, func: Function
-) -> list[Axis]:
-    """Where the mapped dimension comes to lie in each result."""
-    name = name_of(func)
-    places = structure.broadcast(out_dims)
-    if isinstance(result, Tensor) and isinstance(out_dims, tuple) and len(out_dims) == 1:
-        places = list(out_dims)
-    if places is None:
-        raise ValueError(
-            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the "
-            f"structure of `outputs`. out_dims has structure {pytree.flatten(out_dims)[1]} but outputs "
-            f"has structure {structure}."
-        )
-    for x, dim in zip(leaves, places, strict=True):
-        if dim is not None and not isinstance(x, Tensor):
-            raise ValueError(
-                f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(x)}. Did you mean "
-                "to set out_dims= to None for output?"
-            )
-        if dim is not None and not -x.ndim - 1 <= dim <= x.ndim:
-            raise IndexError(
-                message("vmap", "out_dims is out of range", dim, f"from {-x.ndim - 1} to {x.ndim}")
-            )
-    return [None if d is None else d % (x.ndim + 1) for x, d in zip(leaves, places, strict=True)]
 
 
 def _run(

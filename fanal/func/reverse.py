@@ -12,7 +12,7 @@ from typing import Any
 
 from fanal.autograd.engine import run_backward
 from fanal.autograd.mode import enable_grad, mode, no_grad
-from fanal.compiler.trace import TracedTensor
+from fanal.compiler.traced import TracedTensor
 from fanal.core import pytree
 from fanal.func.structure import (
     Argnums,
@@ -65,6 +65,7 @@ class Differentiated:
         with enable_grad():
             self.result = func(*given, **kwargs)
         self._own = {id(x) for x in self.inputs if x._current_node() is None}
+        self._inner: set[int] = set()  # nodes that lead to nothing outside
 
     def pulled(
         self, outputs: Sequence[Tensor], cotangents: Sequence[Tensor], retain: bool, create: bool
@@ -79,7 +80,7 @@ class Differentiated:
 
     def depends(self, outputs: Sequence[Tensor]) -> bool:
         """Whether outputs have a past beyond the inputs: something outside may be derived by."""
-        seen: set[int] = set()
+        seen = set(self._inner)
         stack = []
         for o in outputs:
             node = o._current_node()
@@ -97,6 +98,7 @@ class Differentiated:
                     stack.append(edge[0])
                 elif edge is not None and id(edge) not in self._own:
                     return True
+        self._inner = seen
         return False
 
     def released(self, x: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ def functionalize(func: Function, *, remove: str = "mutations") -> Function:
                 ("functionalize", values), lambda: graph_function("functionalize", capture.graph(values))
             )
             results = capture.run(function, [*tensors, *capture.captured()], values)
+            capture.close()
             for i, value in zip(numbers, results, strict=False):
                 leaves[i] = value
             write_back(writes, results[len(numbers) :])
