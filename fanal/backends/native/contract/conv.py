@@ -260,6 +260,8 @@ def _ordered_weights(
 
 def pixels_take_lanes(c: Correlation, s: Shape) -> bool:
     """Whether pixels rather than channels go along the vectors: an estimate of both costs a k."""
+    if c.rows >= s.lanes and c.x.strides[1] == c.out.strides[1] == 1:
+        return False
     pixels = c.x.shape[0] * math.prod(max(ph.count for ph in axis) for axis in c.axes)
     pixel_panels, row_panels = -(-pixels // s.width), -(-c.rows // s.width)
     unit = c.x.strides[-1] == 1

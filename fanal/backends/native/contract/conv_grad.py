@@ -24,6 +24,8 @@ from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.contract.windows import Phase, phases
 from fanal.backends.native.program import Access, ProgramBuilder
 
+WIDE = 8  # panels of output channels from which on the gradient is packed ahead
+
 
 def lower_conv_weight_grad(
     p: ProgramBuilder,
@@ -53,7 +55,10 @@ def lower_conv_weight_grad(
     tables = Tables(p)
     whole = _contraction(x, g, out, axes_of_first(axes), [0] * len(axes), groups, epilogue)
     s = shape_for(p.target, contraction_type(whole))
-    swap = better_swapped(whole, s)
+    channels_last = x.strides[1] == g.strides[1] == 1
+    # g is packed once where it is wide enough to be read from memory for every block of windows.
+    wide = channels_last and out.shape[0] // groups >= WIDE * s.width
+    swap = not wide if channels_last else better_swapped(whole, s)
     if groups >= s.lanes and groups == out.shape[0] and out.shape[1] == 1:
         # Depthwise: the channels take the lanes, so that all taps of eight advance together.
         image, origin = image_of_pixels(p, s, x, axes)
@@ -62,7 +67,7 @@ def lower_conv_weight_grad(
         image, origin = padded_image(p, s, x, axes, pixel_lanes=swap)
     for combination in itertools.product(*axes):
         contraction = _contraction(image, g, out, combination, origin, groups, epilogue)
-        lower(p, contraction, tables, swap)
+        lower(p, replace(contraction, ahead=(False, wide)), tables, swap)
 
 
 def axes_of_first(axes: Sequence[Sequence[Phase]]) -> list[Phase]:
@@ -89,7 +94,7 @@ def _contraction(
     still = (0,) * len(outs)
     outer, channels = out.shape[0] // groups, out.shape[1]
     batch = Dim(groups, (x.strides[1] * channels, g.strides[1] * outer, *along(0, outer)))
-    rows = [Dim(channels, (x.strides[1], 0, *along(1)))]
+    rows = []
     inner = [Dim(x.shape[0], (x.strides[0], g.strides[0], *still))]
     offsets, start_g, start_x = [0] * len(outs), 0, 0
     for i, phase in enumerate(axes):
@@ -100,13 +105,13 @@ def _contraction(
         start_x += (phase.start + origin[i]) * sx if phase.taps else 0
         for n, v in enumerate(outs):
             offsets[n] += phase.first * v.strides[2 + i]
+    channel = Dim(channels, (x.strides[1], 0, *along(1)))
+    # Neighbours in memory are neighbouring rows.
+    rows = [*rows, channel] if x.strides[1] == 1 else [channel, *rows]
     cols = Dim(outer, (0, g.strides[1], *along(0)))
     operands = (
         moved(x, start_x),
         moved(g, start_g),
         *(moved(v, offsets[n]) for n, v in enumerate(outs)),
     )
-    contraction = Contraction(
-        operands, (batch,), tuple(rows), (cols,), tuple(inner), epilogue
-    )
-    return replace(contraction, ahead=(False, False))
+    return Contraction(operands, (batch,), tuple(rows), (cols,), tuple(inner), epilogue)

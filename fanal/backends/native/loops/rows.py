@@ -31,11 +31,16 @@ COSTLY_WORK = 3  # counted low: their chains gain most by standing side by side
 
 @dataclass(slots=True)
 class RowReduction:
-    """A reduction over the group's reduced dimensions; its result is known as buffer `result`."""
+    """A reduction over the group's reduced dimensions, and the (virtual) buffer of its results."""
 
     op: str
     expression: Expression
-    result: int  # number of the (virtual) buffer
+    to: Access
+
+    @property
+    def result(self) -> int:
+        """The number that its results are known by."""
+        return self.to.buffer
 
 
 @dataclass(slots=True)

@@ -28,7 +28,6 @@ from fanal.backends.native.loops.rows import CannotMerge, RowReduction, RowStore
 from fanal.backends.native.loops.views import reshape_view
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType
-from fanal.ops.primitive import contiguous_strides
 
 Shape = tuple[int, ...]
 # Parts of one memory that are computed together at most.
@@ -121,13 +120,14 @@ class StageEntry(Entry):
         """Whether an expression over the domain reads this group's results only at its own row."""
         if buffers_of_gathers(e) & self.own:
             return False
-        kept = iter(contiguous_strides(self.kept))
-        expected = [0 if d in self.dims else next(kept) for d in range(len(self.shape))]
+        expected = {r.result: self.lifted_access(r.to).strides for r in self.reductions}
         return all(
             n == 1 or s == t
             for leaf in leaves(e)
             if isinstance(leaf, Load) and leaf.access.buffer in self.own
-            for n, s, t in zip(self.shape, leaf.access.strides, expected, strict=True)
+            for n, s, t in zip(
+                self.shape, leaf.access.strides, expected[leaf.access.buffer], strict=True
+            )
         )
 
     def forwarded(self, e: Expression) -> Expression | None:
@@ -169,14 +169,13 @@ class StageEntry(Entry):
     def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
         outside = {k: v for k, v in real.items() if k not in self.own}
         reductions = [
-            RowReduction(r.op, resolved(r.expression, outside), r.result) for r in self.reductions
+            RowReduction(r.op, resolved(r.expression, outside), r.to) for r in self.reductions
         ]
         stores = [RowStore(resolved(s.expression, outside), s.to, s.per_row) for s in self.stores]
         for r in self.reductions:
             if r.result in real:
                 to = real[r.result]
-                own = Access(r.result, to.dtype, to.shape, contiguous_strides(to.shape))
-                e = self.lifted(Load(to.dtype, to.shape, own))
+                e = self.lifted(Load(to.dtype, to.shape, r.to))
                 stores.append(RowStore(e, self.lifted_access(to), True))
         StageKernel(p, self.shape, self.dims, reductions, stores).add_phases(p)
 
@@ -331,21 +330,22 @@ class Schedule:
         entry.writes.add(to.buffer)
         return True
 
-    def reduce(self, op: str, e: Expression, dims: Shape, result: int) -> None:
-        """Reduce an expression into the virtual buffer `result`."""
+    def reduce(self, op: str, e: Expression, dims: Shape, to: Access) -> None:
+        """Reduce an expression into a virtual buffer."""
+        result = to.buffer
         reads = buffers_of(e)
         width = bits_of(compute_type(e.dtype))
         for entry in reversed(self.entries):
             if isinstance(entry, StageEntry) and (entry.shape, entry.dims) == (e.shape, dims):
                 own = entry.forwarded(e)
                 if own is not None and self._fits(entry, own, dims, width, buffers_of(own)):
-                    entry.reductions.append(RowReduction(op, own, result))
+                    entry.reductions.append(RowReduction(op, own, to))
                     entry.reads |= buffers_of(own) - entry.own
                     entry.writes.add(result)
                     return
             if entry.conflicts(reads, {result}):
                 break
-        member = RowReduction(op, e, result)
+        member = RowReduction(op, e, to)
         self.entries.append(StageEntry(reads, {result}, e.shape, dims, width, [member]))
 
     def _fits(

@@ -26,6 +26,7 @@ from fanal.backends.native.loops.expression import (
 from fanal.backends.native.loops.rows import CannotMerge
 from fanal.backends.native.loops.views import VIEWS, View, expand_view, reshape_view, slice_view
 from fanal.backends.native.lower.groups import Schedule, buffers_of, check_merge
+from fanal.backends.native.lower.orders import Order, strides_in
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.core import dtypes
@@ -59,6 +60,7 @@ class Lowering:
         self.schedule = Schedule()
         self.values: dict[Value, Expression] = dict(zip(graph.inputs, inputs, strict=True))
         self.virtual: dict[int, Access] = {}
+        self.orders: dict[Value, Order] = {}  # of values that lie otherwise than in order
         self.destinations: dict[Value, Access] = {}
         for value, access in zip(graph.outputs, outputs, strict=True):
             if value.node is not None and access.buffer >= len(inputs):
@@ -75,7 +77,8 @@ class Lowering:
         real: dict[int, Access] = {}
         for number in sorted(self.schedule.needed(set(self.virtual)), reverse=True):
             virtual = self.virtual[number]
-            real[number] = self.program.temp_like(virtual.dtype, virtual.shape)
+            dense = self.program.temp_like(virtual.dtype, virtual.shape)
+            real[number] = replace(dense, strides=virtual.strides)
         for entry in self.schedule.entries:
             entry.emit(self.program, real)
         return self.program
@@ -134,9 +137,10 @@ class Lowering:
         except CannotMerge:
             e = self.in_memory(e)
         number = -1 - len(self.virtual)
-        access = Access(number, out.dtype, out.shape, contiguous_strides(out.shape))
+        order = self.orders.get(out, tuple(range(out.ndim)))
+        access = Access(number, out.dtype, out.shape, strides_in(out.shape, order))
         self.virtual[number] = access
-        self.schedule.reduce(op, e, dims, number)
+        self.schedule.reduce(op, e, dims, access)
         self.values[out] = Load(out.dtype, out.shape, access)
 
     # -- for rules ---------------------------------------------------------------------------------

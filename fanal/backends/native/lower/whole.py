@@ -11,10 +11,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from fanal.backends.native.emit.value import bits_of
+from fanal.backends.native.loops.convert import compute_type
 from fanal.backends.native.loops.elementwise import Store
 from fanal.backends.native.loops.expression import Expression, Load, Op, Random, children, leaves
 from fanal.backends.native.lower.groups import ElementEntry, Schedule, buffers_of
 from fanal.backends.native.lower.lowering import Lowering, lies_at, window
+from fanal.backends.native.lower.orders import memory_orders, strides_in
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
@@ -40,6 +43,7 @@ class WholeLowering(Lowering):
         self.schedule = Schedule(related=True)
         self.final: list[ElementEntry] = []
         self.users = _users(graph)
+        self.orders = memory_orders(graph, lambda v: target.lanes(bits_of(compute_type(v.dtype))))
         # New values of state are computed by the pass that stores them, with all that they share.
         self.replacing = {v for v, access in self.outputs if access.buffer < len(inputs)}
         self.consumers: dict[Value, list[Node]] = {}
@@ -70,14 +74,9 @@ class WholeLowering(Lowering):
 
     def _temporary(self, value: Value) -> Access:
         """Memory for a value, in the order in which what reads it wants it."""
-        order = self._wanted_order(value)
-        if order is None:
-            return self.program.temp_like(value.dtype, value.shape)
-        turned = self.program.temp_like(value.dtype, tuple(value.shape[d] for d in order))
-        strides = [0] * value.ndim
-        for d, s in zip(order, turned.strides, strict=True):
-            strides[d] = s
-        return replace(turned, shape=value.shape, strides=tuple(strides))
+        order = self._wanted_order(value) or self.orders.get(value)
+        dense = self.program.temp_like(value.dtype, value.shape)
+        return dense if order is None else replace(dense, strides=strides_in(value.shape, order))
 
     def _wanted_order(self, value: Value) -> tuple[int, ...] | None:
         """The order of dimensions in memory that lets a later reshape be a view; None: their own."""
