@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fanal.backends.native import diskcache, kernels
-from fanal.backends.native.program import Access, ProgramBuilder, Temp
+from fanal.backends.native.arena import lower_bound, plan_arena
+from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.runtime import (
     FLAG_CHECK_SIGNALS,
     FLAG_RELEASE_GIL,
@@ -51,13 +52,13 @@ class Executable:
     Pointers are those of the inputs, then of the outputs, in the graph's order.
     """
 
-    __slots__ = ("address", "arena_bytes", "arguments", "kernels", "memory")
+    __slots__ = ("address", "arena_bound", "arena_bytes", "arguments", "kernels", "memory")
 
     def __init__(self, builder: ProgramBuilder, work: int):
         builder.finish()
         phases = builder.phases
         offsets, arena = plan_arena(builder.temps)
-        self.arena_bytes = arena
+        self.arena_bytes, self.arena_bound = arena, lower_bound(builder.temps)
         descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
         long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
         flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
@@ -75,35 +76,6 @@ class Executable:
 def _signed(word: int) -> int:
     word &= (1 << 64) - 1
     return word - (1 << 64) if word >> 63 else word
-
-
-def plan_arena(temps: Sequence[Temp]) -> tuple[list[int], int]:
-    """Offsets of temporaries in one arena such that those alive together don't overlap.
-
-    Larger ones are placed first, each in the lowest gap that fits.
-    """
-    offsets = [0] * len(temps)
-    placed: list[int] = []
-    total = 0
-    for number in sorted(range(len(temps)), key=lambda i: (-temps[i].nbytes, i)):
-        temp = temps[number]
-        if temp.first < 0:
-            continue
-        size = -(-max(temp.nbytes, 1) // 64) * 64
-        busy = sorted(
-            (offsets[o], offsets[o] + -(-max(temps[o].nbytes, 1) // 64) * 64)
-            for o in placed
-            if temps[o].first <= temp.last and temp.first <= temps[o].last
-        )
-        at = 0
-        for start, end in busy:
-            if at + size <= start:
-                break
-            at = max(at, end)
-        offsets[number] = at
-        placed.append(number)
-        total = max(total, at + size)
-    return offsets, total
 
 
 def compile_graph(
