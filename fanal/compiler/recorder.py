@@ -26,6 +26,7 @@ from fanal.core import dtypes
 from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import Fused, LiveNumber, tracing
 from fanal.core.errors import message
+from fanal.core.stages import stage
 from fanal.graph.ir import Graph
 from fanal.tensor import eager, inplace, update
 from fanal.tensor.keys import NUMBERS
@@ -442,7 +443,8 @@ class Recorder:
             written = [r.tensor for _, r in writes]
             self.notes.ran(segment, self.inputs, alive, written, tensors, gradient)
         inputs = self.inputs
-        memories = segment.run(inputs, [t for _, r in writes if (t := r.tensor) is not None])
+        with stage("run"):
+            memories = segment.run(inputs, [t for _, r in writes if (t := r.tensor) is not None])
         self.segments += 1
         for cell, storage in zip(alive, memories, strict=False):
             storage.version = cell.version

@@ -11,6 +11,7 @@ from fanal.backends.native.program import Access
 from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
+from fanal.core.stages import stage
 from fanal.graph.ir import Graph, Node
 from fanal.ops.passes import improved
 from fanal.tensor.launching import number_bits, raise_status
@@ -29,7 +30,8 @@ class Segment:
         self, graph: Graph, inputs: Sequence[Layout | DType], fresh: Sequence[Layout],
         targets: Sequence[int | Layout], lines: Mapping[Node, Line | None],
     ):  # fmt: skip
-        graph, where = improved(graph)
+        with stage("passes"):
+            graph, where = improved(graph)
         self.graph = graph
         self.lines = {node: lines.get(old) for node, old in where.items()}
         loads = [
@@ -54,7 +56,8 @@ class Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
         target) of each written region."""
         alive, writes = key
-        builder, values, lines = built(path)
+        with stage("graph"):
+            builder, values, lines = built(path)
         graph = builder.graph([values[n] for n, _ in (*alive, *writes)])
         kinds = [
             a.layout if isinstance(a, TensorInput) else a.dtype

@@ -21,6 +21,7 @@ from fanal.backends.native.runtime import (
 )
 from fanal.backends.native.runtime.loader import check_interpreter
 from fanal.backends.native.target import host_target
+from fanal.core.stages import stage
 from fanal.graph.ir import Graph
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def compile_whole(graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access
     """Compile a graph whose outputs may replace inputs: an access of an input's buffer."""
     from fanal.backends.native.lower.whole import WholeLowering
 
-    builder = WholeLowering(graph, inputs, outputs, host_target()).run()
+    with stage("lower"):
+        builder = WholeLowering(graph, inputs, outputs, host_target()).run()
     shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
-    return Executable(builder, sum(math.prod(s) for s in shapes))
+    with stage("plan"):
+        return Executable(builder, sum(math.prod(s) for s in shapes))

@@ -20,6 +20,7 @@ from fanal.backends.native import diskcache, elf
 from fanal.backends.native.jit import compile_ir
 from fanal.backends.native.program import Kernel
 from fanal.backends.native.target import host_target
+from fanal.core.stages import stage
 
 _addresses: dict[str, int] = {}
 _lock = threading.Lock()
@@ -52,7 +53,8 @@ def address(kernel: Kernel) -> int:
 def _build(kernel: Kernel) -> int:
     began = time.perf_counter()
     try:
-        return _made(symbol(kernel), kernel)
+        with stage("kernels"):
+            return _made(symbol(kernel), kernel)
     finally:
         statistics["seconds"] += time.perf_counter() - began
 
@@ -60,7 +62,10 @@ def _build(kernel: Kernel) -> int:
 def _made(name: str, kernel: Kernel) -> int:
     data = diskcache.read(name)
     if data is None:
-        data = compile_ir(kernel.ir(host_target(), name))
+        with stage("write kernels"):
+            text = kernel.ir(host_target(), name)
+        with stage("compile kernels"):
+            data = compile_ir(text)
         statistics["compiled"] += 1
         diskcache.write(name, data)
     else:
