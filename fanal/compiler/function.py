@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,8 @@ from fanal.tensor.recording import OpNode
 
 # Calls of one kind that are watched before their Python runs at every call for good.
 ATTEMPTS = 8
+# Reasons for capturing anew that are remembered.
+HISTORY = 1000
 # Programs that one function may have: shapes × paths through its Python.
 PROGRAMS = 256
 
@@ -56,7 +59,7 @@ class CompiledFunction:
         self.programs = 0
         self.root = Step(None, 0, None)
         self.kinds: dict[Any, Kind] = {}
-        self.history: list[str] = []
+        self.history: deque[str] = deque(maxlen=HISTORY)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.tracer is not None or self.programs > PROGRAMS:

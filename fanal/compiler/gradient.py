@@ -81,7 +81,7 @@ class CapturedGradient:
         found = self.backward.get(mask)
         if found is None:
             if any(mask[self.visible :]):  # a gradient of what was saved: of a gradient, that is
-                found = self._backward(derivative(self.base, self.wanted, mask))
+                found = self._backward(derivative(self.base, self.wanted, mask, again=True))
             else:
                 found = self._without(mask)
             self.backward[mask] = found

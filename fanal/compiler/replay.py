@@ -5,6 +5,7 @@ Made from what was noted and observed of one call. `Replay.refusal` says why the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from operator import is_
 from struct import pack_into
@@ -23,9 +24,11 @@ from fanal.core.dispatch import LiveNumber
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout, layout
 from fanal.tensor.recording import OpNode
-from fanal.tensor.tensor import Tensor, allocate, new_tensor
+from fanal.tensor.tensor import Tensor, new_tensor
 
 _empty = runtime.empty
+_KEY = layout(dtypes.int64, (2,))
+_drawing = threading.Lock()  # while a call takes its part of a generator's stream
 
 
 class Refused(Exception):
@@ -197,7 +200,7 @@ class Replay:
     def _draws(self, notes: Notes) -> None:
         """Keys of random draws, as offsets from the generators' state."""
         self.generators: list[tuple[Any, int]] = []
-        self.keys: list[tuple[Any, int, Tensor]] = []
+        self.keys: list[tuple[Any, int, int]] = []  # generator, offset, word
         places = {}
         for word, key_id in self.draw_words:
             places[key_id] = word
@@ -205,10 +208,8 @@ class Replay:
             first_seed, first = notes.generators[id(generator)][1:]
             if seed != first_seed or stream < first:
                 raise Refused("the random generator is seeded anew")
-            key = allocate(layout(dtypes.int64, (2,)))
-            self.keys.append((generator, stream - first, key))
             if key_id in places:
-                self.words[places[key_id]] = key._ptr
+                self.keys.append((generator, stream - first, places[key_id]))
         for generator, seed, first in notes.generators.values():
             if generator._seed != seed or generator._stream < first:
                 raise Refused("the random generator is seeded anew")
@@ -258,8 +259,8 @@ class Replay:
                 numbers[id(event)] = event.numbers()
         for word, entry, i in self.from_options:
             words[word] = numbers[id(entry)][i]
-        for generator, offset, key in self.keys:
-            pack_into("2q", key._storage, 0, generator._seed, generator._stream + offset)
+        if self.generators:
+            self._draw(words)
         memories = [_empty(n) for n in self.sizes]
         code = launch(self.address, *words, *memories)
         if code:
@@ -268,8 +269,6 @@ class Replay:
             storage.version += 1
         for i in self.written_arguments:
             tensors[i]._storage.version += 1
-        for generator, count in self.generators:
-            generator._stream += count
         for event in self.sequence:
             if not isinstance(event, LiveOptions):
                 event()
@@ -293,6 +292,15 @@ class Replay:
             self._recorded(given, words, results, memories)
         return self.result.again(results, given)
 
+    def _draw(self, words: list[Any]) -> None:
+        """Give the call its keys, in memory of its own: other threads may be calling, too."""
+        with _drawing:
+            begun = {id(g): g._stream for g, _ in self.generators}
+            for generator, count in self.generators:
+                generator._stream += count
+        for generator, offset, word in self.keys:
+            key = words[word] = _empty(16)
+            pack_into("2q", key, 0, generator._seed, begun[id(generator)] + offset)
 
     def _recorded(
         self, given: Arguments, words: list[Any], results: list[Tensor], memories: list[Any]
@@ -301,6 +309,8 @@ class Replay:
         operands = self.operands.copy()
         for word, i, offset in self.from_arguments:
             operands[word] = given.tensors[i] if offset == 0 else operands[word]
+        for _, _, word in self.keys:
+            operands[word] = new_tensor(words[word], _KEY, words[word].ptr)
         visible = [t for t, leaf in zip(results, self.leaves, strict=True) if type(leaf[3]) is int]
         places = [(t._storage, t._ptr) for t in sorted(visible, key=lambda t: t._index)]
         places += [(m, m.ptr) for m in memories[self.cell_count :]]
