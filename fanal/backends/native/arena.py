@@ -9,11 +9,9 @@ life, which takes longer and is rarely more than a hundredth from the bound.
 
 from __future__ import annotations
 
-from bisect import bisect
+from bisect import bisect, insort
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
-
-import numpy as np
 
 from fanal.backends.native.program import Temp
 
@@ -123,21 +121,14 @@ def _moments(blocks: Sequence[_Block]) -> Iterator[tuple[_Block, bool]]:
 def _by_size(blocks: Sequence[_Block]) -> dict[int, int]:
     """Offsets with the largest placed first, each in the lowest gap that fits."""
     offsets: dict[int, int] = {}
-    # What is placed already, ordered by start: first, last, start, end.
-    placed = np.empty((4, len(blocks)), np.int64)
-    for count, b in enumerate(sorted(blocks, key=lambda b: (-b.size, b.number))):
-        now = placed[:, :count]
-        beside = (now[0] <= b.last) & (now[1] >= b.first)
-        starts, ends = now[2][beside], now[3][beside]
+    placed: list[tuple[int, int, int, int]] = []  # start, end, first, last; by address
+    for b in sorted(blocks, key=lambda b: (-b.size, b.number)):
         at = 0
-        if len(starts):
-            tops = np.maximum.accumulate(ends)
-            below = np.concatenate(([0], tops[:-1]))
-            fits = starts - below >= b.size
-            number = int(fits.argmax())
-            at = int(below[number] if fits[number] else tops[-1])
+        for start, end, first, last in placed:
+            if first <= b.last and last >= b.first:
+                if at + b.size <= start:
+                    break
+                at = max(at, end)
         offsets[b.number] = at
-        place = int(np.searchsorted(now[2], at, side="right"))
-        placed[:, place + 1 : count + 1] = placed[:, place:count].copy()
-        placed[:, place] = (b.first, b.last, at, at + b.size)
+        insort(placed, (at, at + b.size, b.first, b.last))
     return offsets

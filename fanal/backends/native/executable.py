@@ -66,6 +66,7 @@ class Executable:
         table = array("q", [PROGRAM_MAGIC, builder.arguments, len(offsets), len(phases), flags])
         table.extend([arena, 0, 0, *offsets])
         self.kernels = [p.kernel.key for p in phases]
+        kernels.prepare(p.kernel for p in phases)
         for phase, words in zip(phases, descriptors, strict=True):
             entry = kernels.address(phase.kernel)
             table.extend([entry, words.buffer_info()[0], phase.tasks, 0])

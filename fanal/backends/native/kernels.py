@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import llvmlite.binding as llvm
 
@@ -21,6 +22,9 @@ from fanal.backends.native.jit import compile_ir
 from fanal.backends.native.program import Kernel
 from fanal.backends.native.target import host_target
 from fanal.core.stages import stage
+
+if TYPE_CHECKING:
+    from fanal.backends.native.workers import Batch
 
 _addresses: dict[str, int] = {}
 _lock = threading.Lock()
@@ -57,6 +61,45 @@ def _build(kernel: Kernel) -> int:
             return _made(symbol(kernel), kernel)
     finally:
         statistics["seconds"] += time.perf_counter() - began
+
+
+def prepare(kernels: Iterable[Kernel]) -> None:
+    """Have kernels ready; those that are not on disk are compiled side by side."""
+    with _lock:
+        missing = {k.key: k for k in kernels if not k.entry and k.key not in _addresses}
+        if not missing:
+            return
+        began = time.perf_counter()
+        names = {symbol(k): k for k in missing.values()}
+
+        def done(name: str, data: bytes) -> None:
+            statistics["compiled"] += 1
+            diskcache.write(name, data)
+            _addresses[names[name].key] = elf.load(data, (name,))[name]
+
+        batch: Batch | None = None
+        try:
+            with stage("kernels"):
+                for name, kernel in names.items():
+                    data = diskcache.read(name)
+                    if data is not None:
+                        statistics["loaded"] += 1
+                        _addresses[kernel.key] = elf.load(data, (name,))[name]
+                        continue
+                    if batch is None:
+                        from fanal.backends.native.workers import Batch
+
+                        batch = Batch(done)
+                    with stage("write kernels"):
+                        text = kernel.ir(host_target(), name)
+                    batch.add(name, text)
+            if batch is not None:
+                with stage("compile kernels"):
+                    batch.finish()
+        finally:
+            if batch is not None:
+                batch.close()
+            statistics["seconds"] += time.perf_counter() - began
 
 
 def _made(name: str, kernel: Kernel) -> int:
