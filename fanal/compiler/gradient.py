@@ -13,9 +13,11 @@ from typing import Any
 
 from fanal.autograd.engine import run_backward
 from fanal.autograd.tape import Node
+from fanal.backends.native.saved import name_of
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import built
 from fanal.core.dtypes import DType
+from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Builder, Graph, Value
 from fanal.ops.derive.reverse import Derivative, derivative, split
 from fanal.ops.derive.zeros import without
@@ -74,7 +76,12 @@ class CapturedGradient:
         ordered = [*rest[:n], *extras, *rest[n:]]
         graph = Graph(self.graph.inputs, self.graph.nodes, ordered).pruned()
         fresh = [*(layout for _, layout in alive), *self.layouts[v:]]
-        return Segment(graph, self.kinds, fresh, [t for _, t in writes], {})
+        targets = [t for _, t in writes]
+        try:
+            name = name_of(["forward", digest(graph), repr((self.kinds, fresh, targets))])
+        except Unnamed:
+            name = None
+        return Segment(lambda: (graph, {}), name, self.kinds, fresh, targets)
 
     def backward_for(self, mask: tuple[bool, ...]) -> Any:
         """The backward function for the outputs that have a gradient."""

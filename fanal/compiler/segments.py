@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fanal.backends.native.executable import Executable, compile_whole, launch, runtime
+from fanal.backends.native.executable import Executable, compile_whole, launch, recalled, runtime
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
 from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
+from fanal.compiler.steps import name as name_of_steps
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
 from fanal.core.stages import stage
@@ -24,16 +26,16 @@ _empty = runtime.empty
 class Segment:
     """A graph as a program: some outputs are new memory (`fresh` layouts), the others replace what
     lies at `targets`: an input's number, or the layout of memory that is no input.
+
+    `source` gives the graph and its nodes' lines; `name` names the program in every process. Where it
+    is found on disk the graph is only made if somebody asks for it.
     """
 
     def __init__(
-        self, graph: Graph, inputs: Sequence[Layout | DType], fresh: Sequence[Layout],
-        targets: Sequence[int | Layout], lines: Mapping[Node, Line | None],
+        self, source: Callable[[], tuple[Graph, Mapping[Node, Line | None]]], name: str | None,
+        inputs: Sequence[Layout | DType], fresh: Sequence[Layout], targets: Sequence[int | Layout],
     ):  # fmt: skip
-        with stage("passes"):
-            graph, where = improved(graph)
-        self.graph = graph
-        self.lines = {node: lines.get(old) for node, old in where.items()}
+        self._source = source
         loads = [
             _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
             for i, x in enumerate(inputs)
@@ -49,23 +51,47 @@ class Segment:
                 count += 1
             else:
                 outputs.append(loads[target].access)
-        self.executable: Executable = compile_whole(graph, loads, outputs)
+        found = None if name is None else recalled(name)
+        self.executable: Executable = found or compile_whole(self.graph, loads, outputs, name)
+
+    @functools.cached_property
+    def _improved(self) -> tuple[Graph, dict[Node, Line | None]]:
+        graph, lines = self._source()
+        with stage("passes"):
+            graph, where = improved(graph)
+        return graph, {node: lines.get(old) for node, old in where.items()}
+
+    @property
+    def graph(self) -> Graph:
+        """What it computes, as it was lowered."""
+        return self._improved[0]
+
+    @property
+    def lines(self) -> Mapping[Node, Line | None]:
+        """The user's line of each node."""
+        return self._improved[1]
 
     @classmethod
     def of(cls, path: Sequence[Step], key: Any) -> Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
         target) of each written region."""
         alive, writes = key
-        with stage("graph"):
-            builder, values, lines = built(path)
-        graph = builder.graph([values[n] for n, _ in (*alive, *writes)])
+        path = tuple(path)
+
+        def source() -> tuple[Graph, Mapping[Node, Line | None]]:
+            with stage("graph"):
+                builder, values, lines = built(path)
+                graph = builder.graph([values[n] for n, _ in (*alive, *writes)])
+            return graph, dict(zip(builder.nodes, lines, strict=True))
+
         kinds = [
             a.layout if isinstance(a, TensorInput) else a.dtype
             for a in (s.action for s in path)
             if isinstance(a, TensorInput | NumberInput)
         ]
-        where = dict(zip(builder.nodes, lines, strict=True))
-        return cls(graph, kinds, [layout for _, layout in alive], [t for _, t in writes], where)
+        with stage("recall"):
+            known = name_of_steps(path, key)
+        return cls(source, known, kinds, [layout for _, layout in alive], [t for _, t in writes])
 
     def run(self, inputs: Sequence[Any], written: Sequence[Tensor]) -> list[Any]:
         """Launch; returns the memory of the cells that live on."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fanal.backends.native import diskcache, kernels
-from fanal.backends.native.arena import lower_bound, plan_arena
+from fanal.backends.native import diskcache, kernels, saved
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.runtime import (
     FLAG_CHECK_SIGNALS,
@@ -20,8 +19,10 @@ from fanal.backends.native.runtime import (
     load,
 )
 from fanal.backends.native.runtime.loader import check_interpreter
+from fanal.backends.native.table import Table, table_of
 from fanal.backends.native.target import host_target
 from fanal.core.stages import stage
+from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Graph
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 # Work (elements touched) above which releasing the GIL is worth its 50 ns.
 RELEASE_ABOVE = 20_000
-
+# Nodes from which on a single function's program is kept on disk.
+WORTH_KEEPING = 24
 
 
 def _load_runtime() -> Runtime:
@@ -53,51 +55,81 @@ class Executable:
     Pointers are those of the inputs, then of the outputs, in the graph's order.
     """
 
-    __slots__ = ("address", "arena_bound", "arena_bytes", "arguments", "kernels", "memory")
+    __slots__ = (
+        "address", "arena_bound", "arena_bytes", "arguments", "kernels", "memory", "owners"
+    )  # fmt: skip
 
-    def __init__(self, builder: ProgramBuilder, work: int):
-        builder.finish()
-        phases = builder.phases
-        offsets, arena = plan_arena(builder.temps)
-        self.arena_bytes, self.arena_bound = arena, lower_bound(builder.temps)
-        descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
-        long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
-        flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
-        table = array("q", [PROGRAM_MAGIC, builder.arguments, len(offsets), len(phases), flags])
-        table.extend([arena, 0, 0, *offsets])
-        self.kernels = [p.kernel.key for p in phases]
-        kernels.prepare(p.kernel for p in phases)
-        for phase, words in zip(phases, descriptors, strict=True):
-            entry = kernels.address(phase.kernel)
-            table.extend([entry, words.buffer_info()[0], phase.tasks, 0])
-        self.memory = (table, descriptors, [p.kernel.owner for p in phases])
-        self.address = table.buffer_info()[0]
-        self.arguments = builder.arguments
+    def __init__(
+        self, table: Table, addresses: Mapping[str, int], owners: Sequence[object] = ()
+    ):
+        self.arena_bytes, self.arena_bound = table.arena_bytes, table.arena_bound
+        self.arguments = table.arguments
+        self.kernels = [table.kernels[n] for n in table.entries]
+        self.owners = owners  # of code that is no kernel of ours
+        descriptors = array("q", table.words)
+        count = len(table.entries)
+        whole = array("q", [PROGRAM_MAGIC, table.arguments, len(table.offsets), count, table.flags])
+        whole.extend([table.arena_bytes, 0, 0, *table.offsets])
+        at = descriptors.buffer_info()[0]
+        for key, tasks, length in zip(self.kernels, table.tasks, table.lengths, strict=True):
+            whole.extend([addresses[key], at, tasks, 0])
+            at += 8 * length
+        self.memory = (whole, descriptors)
+        self.address = whole.buffer_info()[0]
 
 
-def _signed(word: int) -> int:
-    word &= (1 << 64) - 1
-    return word - (1 << 64) if word >> 63 else word
+def _finished(builder: ProgramBuilder, graph: Graph, name: str | None) -> Executable:
+    """The program that a lowering has written; kept on disk under a name."""
+    builder.finish()
+    work = sum(math.prod(v.shape) for v in (*graph.inputs, *graph.outputs))
+    long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
+    table = table_of(builder, FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0)
+    used = [p.kernel for p in builder.phases]
+    kernels.prepare(used)
+    owners = [k.owner for k in used if k.owner is not None]
+    if name is not None and not owners:
+        saved.keep(name, table)
+    return Executable(table, {k.key: kernels.address(k) for k in used}, owners)
 
 
 def compile_graph(
     graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]
 ) -> Executable:
     """Compile a graph for inputs and outputs that lie in memory as their accesses say."""
+    name = _name(graph, inputs, outputs) if len(graph.nodes) >= WORTH_KEEPING else None
+    found = None if name is None else recalled(name)
+    if found is not None:
+        return found
     from fanal.backends.native.lower import lower  # much code, needed only now
 
-    builder = lower(graph, inputs, outputs, host_target())
-    shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
-    work = sum(math.prod(s) for s in shapes)
-    return Executable(builder, work)
+    return _finished(lower(graph, inputs, outputs, host_target()), graph, name)
 
 
-def compile_whole(graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]) -> Executable:
-    """Compile a graph whose outputs may replace inputs: an access of an input's buffer."""
+def compile_whole(
+    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], name: str | None = None
+) -> Executable:
+    """Compile a graph whose outputs may replace inputs: an access of an input's buffer.
+
+    `name`: for what the graph computes and where everything lies (see `saved`); `recalled` finds the
+    program by it in other processes.
+    """
     from fanal.backends.native.lower.whole import WholeLowering
 
     with stage("lower"):
         builder = WholeLowering(graph, inputs, outputs, host_target()).run()
-    shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
     with stage("plan"):
-        return Executable(builder, sum(math.prod(s) for s in shapes))
+        return _finished(builder, graph, name)
+
+
+def recalled(name: str) -> Executable | None:
+    """The program that is kept on disk under a name."""
+    with stage("recall"):
+        found = saved.recalled(name)
+        return None if found is None else Executable(*found)
+
+
+def _name(graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]) -> str | None:
+    try:
+        return saved.name_of([digest(graph), repr(list(inputs)), repr(list(outputs))])
+    except Unnamed:
+        return None

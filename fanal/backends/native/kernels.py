@@ -19,7 +19,7 @@ import llvmlite.binding as llvm
 
 from fanal.backends.native import diskcache, elf
 from fanal.backends.native.jit import compile_ir
-from fanal.backends.native.program import Kernel
+from fanal.backends.native.program import CONTROL, Kernel
 from fanal.backends.native.target import host_target
 from fanal.core.stages import stage
 
@@ -102,6 +102,23 @@ def prepare(kernels: Iterable[Kernel]) -> None:
             statistics["seconds"] += time.perf_counter() - began
 
 
+def recalled(keys: Iterable[str]) -> dict[str, int] | None:
+    """The entry points of kernels by their keys, from this process or from disk; None if one lacks."""
+    found: dict[str, int] = {}
+    with _lock:
+        for key in keys:
+            entry = CONTROL.entry if key == CONTROL.key else _addresses.get(key)
+            if entry is None:
+                name = _named(key)
+                data = diskcache.read(name)
+                if data is None:
+                    return None
+                entry = _addresses[key] = elf.load(data, (name,))[name]
+                statistics["loaded"] += 1
+            found[key] = entry
+    return found
+
+
 def _made(name: str, kernel: Kernel) -> int:
     data = diskcache.read(name)
     if data is None:
@@ -118,7 +135,11 @@ def _made(name: str, kernel: Kernel) -> int:
 
 def symbol(kernel: Kernel) -> str:
     """A kernel's name: a hash of all that its code depends on."""
-    return "k" + hashlib.sha256(f"{generator_digest()}|{kernel.key}".encode()).hexdigest()[:40]
+    return _named(kernel.key)
+
+
+def _named(key: str) -> str:
+    return "k" + hashlib.sha256(f"{generator_digest()}|{key}".encode()).hexdigest()[:40]
 
 
 def compiled_kernels() -> int:
