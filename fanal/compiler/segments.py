@@ -8,6 +8,7 @@ from typing import Any
 from fanal.backends.native.executable import Executable, compile_whole, launch, runtime
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
+from fanal.compiler.kept import Kept
 from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
@@ -22,12 +23,14 @@ _empty = runtime.empty
 
 class Segment:
     """A graph as a program: some outputs are new memory (`fresh` layouts), the others replace what
-    lies at `targets`: an input's number, or the layout of memory that is no input.
+    lies at `targets`: an input's number, or the layout of memory that is no input. `steady` inputs are
+    taken not to change from call to call: what the program makes of them alone is kept (`kept.py`).
     """
 
     def __init__(
         self, graph: Graph, inputs: Sequence[Layout | DType], fresh: Sequence[Layout],
         targets: Sequence[int | Layout], lines: Mapping[Node, Line | None],
+        steady: Sequence[int] = (),
     ):  # fmt: skip
         graph, where = improved(graph)
         self.graph = graph
@@ -47,13 +50,15 @@ class Segment:
                 count += 1
             else:
                 outputs.append(loads[target].access)
-        self.executable: Executable = compile_whole(graph, loads, outputs)
+        self.steady = steady
+        self.kept: Kept | None = None
+        self.executable: Executable = compile_whole(graph, loads, outputs, steady)
 
     @classmethod
     def of(cls, path: Sequence[Step], key: Any) -> Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
-        target) of each written region."""
-        alive, writes = key
+        target) of each written region, the steady inputs."""
+        alive, writes, steady = key
         builder, values, lines = built(path)
         graph = builder.graph([values[n] for n, _ in (*alive, *writes)])
         kinds = [
@@ -62,7 +67,8 @@ class Segment:
             if isinstance(a, TensorInput | NumberInput)
         ]
         where = dict(zip(builder.nodes, lines, strict=True))
-        return cls(graph, kinds, [layout for _, layout in alive], [t for _, t in writes], where)
+        fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
+        return cls(graph, kinds, fresh, targets, where, steady)
 
     def run(self, inputs: Sequence[Any], written: Sequence[Tensor]) -> list[Any]:
         """Launch; returns the memory of the cells that live on."""
@@ -76,6 +82,9 @@ class Segment:
         words = [x._ptr if isinstance(x, Tensor) else number_bits(x) for x in inputs]
         words += memories
         words += [written[i]._ptr for i in self.others]
+        if self.kept is None or not self.kept.serves(inputs):
+            self.kept = Kept(self, inputs)
+        words.append(self.kept.memory_for(words))
         code = launch(self.executable.address, *words)
         if code:
             raise_status("compile", code)

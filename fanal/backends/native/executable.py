@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from fanal.backends.native import diskcache, kernels
-from fanal.backends.native.program import Access, ProgramBuilder, Temp
+from fanal.backends.native.early import split
+from fanal.backends.native.program import Access, Phase, ProgramBuilder, Temp
 from fanal.backends.native.runtime import (
     FLAG_CHECK_SIGNALS,
     FLAG_RELEASE_GIL,
@@ -48,28 +49,48 @@ launch = runtime.launch
 class Executable:
     """One program, ready to run: `launch(executable.address, *pointers)`.
 
-    Pointers are those of the inputs, then of the outputs, in the graph's order.
+    Pointers are those of the inputs, then of the outputs, in the graph's order. A program that keeps
+    `kept_bytes` between calls takes the memory of these as its last argument; what fills it is a
+    program of its own (`early`, which takes the same arguments and looks at inputs only).
     """
 
-    __slots__ = ("address", "arena_bytes", "arguments", "kernels", "memory")
+    __slots__ = ("address", "arena_bytes", "arguments", "early", "kept_bytes", "kernels", "memory")
 
-    def __init__(self, builder: ProgramBuilder, work: int):
+    def __init__(self, builder: ProgramBuilder, work: int, kept: int | None = None):
+        parts = None if kept is None else split(builder, kept)
+        if parts is not None:
+            builder.phases = parts.late
         builder.finish()
-        phases = builder.phases
-        offsets, arena = plan_arena(builder.temps)
-        self.arena_bytes = arena
-        descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
         long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
         flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
-        table = array("q", [PROGRAM_MAGIC, builder.arguments, len(offsets), len(phases), flags])
-        table.extend([arena, 0, 0, *offsets])
-        self.kernels = [p.kernel.key for p in phases]
-        for phase, words in zip(phases, descriptors, strict=True):
-            entry = kernels.address(phase.kernel)
-            table.extend([entry, words.buffer_info()[0], phase.tasks, 0])
-        self.memory = (table, descriptors, [p.kernel.owner for p in phases])
-        self.address = table.buffer_info()[0]
         self.arguments = builder.arguments
+        self.kept_bytes = 0 if parts is None else parts.kept_bytes
+        phases = builder.phases
+        self.kernels = [p.kernel.key for p in phases]
+        self.memory, self.arena_bytes = _table(builder, phases, flags)
+        self.address = self.memory[0].buffer_info()[0]
+        self.early = None
+        if parts is not None and self.kept_bytes:
+            self.early, _ = _table(builder, parts.early, flags)
+
+
+Table = tuple[array, list[array], list[object]]  # type: ignore[type-arg]
+
+
+def _table(builder: ProgramBuilder, phases: Sequence[Phase], flags: int) -> tuple[Table, int]:
+    """The table of some of a program's phases, with what it points to, and its arena's bytes."""
+    used = {b for phase in phases for b in phase.buffers}
+    temps = [
+        t if builder.arguments + i in used else Temp(0) for i, t in enumerate(builder.temps)
+    ]
+    offsets, arena = plan_arena(temps)
+    descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
+    table = array("q", [PROGRAM_MAGIC, builder.arguments, len(offsets), len(phases), flags])
+    table.extend([arena, 0, 0, *offsets])
+    for phase, words in zip(phases, descriptors, strict=True):
+        entry = kernels.address(phase.kernel)
+        table.extend([entry, words.buffer_info()[0], phase.tasks, 0])
+    return (table, descriptors, [p.kernel.owner for p in phases]), arena
 
 
 def _signed(word: int) -> int:
@@ -118,10 +139,18 @@ def compile_graph(
     return Executable(builder, work)
 
 
-def compile_whole(graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]) -> Executable:
-    """Compile a graph whose outputs may replace inputs: an access of an input's buffer."""
+def compile_whole(
+    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access],
+    steady: Collection[int] | None = None,
+) -> Executable:
+    """Compile a graph whose outputs may replace inputs: an access of an input's buffer.
+
+    `steady`: inputs that are taken not to change from call to call. If it is given, the program takes
+    one more argument than inputs and outputs: what it keeps between calls.
+    """
     from fanal.backends.native.lower.whole import WholeLowering
 
-    builder = WholeLowering(graph, inputs, outputs, host_target()).run()
+    lowering = WholeLowering(graph, inputs, outputs, host_target(), steady)
+    builder = lowering.run()
     shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
-    return Executable(builder, sum(math.prod(s) for s in shapes))
+    return Executable(builder, sum(math.prod(s) for s in shapes), lowering.kept)
