@@ -22,7 +22,7 @@ from fanal.compiler.observer import instructions  # noqa: F401 - registers what 
 from fanal.compiler.observer.package import Package
 from fanal.compiler.observer.watch import Observer
 from fanal.compiler.recorder import Recorder
-from fanal.compiler.replay import Refused, Replay, process_state
+from fanal.compiler.replay import Refused, Replay, owners, process_state
 from fanal.compiler.results import Result, Unknown
 from fanal.compiler.steps import Step
 from fanal.core.dispatch import state
@@ -128,6 +128,7 @@ class CompiledFunction:
             finally:
                 observer.stop()
             pending = self._pending(recorder, notes, observer, given, result, begun)
+            recorder.state = owners(observer, notes).keys() - {id(t._storage) for t in given.tensors}
         finally:
             try:
                 with stage("steps"):

@@ -69,7 +69,7 @@ class CapturedGradient:
 
     def segment(self, key: Any) -> Segment:
         """The forward program: its outputs are cells that live on, what is saved, then writes."""
-        alive, writes, _ = key
+        alive, writes, *_ = key
         v, n = self.visible, len(alive)
         outputs = self.graph.outputs
         extras, rest = outputs[v : self.count], outputs[self.count :]

@@ -13,7 +13,7 @@ import math
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from fanal.autograd.mode import mode
@@ -83,6 +83,7 @@ class Recorder:
         self.thread = threading.get_ident()
         self.segments = 0
         self.notes = notes
+        self.state: Container[int] = ()  # storages that belong to the function, by identity
         self._begin(root)
 
     def _begin(self, root: Step) -> None:
@@ -427,6 +428,7 @@ class Recorder:
         key: Any = (
             tuple([(c.regions[0].number, c.layout) for c in alive]),
             tuple([(r.number, self._target(r)) for _, r in writes]),
+            self._steady(writes),
         )
         gradient = None
         if pending is not None:
@@ -459,6 +461,17 @@ class Recorder:
             for i, t in enumerate(pending.results):
                 t._node, t._index = node, i
         self._begin(following)
+
+    def _steady(self, writes: Sequence[tuple[Memory, Region]]) -> tuple[int, ...]:
+        """Inputs that are likely to be the same at the next call: state that is not written to."""
+        changed = {id(memory.storage) for memory, _ in writes if isinstance(memory, Memory)}
+        return tuple(
+            i
+            for i, x in enumerate(self.inputs)
+            if isinstance(x, Tensor)
+            and id(x._storage) in self.state
+            and id(x._storage) not in changed
+        )
 
     def _next(self, key: Any) -> Step:
         """The beginning of the segment that follows where nothing had to be run."""

@@ -15,6 +15,7 @@ from fanal.autograd.mode import mode
 from fanal.autograd.tape import Node, released
 from fanal.backends.native.executable import launch, runtime
 from fanal.compiler.arguments import Arguments
+from fanal.compiler.kept import Kept
 from fanal.compiler.notes import UNREAD, LiveOptions, Notes
 from fanal.compiler.observer.package import ModuleFacts
 from fanal.compiler.observer.watch import Observer
@@ -83,6 +84,7 @@ class Replay:
         (run,) = notes.runs
         self.segment = run.segment
         self.address = run.segment.executable.address
+        self.kept = Kept(run.segment, run.inputs)
         self._inputs(run.inputs, notes, observer, given)
         self._outputs(run, notes, result, given, observer)
         self._draws(notes)
@@ -91,13 +93,13 @@ class Replay:
 
     def _inputs(self, inputs: list[Any], notes: Notes, observer: Observer, given: Arguments) -> None:
         """Where each word that the program takes comes from."""
-        owners = _owners(observer, notes)
+        known = owners(observer, notes)
         arguments = {id(t): i for i, t in enumerate(given.tensors)}
         by_storage = {id(t._storage): i for i, t in reversed(list(enumerate(given.tensors)))}
         before = {id(g): p for p, g in notes.grads.values() if isinstance(g, Tensor)}
         # Arguments that the call also finds by another way: they must be the same again.
         self.pinned = [
-            (i, t._storage) for i, t in enumerate(given.tensors) if id(t._storage) in owners
+            (i, t._storage) for i, t in enumerate(given.tensors) if id(t._storage) in known
         ]
         self.words: list[Any] = []
         self.from_arguments: list[tuple[int, int, int]] = []  # word, argument, offset
@@ -123,7 +125,7 @@ class Replay:
                 self.from_arguments.append((word, i, x._ptr - given.tensors[i]._ptr))
                 self.words.append(0)
             else:
-                owner = owners.get(id(x._storage))
+                owner = known.get(id(x._storage))
                 if owner is None and id(x) not in notes.adopted:
                     raise Refused("a tensor is made by other means than what is captured")
                 self.held.append(x if owner is None or owner._ptr != x._ptr else owner)
@@ -262,7 +264,7 @@ class Replay:
         if self.generators:
             self._draw(words)
         memories = [_empty(n) for n in self.sizes]
-        code = launch(self.address, *words, *memories)
+        code = launch(self.address, *words, *memories, self.kept.memory_for(words))
         if code:
             raise_status("compile", code)
         for storage in self.written:
@@ -319,7 +321,7 @@ class Replay:
             t._node = node
 
 
-def _owners(observer: Observer, notes: Notes) -> dict[int, Tensor]:
+def owners(observer: Observer, notes: Notes) -> dict[int, Tensor]:
     """Tensors from outside by their storage: seen ones, those of modules and of optimisers."""
     found: dict[int, Tensor] = {}
     for m in observer.package.modules.values():

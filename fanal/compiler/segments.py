@@ -9,6 +9,7 @@ from typing import Any
 from fanal.backends.native.executable import Executable, compile_whole, launch, recalled, runtime
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
+from fanal.compiler.kept import Kept
 from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
 from fanal.compiler.steps import name as name_of_steps
 from fanal.core.dtypes import DType
@@ -25,7 +26,8 @@ _empty = runtime.empty
 
 class Segment:
     """A graph as a program: some outputs are new memory (`fresh` layouts), the others replace what
-    lies at `targets`: an input's number, or the layout of memory that is no input.
+    lies at `targets`: an input's number, or the layout of memory that is no input. `steady` inputs are
+    taken not to change from call to call: what the program makes of them alone is kept (`kept.py`).
 
     `source` gives the graph and its nodes' lines; `name` names the program in every process. Where it
     is found on disk the graph is only made if somebody asks for it.
@@ -34,6 +36,7 @@ class Segment:
     def __init__(
         self, source: Callable[[], tuple[Graph, Mapping[Node, Line | None]]], name: str | None,
         inputs: Sequence[Layout | DType], fresh: Sequence[Layout], targets: Sequence[int | Layout],
+        steady: Sequence[int] = (),
     ):  # fmt: skip
         self._source = source
         loads = [
@@ -52,7 +55,11 @@ class Segment:
             else:
                 outputs.append(loads[target].access)
         found = None if name is None else recalled(name)
-        self.executable: Executable = found or compile_whole(self.graph, loads, outputs, name)
+        self.steady = steady
+        self.kept: Kept | None = None
+        self.executable: Executable = found or compile_whole(
+            self.graph, loads, outputs, steady, name
+        )
 
     @functools.cached_property
     def _improved(self) -> tuple[Graph, dict[Node, Line | None]]:
@@ -74,8 +81,8 @@ class Segment:
     @classmethod
     def of(cls, path: Sequence[Step], key: Any) -> Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
-        target) of each written region."""
-        alive, writes = key
+        target) of each written region, the steady inputs."""
+        alive, writes, steady = key
         path = tuple(path)
 
         def source() -> tuple[Graph, Mapping[Node, Line | None]]:
@@ -91,7 +98,8 @@ class Segment:
         ]
         with stage("recall"):
             known = name_of_steps(path, key)
-        return cls(source, known, kinds, [layout for _, layout in alive], [t for _, t in writes])
+        fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
+        return cls(source, known, kinds, fresh, targets, steady)
 
     def run(self, inputs: Sequence[Any], written: Sequence[Tensor]) -> list[Any]:
         """Launch; returns the memory of the cells that live on."""
@@ -105,6 +113,9 @@ class Segment:
         words = [x._ptr if isinstance(x, Tensor) else number_bits(x) for x in inputs]
         words += memories
         words += [written[i]._ptr for i in self.others]
+        if self.kept is None or not self.kept.serves(inputs):
+            self.kept = Kept(self, inputs)
+        words.append(self.kept.memory_for(words))
         code = launch(self.executable.address, *words)
         if code:
             raise_status("compile", code)

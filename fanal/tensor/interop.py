@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from fanal.backends.native.runtime.layout import EXPORT
 from fanal.core.errors import message
 from fanal.tensor.lazy import settled
 from fanal.tensor.tensor import Tensor
 
 
 class _Memory:
-    """An object with the array interface that keeps a tensor's storage alive."""
+    """An object with the array interface that keeps a tensor's storage alive, and known as exported."""
 
     __slots__ = ("__array_interface__", "storage")
 
@@ -28,6 +29,10 @@ class _Memory:
             "typestr": f"|V{size}" if t.dtype.name == "bfloat16" else t.dtype.numpy.str,
             "data": (pointer, False),
         }
+        self.storage.exports += EXPORT
+
+    def __del__(self) -> None:
+        self.storage.exports -= 1
 
 
 def as_array(t: Tensor) -> np.ndarray:

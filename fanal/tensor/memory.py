@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 from fanal.backends.native.executable import runtime
+from fanal.backends.native.runtime.layout import EXPORT
 from fanal.core import dtypes
 from fanal.core.errors import message
 from fanal.tensor.layout import layout
@@ -25,6 +26,7 @@ class UntypedStorage:
 
     def data_ptr(self) -> int:
         """The address of the first byte."""
+        self._storage.exports += EXPORT
         return int(self._storage.ptr)
 
     def nbytes(self) -> int:

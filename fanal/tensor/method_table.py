@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from fanal.backends.native.runtime.layout import EXPORT
 from fanal.core import dtypes
 from fanal.core.errors import message
 from fanal.core.memory_format import strided as strided_layout
@@ -256,7 +257,9 @@ def element_size(self: Tensor) -> int:
 
 def data_ptr(self: Tensor) -> int:
     """The address of the first element."""
-    return settled(self)._ptr
+    pointer = settled(self)._ptr
+    self._storage.exports += EXPORT  # for good: nobody knows what is done with it
+    return pointer
 
 
 def reshape_as(self: Tensor, other: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fanal.backends.native.table import read_table
+from fanal.backends.native.table import read_tables
 from tests.faults.program import run
 
 STEP = """
@@ -108,10 +108,15 @@ def test_tables_are_looked_at_before_they_are_used() -> None:
         "arguments": 1, "offsets": [0], "arena_bytes": 64, "arena_bound": 64, "flags": 0, "kernels": ["k"],
         "entries": [0], "tasks": [1], "lengths": [2], "words": [0, 0],
     }  # fmt: skip
-    assert read_table(json.dumps(good).encode()) is not None
+    def found(table: object, early: object = None, kept: object = 0, **more: object) -> object:
+        record = {"main": table, "early": early, "kept_bytes": kept, **more}
+        return read_tables(json.dumps(record).encode())
+
+    assert found(good) is not None and found(good, good, 64) is not None
     for change in (
         {"entries": [1]}, {"entries": [-1]}, {"lengths": [3]}, {"words": [0]}, {"offsets": [65]},
         {"offsets": ["0"]}, {"tasks": [-2]}, {"tasks": []}, {"kernels": [1]}, {"more": 1},
     ):  # fmt: skip
-        assert read_table(json.dumps({**good, **change}).encode()) is None
-    assert read_table(b"nonsense") is None
+        assert found({**good, **change}) is None and found(good, {**good, **change}) is None
+    assert found(good, None, -1) is None and found(good, more=1) is None
+    assert read_tables(b"nonsense") is None and read_tables(b"[]") is None

@@ -152,7 +152,7 @@ class Flow:
             loop.constants |= phase.writes
 
     def _is_constant(self, phase: Phase, loop: Loop) -> bool:
-        return phase.writes is not None and set(phase.buffers) - phase.writes <= loop.constants
+        return phase.writes is not None and phase.alone and phase.reads <= loop.constants
 
     def uses(self, buffer: int) -> int:
         """How often a phase that is appended now runs with the same contents of a buffer."""

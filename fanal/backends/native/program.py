@@ -78,14 +78,20 @@ CONTROL = Kernel("control", _no_code, entry=1)  # of entries that the launching 
 
 @dataclass(slots=True, eq=False)
 class Phase:
-    """An entry of the table. `buffers` are those that it names; `writes`, where it is known, those of
-    them that it writes to (all others it only reads)."""
+    """An entry of the table. `buffers` are those that it names, one an operand; `writes`, where it is
+    known, those of them that it writes to (all others it only reads); `alone`: no other phase writes
+    to these."""
 
     kernel: Kernel
     descriptor: list[int]
     tasks: int
     buffers: tuple[int, ...] = ()
     writes: frozenset[int] | None = None
+    alone: bool = False
+
+    @property
+    def reads(self) -> frozenset[int]:
+        return frozenset(self.buffers) - (self.writes or frozenset())
 
 
 @dataclass(slots=True)
@@ -97,15 +103,21 @@ class Temp:
     last: int = -1
 
 
+# How often a program is taken to be called before what it keeps between calls is computed anew.
+STEADY_USES = 64
+
+
 @dataclass(slots=True)
 class ProgramBuilder:
-    """Collects the phases of one program. `arguments` is the number of buffers that callers pass."""
+    """Collects the phases of one program. `arguments` is the number of buffers that callers pass;
+    `steady` are buffers whose contents are taken to be those of the last call (`early.py`)."""
 
     target: Target
     arguments: int
     phases: list[Phase] = field(default_factory=list)
     temps: list[Temp] = field(default_factory=list)
     flow: Flow | None = None  # its loops and branches, if it has any
+    steady: set[int] = field(default_factory=set)
 
     def temp(self, nbytes: int) -> int:
         """Reserve scratch memory (64-byte aligned); returns its buffer number."""
@@ -123,12 +135,12 @@ class ProgramBuilder:
 
     def phase(
         self, kernel: Kernel, operands: Sequence[Access], words: Sequence[int], tasks: int = 1,
-        writes: Sequence[Access] | None = None,
+        writes: Sequence[Access] | None = None, alone: bool = False,
     ) -> None:  # fmt: skip
         """Append a phase of `tasks` independent tasks (their number must not depend on threads).
 
-        A phase that says which operands it `writes` is done before a loop in which it always reads
-        the same.
+        A phase that says which operands it `writes` and can't fail may be done once for many calls;
+        if it is `alone` in doing so, also before a loop in which it always reads the same.
         """
         descriptor: list[int] = []
         for access in operands:
@@ -140,8 +152,13 @@ class ProgramBuilder:
                 temp.last = len(self.phases)
         descriptor += words
         written = None if writes is None else frozenset(a.buffer for a in writes)
-        phase = Phase(kernel, descriptor, tasks, tuple(a.buffer for a in operands), written)
+        buffers = tuple(a.buffer for a in operands)
+        phase = Phase(kernel, descriptor, tasks, buffers, written, alone)
         self.phases.append(phase)
+        if phase.writes is not None and phase.reads <= self.steady:
+            self.steady |= phase.writes
+        else:
+            self.steady -= phase.writes or set(buffers[-1:])
         if self.flow is not None:
             self.flow.note(phase)
 
@@ -157,7 +174,8 @@ class ProgramBuilder:
 
     def uses(self, access: Access) -> int:
         """How often a phase that is appended now runs with the same contents of an operand."""
-        return 1 if self.flow is None else self.flow.uses(access.buffer)
+        often = STEADY_USES if access.buffer in self.steady else 1
+        return often if self.flow is None else often * self.flow.uses(access.buffer)
 
 
 class Descriptor:

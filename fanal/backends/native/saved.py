@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fanal.backends.native import diskcache, kernels
-from fanal.backends.native.table import Table, read_table
+from fanal.backends.native.table import Tables, read_tables
 
 
 @functools.cache
@@ -33,16 +33,17 @@ def name_of(parts: Iterable[str]) -> str:
     return "p" + found.hexdigest()[:40]
 
 
-def recalled(name: str) -> tuple[Table, dict[str, int]] | None:
-    """The table kept under a name, and the addresses of its kernels."""
+def recalled(name: str) -> tuple[Tables, dict[str, int]] | None:
+    """The program kept under a name, and the addresses of its kernels."""
     data = diskcache.read(name)
-    table = None if data is None else read_table(data)
-    if table is None:
+    tables = None if data is None else read_tables(data)
+    if tables is None:
         return None
-    addresses = kernels.recalled(table.kernels)
-    return None if addresses is None else (table, addresses)
+    keys = [*tables.main.kernels, *(tables.early.kernels if tables.early else ())]
+    addresses = kernels.recalled(keys)
+    return None if addresses is None else (tables, addresses)
 
 
-def keep(name: str, table: Table) -> None:
-    """Keep a table whose kernels all have code of their own."""
-    diskcache.write(name, table.text())
+def keep(name: str, tables: Tables) -> None:
+    """Keep a program whose kernels all have code of their own."""
+    diskcache.write(name, tables.text())

@@ -1,17 +1,19 @@
-"""A program's table as plain numbers: all of it but addresses, so that it can be kept on disk.
+"""A program as plain numbers: all of it but addresses, so that it can be kept on disk.
 
-A kernel is named by its key; the code lies beside it under the kernel's own name. A table that was
-read is looked at as a whole before anything is made of it.
+A kernel is named by its key; the code lies beside it under the kernel's own name. What was read is
+looked at as a whole before anything is made of it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
+from typing import Any
 
 from fanal.backends.native.arena import lower_bound, plan_arena
-from fanal.backends.native.program import ProgramBuilder
+from fanal.backends.native.program import Phase, ProgramBuilder, Temp
 from fanal.backends.native.runtime.layout import CONTROL_TASKS
 
 
@@ -31,41 +33,69 @@ class Table:
     lengths: list[int]
     words: list[int]
 
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A program, and the one that fills the `kept_bytes` which it keeps between calls, if any."""
+
+    main: Table
+    early: Table | None = None
+    kept_bytes: int = 0
+
     def text(self) -> bytes:
         """As JSON."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
 
-def table_of(builder: ProgramBuilder, flags: int) -> Table:
-    """The table of a finished program, its arena planned."""
-    arena = plan_arena(builder.temps)
-    phases = builder.phases
+def table_of(builder: ProgramBuilder, phases: Sequence[Phase], flags: int) -> Table:
+    """The table of some of a finished program's phases, its arena planned."""
+    used = {b for phase in phases for b in phase.buffers}
+    temps = [
+        t if builder.arguments + i in used else Temp(0) for i, t in enumerate(builder.temps)
+    ]
+    arena = plan_arena(temps)
     numbers: dict[str, int] = {}
     entries = [numbers.setdefault(p.kernel.key, len(numbers)) for p in phases]
     return Table(
-        builder.arguments, arena.offsets, arena.nbytes, lower_bound(builder.temps), flags,
-        list(numbers), entries, [p.tasks for p in phases], [len(p.descriptor) for p in phases],
+        builder.arguments, arena.offsets, arena.nbytes, lower_bound(temps), flags, list(numbers),
+        entries, [p.tasks for p in phases], [len(p.descriptor) for p in phases],
         [_signed(w) for w in chain.from_iterable(p.descriptor for p in phases)],
     )  # fmt: skip
 
 
-def read_table(data: bytes) -> Table | None:
-    """A table from its text; None where it is none."""
+def read_tables(data: bytes) -> Tables | None:
+    """A program from its text; None where it is none."""
     try:
-        found = Table(**json.loads(data))
-        lists = (found.offsets, found.entries, found.tasks, found.lengths, found.words)
-        whole = all(type(n) is int for n in chain(*lists)) and all(
-            type(key) is str for key in found.kernels
-        )
-        count = len(found.entries)
-        same = len(found.tasks) == len(found.lengths) == count
-        inside = all(0 <= n < len(found.kernels) for n in found.entries)
-        lies = all(0 <= at <= found.arena_bytes for at in found.offsets)
-        real = all(n >= CONTROL_TASKS for n in found.tasks) and min(found.lengths, default=0) >= 0
-        fits = sum(found.lengths) == len(found.words) and found.arguments >= 0
-    except (ValueError, TypeError):
+        found = json.loads(data)
+        early = found["early"]
+        main, early = _read(found["main"]), early and _read(early)
+        kept = found["kept_bytes"]
+        if len(found) != 3 or type(kept) is not int or kept < 0:
+            return None
+    except (ValueError, TypeError, KeyError):
         return None
-    return found if whole and same and inside and lies and real and fits else None
+    return Tables(main, early, kept)
+
+
+def _read(record: dict[str, Any]) -> Table:
+    """One table; raises ValueError or TypeError where it can't be one."""
+    found = Table(**record)
+    lists = (found.offsets, found.entries, found.tasks, found.lengths, found.words)
+    count = len(found.entries)
+    good = (
+        all(type(n) is int for n in chain(*lists))
+        and all(type(key) is str for key in found.kernels)
+        and len(found.tasks) == len(found.lengths) == count
+        and all(0 <= n < len(found.kernels) for n in found.entries)
+        and all(0 <= at <= found.arena_bytes for at in found.offsets)
+        and all(n >= CONTROL_TASKS for n in found.tasks)
+        and min(found.lengths, default=0) >= 0
+        and sum(found.lengths) == len(found.words)
+        and found.arguments >= 0
+    )
+    if not good:
+        raise ValueError("no table")
+    return found
 
 
 def _signed(word: int) -> int:

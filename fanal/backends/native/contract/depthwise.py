@@ -141,7 +141,7 @@ def add_depthwise(
     def emit(b: Builder) -> None:
         _Depthwise(b, s, dtypes, modes, unit, strip.deal > 1, epilogue).emit()
 
-    p.phase(Kernel(key, emit), [x, w, *outs], words, -(-units // per_task))
+    p.phase(Kernel(key, emit), [x, w, *outs], words, -(-units // per_task), outs[:1])
 
 
 def _three(v: Access) -> tuple[int, ...]:

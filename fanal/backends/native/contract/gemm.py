@@ -16,7 +16,7 @@ from typing import Any
 from fanal.backends.native.contract.element import is_stored_as
 from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
 from fanal.backends.native.contract.left import Copied
-from fanal.backends.native.contract.right import right_side
+from fanal.backends.native.contract.right import STREAMED, right_side
 from fanal.backends.native.contract.shape import KC, Shape, rows_max
 from fanal.backends.native.contract.steps import Step, Walk
 from fanal.backends.native.contract.tile import Rows
@@ -28,7 +28,7 @@ OUT = 2
 MANY_ROWS = 8
 LINE = 64  # bytes of a cache line
 # Ways of reading B that gain by staying with a panel through all of k.
-_PANEL_BY_PANEL = ("turned", "across", "direct")
+_PANEL_BY_PANEL = ("turned", "across", "direct", *STREAMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,8 @@ def add_phase(
     def emit(b: Builder) -> None:
         _Gemm(b, s, how, dtypes, scalars, modes, epilogue, left).emit()
 
-    p.phase(Kernel(name, emit), operands, words, numbers.tasks)
+    written = [sides[OUT].access, totals]
+    p.phase(Kernel(name, emit), operands, words, numbers.tasks, written)
 
 
 def _target_scalars(dtypes: Sequence[DType]) -> list[str]:

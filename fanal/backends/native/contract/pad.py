@@ -62,7 +62,7 @@ def add_pad(
     form = "turned" if channels[0] > 1 else "dealt" if deal > 1 else "plain"
     key = f"contract.pad|{s.scalar}|{source.dtype.name}|{unit}|{form}"
     kernel = Kernel(key, lambda b: _emit(b, s, source.dtype, unit, form))
-    p.phase(kernel, [source, out], words, -(-rows // per_task))
+    p.phase(kernel, [source, out], words, -(-rows // per_task), [out], alone=True)
 
 
 def _emit(b: Builder, s: Shape, dtype: DType, unit: bool, form: str) -> None:

@@ -55,7 +55,7 @@ def add_pack(
     kind = f"{s.scalar}x{s.vectors}"
     key = f"contract.pack|{kind}|{how}|{exact}|{source.dtype.name}|{modes[0]}{modes[1]}"
     kernel = Kernel(key, lambda b: _emit(b, s, how, exact, source.dtype, modes))
-    p.phase(kernel, operands, words, -(-units // per_task), writes=[out])
+    p.phase(kernel, operands, words, -(-units // per_task), [out], alone=True)
 
 
 def _emit(

@@ -18,6 +18,9 @@ from fanal.backends.native.contract.tile import STRIP, UNROLL, accumulate, accum
 from fanal.backends.native.emit import Builder, V
 from fanal.core.dtypes import DType
 
+LINE = 64  # bytes of a cache line
+STREAMED = {"stream1": 1, "stream2": 2}
+
 
 class Right:
     """Packed ahead: [panel][k][width]."""
@@ -70,6 +73,32 @@ class Right:
             line = first + k.lshr(UNROLL.bit_length() - 1)
             line = b.select(line.lt(self.lines), line, 0)
             b.prefetch(b.at(self.next, line * self.line))
+
+        return fetch
+
+
+class Streamed(Right):
+    """Packed ahead, and so much that it comes from memory for a few rows: panel by panel it is one
+    stream, and `tiles` of rows share the fetching of the block of k that follows."""
+
+    def __init__(self, b: Builder, s: Shape, tiles: int, *rest: Any):
+        super().__init__(b, s, *rest)
+        self.tiles = tiles
+        self.each = max(1, UNROLL * s.row_bytes // LINE // tiles)  # lines every `UNROLL` k's
+
+    def block(self, start: V, depth: V) -> None:
+        self.place = self.b.at(self.base, start * self.s.row_bytes)
+        self.next = self.b.at(self.place, depth * self.s.row_bytes)
+
+    def aside(self, at: V) -> Callable[[V], None] | None:
+        b = self.b
+        share = KC // UNROLL * self.each * LINE
+        first = b.at(self.next, b.select(at.gt(0), b.i64(share), 0)) if self.tiles > 1 else self.next
+
+        def fetch(k: V) -> None:
+            place = b.at(first, k.lshr(UNROLL.bit_length() - 1) * (self.each * LINE))
+            for line in range(self.each):
+                b.prefetch(b.at(place, line * LINE))
 
         return fetch
 
@@ -212,4 +241,6 @@ def right_side(b: Builder, s: Shape, how: str, *rest: Any) -> Right:
     }
     if how in in_place:
         return in_place[how](b, s, *rest)
+    if how in STREAMED:
+        return Streamed(b, s, STREAMED[how], *rest)
     return Packing(b, s, how, *rest)

@@ -77,16 +77,6 @@ def thin_panel(s: Shape, columns: int) -> Shape:
     return s if columns >= s.width else replace(s, vectors=max(1, columns // s.lanes))
 
 
-def fitted(s: Shape, rows: int, columns: int) -> Shape:
-    """The tile that some rows fill best, where panels are packed once for many products."""
-    if rows < 8:
-        wide = {1: 8, 2: 4, 3: 3}.get(rows, 2)
-        return thin_shape(s, rows, min(wide, max(1, -(-columns // s.lanes))))
-    if -(-rows // s.few_rows) * s.few_rows < -(-rows // s.rows) * s.rows:
-        return thin_shape(s, s.few_rows, s.vectors)
-    return s
-
-
 def rows_max(s: Shape) -> int:
     """The most rows of one block: whole tiles."""
     return s.rows if s.rows == s.few_rows and s.rows < 8 else _ROWS_MAX // s.rows * s.rows

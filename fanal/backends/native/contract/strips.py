@@ -64,7 +64,7 @@ def add_strips(
         pitches = (sums.strides[0], s.width, sums.strides[1])
     words += [pitch * s.itemsize for pitch in pitches]
     kernel = Kernel(key, lambda builder: emit(builder, shape, dtype, *extra))
-    p.phase(kernel, [a.access, b.access, sums], words, strips * blocks)
+    p.phase(kernel, [a.access, b.access, sums], words, strips * blocks, [sums])
     words = [blocks, cols, rows, int(tiles), *(pitch * s.itemsize for pitch in pitches)]
     for side in outs:
         words += (side.first.bytes, side.second.bytes)
@@ -73,7 +73,8 @@ def add_strips(
     sides = ",".join(side.key for side in outs)
     key = f"contract.blocks|{s.key}|{sides}|{epilogue.key if epilogue else ''}"
     kernel = Kernel(key, lambda builder: _emit_blocks(builder, s, dtypes, modes, epilogue))
-    p.phase(kernel, [sums, *(side.access for side in outs)], words, -(-cols // _ADD))
+    operands = [sums, *(side.access for side in outs)]
+    p.phase(kernel, operands, words, -(-cols // _ADD), operands[1:2])
 
 
 class _Strip:

@@ -18,9 +18,9 @@ from fanal.core.dtypes import int64
 CHUNK = 4096
 MAX_LOOPS = 8
 MAX_TABLES = 12
-# A record: first task, buffer, offset, entries, loops, then for every loop, innermost first, its
+# A record: first task, operand, entries, loops, then for every loop, innermost first, its
 # extent, its step, and 0 or the place of its list of steps among the words.
-_HEAD = 5
+_HEAD = 4
 _LOOP = 3
 _RECORD = _HEAD + _LOOP * MAX_LOOPS
 
@@ -57,8 +57,8 @@ class Tables:
     def _phase(self, pending: list[tuple[Access, Sequence[tuple[int, Steps]]]]) -> None:
         words, tasks = [len(pending)], 0
         lists: list[int] = []
-        for table, loops in pending:
-            record = [tasks, table.buffer, table.offset, table.shape[0], len(loops)]
+        for number, (table, loops) in enumerate(pending):
+            record = [tasks, number, table.shape[0], len(loops)]
             for extent, step in reversed(loops):
                 if isinstance(step, tuple):
                     record += (extent, 0, 1 + len(pending) * _RECORD + len(lists))
@@ -71,7 +71,7 @@ class Tables:
         # The operands are named so that the program knows when the temporaries live.
         operands = [table for table, _ in pending]
         operands += [operands[0]] * (MAX_TABLES - len(operands))
-        self.p.phase(kernel, operands, words + lists, tasks, writes=operands)
+        self.p.phase(kernel, operands, words + lists, tasks, operands, alone=True)
 
 
 def _scaled(step: Steps, itemsize: int) -> Steps:
@@ -92,12 +92,13 @@ def emit_tables(b: Builder) -> None:
     def field(index: int) -> Any:
         return b.load("i64", b.at(record, index, "i64"))
 
-    buffer = b.load("ptr", b.at(b.arg("bufs"), field(1), "i64"))
-    out = b.at(buffer, field(2))
-    loops = field(4)
+    operand = b.at(desc, 2 * field(1), "i64")
+    buffer = b.load("ptr", b.at(b.arg("bufs"), b.load("i64", operand), "i64"))
+    out = b.at(buffer, b.load("i64", b.at(operand, 1, "i64")))
+    loops = field(3)
     start = (task - field(0)) * CHUNK
     stop = start + CHUNK
-    stop = b.select(stop.lt(field(3)), stop, field(3))
+    stop = b.select(stop.lt(field(2)), stop, field(2))
     extent = b.select(loops.gt(0), field(_HEAD), 1)
     step = field(_HEAD + 1)
     first_run, last_run = start.udiv(extent), (stop - 1).udiv(extent) + 1

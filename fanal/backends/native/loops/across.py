@@ -74,7 +74,8 @@ class AcrossKernel:
                 words.append(walk.start)
         words += s.program.words
         operands = [w.access for w in s.program.walks if w.access is not None]
-        p.phase(Kernel(f"across {s.key}", self.emit), operands, words, -(-units // per_task))
+        written = s.program.written([walk for _, walk, *_ in s.stores])
+        p.phase(Kernel(f"across {s.key}", self.emit), operands, words, -(-units // per_task), written)
 
     def emit(self, b: Builder) -> None:
         s = self.stage

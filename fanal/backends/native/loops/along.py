@@ -107,7 +107,10 @@ class AlongKernel:
             operands.append(p.temp_like(dtype, (tasks, inner)))
         operands += partial
         kernel = Kernel(f"along {self.part} {self.kept} {s.key}", self.emit)
-        p.phase(kernel, operands, words, tasks)
+        written = s.program.written([walk for _, walk, *_ in s.stores]) if not partial else None
+        if written is not None:
+            written += operands[len(operands) - len(self.kept) :]
+        p.phase(kernel, operands, words, tasks, written)
 
     def emit(self, b: Builder) -> None:
         s = self.stage

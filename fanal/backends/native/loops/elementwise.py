@@ -112,7 +112,9 @@ class ElementwiseKernel:
                 words.append(walk.start)
         words += program.words
         operands = [w.access for w in program.walks if w.access is not None]
-        p.phase(Kernel(self.key, self.emit), operands, words, -(-units // per_task))
+        kernel = Kernel(self.key, self.emit)
+        written = self.program.written([walk for _, walk, _ in self.targets])
+        p.phase(kernel, operands, words, -(-units // per_task), written)
 
     def emit(self, b: Builder) -> None:
         d = Descriptor(b, len(self.program.operands))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,6 +179,17 @@ class Program:
     def operands(self) -> list[int]:
         """Numbers of the walks that are memory operands, in order."""
         return [i for i, w in enumerate(self.walks) if w.access is not None]
+
+    def written(self, walks: Sequence[int]) -> list[Access] | None:
+        """The operands that stores go to; None where memory is read and written, or it may fail."""
+        targets = [a for n in walks if (a := self.walks[n].access) is not None]
+        buffers = {a.buffer for a in targets}
+        read = {
+            a.buffer
+            for i in self.instructions
+            if i[0] in ("load", "scalar", "random", "gather") and (a := self.walks[i[1]].access)
+        }
+        return None if self.may_report or buffers & read else targets
 
     @property
     def may_report(self) -> bool:

@@ -83,7 +83,9 @@ class TiledKernel:
                 words.append(walk.start)
         words += self.program.words
         operands = [w.access for w in self.program.walks if w.access is not None]
-        p.phase(Kernel(self.key, self.emit), operands, words, -(-units // per_task))
+        kernel = Kernel(self.key, self.emit)
+        written = self.program.written([walk for _, walk, _ in self.targets])
+        p.phase(kernel, operands, words, -(-units // per_task), written)
 
     def lanes(self, b: Builder) -> int:
         code = self.program.instructions

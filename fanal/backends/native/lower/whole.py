@@ -35,11 +35,14 @@ class WholeLowering(Lowering):
     """
 
     def __init__(
-        self, graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], target: Target
-    ):
+        self, graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], target: Target,
+        steady: Iterable[int] | None = None,
+    ):  # fmt: skip
         super().__init__(graph, inputs, outputs, target)
         count = max([len(inputs) - 1, *(a.buffer for a in outputs)]) + 1
-        self.program = ProgramBuilder(target, count)
+        # The last argument is what is kept between calls.
+        self.kept = None if steady is None else count
+        self.program = ProgramBuilder(target, count + (steady is not None), steady=set(steady or ()))
         self.schedule = Schedule(related=True)
         self.final: list[ElementEntry] = []
         self.users = _users(graph)

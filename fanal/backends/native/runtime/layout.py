@@ -15,8 +15,14 @@ STORAGE_OFFSETS = {
     "version": 40,
     "owner": 48,
     "weakrefs": 56,
+    "exports": 64,
 }
-STORAGE_SIZE = 64
+STORAGE_SIZE = 72
+
+# Who else may write to a Storage's memory, without its version telling: the low half counts those who
+# hold it now (arrays, addresses that were asked for), the high half those that ever did.
+EXPORT = (1 << 32) + 1
+EXPORTED = (1 << 32) - 1
 
 # A program is an array of int64: eight header words, then one word a temporary (its byte offset
 # in the arena), then four words a phase {kernel address, descriptor address, tasks, reserved}.
@@ -75,6 +81,8 @@ STATS = (
 CONSTANTS: dict[str, int] = {
     **{f"STORAGE_{name.upper()}": offset for name, offset in STORAGE_OFFSETS.items()},
     "STORAGE_SIZE": STORAGE_SIZE,
+    "EXPORT": EXPORT,
+    "EXPORTED": EXPORTED,
     **{f"PROGRAM_{name.upper()}": 8 * word for name, word in PROGRAM_WORDS.items()},
     "PROGRAM_MAGIC_VALUE": PROGRAM_MAGIC,
     "PROGRAM_TEMPS": 8 * PROGRAM_HEADER_WORDS,

@@ -32,6 +32,8 @@ class Runtime:
     empty: Callable[[int], Any]
     wrap: Callable[[int, int, object], Any]
     launch: Callable[..., int]
+    note_contents: Callable[[int, int], None]
+    same_contents: Callable[[int, int], bool]
     set_num_threads: Callable[[int], None]
     get_num_threads: Callable[[], int]
     empty_cache: Callable[[], None]

@@ -24,6 +24,16 @@ _BUILTINS = {
         "($module, program, /, *args)",
         "Run the program at an address on ints, floats, bools or Storages: code | info << 8.",
     ),
+    "note_contents": (
+        _FASTCALL,
+        "($module, records, count, /)",
+        "Fill in records {address of a Storage, version, exports}.",
+    ),
+    "same_contents": (
+        _FASTCALL,
+        "($module, records, count, /)",
+        "Whether nobody can have written to the Storages of such records since.",
+    ),
     "set_num_threads": (_O, "($module, n, /)", "How many threads a program may run on."),
     "get_num_threads": (_NOARGS, "($module, /)", "How many threads a program may run on."),
     "empty_cache": (_NOARGS, "($module, /)", "Give free blocks above 4 KiB back to the system."),
@@ -114,6 +124,7 @@ _MEMBERS = {  # name: (offset, type, flags); 17 long long, 6 object or None, 19 
     "nbytes": (STORAGE_OFFSETS["nbytes"], 17, 1),
     "capacity": (STORAGE_OFFSETS["capacity"], 17, 1),
     "version": (STORAGE_OFFSETS["version"], 17, 0),
+    "exports": (STORAGE_OFFSETS["exports"], 17, 0),
     "owner": (STORAGE_OFFSETS["owner"], 6, 1),
     "__weaklistoffset__": (STORAGE_OFFSETS["weakrefs"], 19, 1),
 }
@@ -148,8 +159,9 @@ def tables_ir() -> str:
     ]
     empty_member = "ptr null, i64 0, i64 0, i64 0, ptr null"
     table("storage_members", "{ ptr, i64, i64, i64, ptr }", [*members, empty_member])
-    slots = [  # Py_bf_getbuffer 1, Py_tp_dealloc 52, Py_tp_doc 56, Py_tp_members 72
+    slots = [  # Py_bf_getbuffer 1, Py_bf_releasebuffer 2, Py_tp_dealloc 52, Py_tp_doc 56, Py_tp_members 72
         "i64 1, ptr @storage_getbuffer",
+        "i64 2, ptr @storage_releasebuffer",
         "i64 52, ptr @storage_dealloc",
         f"i64 56, {text('doc.Storage', _STORAGE_DOC)}",
         "i64 72, ptr @storage_members",

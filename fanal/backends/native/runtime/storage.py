@@ -20,6 +20,7 @@ def fanal_storage_new(address: ptr, nbytes: i64, capacity: i64, owner: ptr) -> p
     i64[o + STORAGE_NBYTES] = nbytes
     i64[o + STORAGE_CAPACITY] = capacity
     i64[o + STORAGE_VERSION] = 0
+    i64[o + STORAGE_EXPORTS] = 0
     ptr[o + STORAGE_OWNER] = owner
     ptr[o + STORAGE_WEAKREFS] = None
     return o
@@ -49,7 +50,52 @@ def storage_dealloc(o: ptr):
     Py_DecRef(kind)
 
 def storage_getbuffer(o: ptr, view: ptr, flags: i32) -> i32:
-    return PyBuffer_FillInfo(view, o, ptr[o + STORAGE_PTR], i64[o + STORAGE_NBYTES], 0, flags)
+    code = PyBuffer_FillInfo(view, o, ptr[o + STORAGE_PTR], i64[o + STORAGE_NBYTES], 0, flags)
+    if code == 0:
+        i64[o + STORAGE_EXPORTS] = i64[o + STORAGE_EXPORTS] + EXPORT
+    return code
+
+def storage_releasebuffer(o: ptr, view: ptr):
+    i64[o + STORAGE_EXPORTS] = i64[o + STORAGE_EXPORTS] - 1
+
+def py_note_contents(module: ptr, args: ptr, count: i64) -> ptr:
+    """Fill in records {a Storage's address, version, exports}."""
+    word = buffer(16)
+    if count != 2 or not int_word(ptr[args], word) or not int_word(ptr[args + 8], word + 8):
+        return refuse_records()
+    at = ptr(i64[word])
+    end = at + i64[word + 8] * 24
+    while at < end:
+        o = ptr[at]
+        i64[at + 8] = i64[o + STORAGE_VERSION]
+        i64[at + 16] = i64[o + STORAGE_EXPORTS]
+        at = at + 24
+    return none()
+
+def py_same_contents(module: ptr, args: ptr, count: i64) -> ptr:
+    """Whether nobody can have written to the Storages of such records since."""
+    word = buffer(16)
+    if count != 2 or not int_word(ptr[args], word) or not int_word(ptr[args + 8], word + 8):
+        return refuse_records()
+    at = ptr(i64[word])
+    end = at + i64[word + 8] * 24
+    same = 1
+    while at < end:
+        o = ptr[at]
+        exports = i64[o + STORAGE_EXPORTS]
+        if i64[o + STORAGE_VERSION] != i64[at + 8] or exports != i64[at + 16]:
+            same = 0
+        if exports & EXPORTED != 0:
+            same = 0
+        at = at + 24
+    return PyBool_FromLong(same)
+
+@cold
+def refuse_records() -> ptr:
+    if PyErr_Occurred() != None:
+        return None
+    return PyErr_Format(ptr[PyExc_TypeError],
+        "[contents] expected 2 arguments: the address of the records and their number.")
 
 @cold
 def refuse_memory(request: ptr) -> ptr:
@@ -106,5 +152,6 @@ def py_wrap(module: ptr, args: ptr, count: i64) -> ptr:
     if not o:
         Py_DecRef(owner)
         return PyErr_Format(ptr[PyExc_MemoryError], "[wrap] out of memory.")
+    i64[o + STORAGE_EXPORTS] = EXPORT       # its owner may write to it
     return o
 '''

@@ -1,0 +1,94 @@
+"""What a program need not compute at every call: phases that always read the same.
+
+Tables of offsets depend on nothing, packed weights on tensors that hardly ever change (`steady`). These
+phases are a program of their own, run before the first call and whenever a steady tensor was written
+to; what others read of it lies in one block of memory that is kept between calls, the program's last
+argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fanal.backends.native.program import Phase, ProgramBuilder
+
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A program in two parts, and the bytes that the first leaves to the second."""
+
+    early: list[Phase]
+    late: list[Phase]
+    kept_bytes: int
+
+
+def split(p: ProgramBuilder, kept: int) -> Split:
+    """Divide a finished program; temporaries that both parts name become parts of argument `kept`."""
+    early = _early(p)
+    first = [phase for phase in p.phases if phase in early]
+    late = [phase for phase in p.phases if phase not in early]
+    temps = range(p.arguments, p.arguments + len(p.temps))
+    written = {b for phase in first for b in phase.writes or () if b in temps}
+    shared = sorted(written & {b for phase in late for b in phase.buffers})
+    places, size = {}, 0
+    for buffer in shared:
+        places[buffer] = size
+        size += -(-max(p.temps[buffer - p.arguments].nbytes, 1) // _ALIGNMENT) * _ALIGNMENT
+    for phase in p.phases:
+        _move(phase, places, kept)
+    return Split(first, late, size)
+
+
+def _early(p: ProgramBuilder) -> set[Phase]:
+    """The phases whose results are the same at every call: all that they read is steady, or written
+    by such phases only."""
+    loops = p.flow is not None
+    found = {
+        phase
+        for phase in p.phases
+        if phase.writes is not None
+        and all(b >= p.arguments for b in phase.writes)
+        and (phase.alone or not loops)  # what stands in a branch must not fail out of it
+    }
+    # Where it is not known what a phase writes to, it may be all that it names.
+    writers: dict[int, list[Phase]] = {}
+    for phase in p.phases:
+        for buffer in set(phase.buffers) if phase.writes is None else phase.writes:
+            if buffer >= p.arguments:
+                writers.setdefault(buffer, []).append(phase)
+    readers: dict[int, list[Phase]] = {}
+    for phase in found:
+        for buffer in phase.buffers:
+            readers.setdefault(buffer, []).append(phase)
+    waiting = [
+        phase for phase in found
+        if any(b < p.arguments and b not in p.steady for b in phase.reads)
+        or any(b >= p.arguments and b not in writers for b in phase.reads)
+    ]  # fmt: skip
+    waiting += [
+        phase
+        for phase in found
+        if any(w not in found for b in phase.buffers for w in writers.get(b, ()))
+    ]
+    while waiting:
+        phase = waiting.pop()
+        if phase not in found:
+            continue
+        found.discard(phase)
+        for buffer in phase.writes or ():
+            waiting += [r for r in readers.get(buffer, ()) if r in found]
+    return found
+
+
+def _move(phase: Phase, places: dict[int, int], kept: int) -> None:
+    """Let operands that are kept lie in the argument."""
+    if not any(b in places for b in phase.buffers):
+        return
+    for i, buffer in enumerate(phase.buffers):
+        if buffer in places:
+            phase.descriptor[2 * i] = kept
+            phase.descriptor[2 * i + 1] += places[buffer]
+    phase.buffers = tuple(kept if b in places else b for b in phase.buffers)
+    phase.writes = None
