@@ -12,6 +12,7 @@ from fanal.backends.native.program import Access
 from fanal.compiler.kept import Kept
 from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
 from fanal.compiler.steps import name as name_of_steps
+from fanal.core.collector import held_back
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
 from fanal.core.stages import stage
@@ -57,9 +58,10 @@ class Segment:
         found = None if name is None else recalled(name)
         self.steady = steady
         self.kept: Kept | None = None
-        self.executable: Executable = found or compile_whole(
-            self.graph, loads, outputs, steady, name
-        )
+        with held_back():
+            self.executable: Executable = found or compile_whole(
+                self.graph, loads, outputs, steady, name
+            )
 
     @functools.cached_property
     def _improved(self) -> tuple[Graph, dict[Node, Line | None]]:

@@ -111,7 +111,7 @@ class Graph:
         needed = set(self.outputs)
         kept = []
         for node in reversed(self.nodes):
-            if any(v in needed for v in node.outputs):
+            if not needed.isdisjoint(node.outputs):
                 kept.append(node)
                 needed.update(node.inputs)
         return kept[::-1]
@@ -190,17 +190,20 @@ class Builder:
         return outputs[0] if len(outputs) == 1 and not primitive.multiple else outputs
 
     def copied(self, node: Node, inputs: tuple[Value, ...]) -> Any:
-        """A node of another graph for inputs of the same types: nothing is inferred anew."""
+        """A node of another graph for inputs of the same types (the same node, if they are its own):
+        nothing is inferred anew."""
         if node.key is None:
             node.key = attribute_key(node.attributes)
         key = (node.primitive, inputs, node.key)
         outputs = self._seen.get(key)
         if outputs is None:
-            new = Node(node.primitive, inputs, node.attributes)
-            new.key = node.key
-            outputs = new.outputs = tuple(
-                [Value(v.dtype, v.shape, new, v.index) for v in node.outputs]
-            )
+            if inputs == node.inputs:
+                new = node
+            else:
+                new = Node(node.primitive, inputs, node.attributes)
+                new.key = node.key
+                new.outputs = tuple([Value(v.dtype, v.shape, new, v.index) for v in node.outputs])
+            outputs = new.outputs
             self.nodes.append(new)
             self._seen[key] = outputs
         return outputs[0] if len(outputs) == 1 and not node.primitive.multiple else outputs

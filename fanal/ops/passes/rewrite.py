@@ -1,4 +1,4 @@
-"""Walking a graph and writing it anew: what all passes are made of.
+"""Walking a graph and writing it anew: what all passes are made of. Nodes that stay are shared.
 
 A rule looks at one node, whose inputs are rewritten already, and returns the value (or values) that
 take its place, made of primitives that it binds, or None to leave the node as it is. Equal nodes are
@@ -28,19 +28,20 @@ class Pass:
     def __call__(self, graph: Graph, origin: dict[Node, Node] | None = None) -> Graph:
         """The graph rewritten; `origin` is told which old node each new one comes from."""
         builder = Builder()
-        values: dict[Value, Value] = {}
-        for v in graph.inputs:
-            values[v] = builder.input(v.dtype, v.shape)
-            values[v].weak = v.weak
+        builder.inputs = list(graph.inputs)
+        values: dict[Value, Value] = {v: v for v in graph.inputs}
+        nodes = builder.nodes
         with tracing(builder):
             for node in graph.nodes:
-                first = len(builder.nodes)
+                first = len(nodes)
                 given = tuple([values[v] for v in node.inputs])
                 made = self._one(builder, node, given)
-                results = made if isinstance(made, tuple) else (made,)
-                values.update(zip(node.outputs, results, strict=True))
+                if isinstance(made, tuple):
+                    values.update(zip(node.outputs, made, strict=True))
+                else:
+                    values[node.outputs[0]] = made
                 if origin is not None:
-                    for new in builder.nodes[first:]:
+                    for new in nodes[first:]:
                         origin[new] = node
         return builder.graph([values[v] for v in graph.outputs])
 
