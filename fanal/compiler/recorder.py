@@ -427,7 +427,7 @@ class Recorder:
             return
         key: Any = (
             tuple([(c.regions[0].number, c.layout) for c in alive]),
-            tuple([(r.number, self._target(r)) for _, r in writes]),
+            self._targets(writes),
             self._steady(writes),
         )
         gradient = None
@@ -480,12 +480,11 @@ class Recorder:
             found = self.at.runs[key] = (None, Step(None, 0, None))
         return found[1]
 
-    def _target(self, region: Region) -> Any:
-        """Where a written region lies: an input's number, or the layout of other memory."""
-        for i, x in enumerate(self.inputs):
-            if x is region.tensor:
-                return i
-        return region.layout
+    def _targets(self, writes: Sequence[tuple[Any, Region]]) -> tuple[tuple[int, Any], ...]:
+        """The value of each written region and where it lies: an input's number, or the layout of
+        other memory."""
+        inputs = {id(x): i for i, x in reversed(list(enumerate(self.inputs)))}
+        return tuple([(r.number, inputs.get(id(r.tensor), r.layout)) for _, r in writes])
 
 
 def _overlap(region: Region, start: int, layout: Layout) -> bool:

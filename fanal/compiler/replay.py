@@ -18,6 +18,7 @@ from fanal.compiler.arguments import Arguments
 from fanal.compiler.kept import Kept
 from fanal.compiler.notes import UNREAD, LiveOptions, Notes
 from fanal.compiler.observer.package import ModuleFacts
+from fanal.compiler.observer.places import Slots
 from fanal.compiler.observer.watch import Observer
 from fanal.compiler.results import Result
 from fanal.core import dtypes
@@ -134,6 +135,7 @@ class Replay:
         self.layouts = [t._layout for t in self.held]
         self.pointers = [t._ptr for t in self.held]
         self.known = set(map(id, self.storages))
+        self.places = Slots(self.held, ("_storage", "_layout", "_ptr"), Tensor)
 
     def _outputs(
         self, run: Any, notes: Notes, result: Any, given: Arguments, observer: Observer
@@ -229,9 +231,11 @@ class Replay:
         if why is not None:
             return why
         held = self.held
-        if [t._ptr for t in held] != self.pointers or not all(
-            map(is_, [t._layout for t in held], self.layouts)
-        ) or not all(map(is_, [t._storage for t in held], self.storages)):
+        if not self.places.same() and (
+            [t._ptr for t in held] != self.pointers
+            or not all(map(is_, [t._layout for t in held], self.layouts))
+            or not all(map(is_, [t._storage for t in held], self.storages))
+        ):
             return "a tensor was replaced"
         for p, before in self.entry:
             g = None if p._rare is None else p._rare.grad

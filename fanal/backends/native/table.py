@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
@@ -44,7 +44,15 @@ class Tables:
 
     def text(self) -> bytes:
         """As JSON."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        record = {
+            "main": _record(self.main), "early": None if self.early is None else _record(self.early),
+            "kept_bytes": self.kept_bytes,
+        }  # fmt: skip
+        return json.dumps(record, separators=(",", ":")).encode()
+
+
+def _record(table: Table) -> dict[str, Any]:
+    return {f.name: getattr(table, f.name) for f in fields(Table)}
 
 
 def table_of(builder: ProgramBuilder, phases: Sequence[Phase], flags: int) -> Table:

@@ -34,6 +34,11 @@ _BUILTINS = {
         "($module, records, count, /)",
         "Whether nobody can have written to the Storages of such records since.",
     ),
+    "same_words": (
+        _FASTCALL,
+        "($module, records, count, /)",
+        "Whether memory holds what records {address, word} say.",
+    ),
     "set_num_threads": (_O, "($module, n, /)", "How many threads a program may run on."),
     "get_num_threads": (_NOARGS, "($module, /)", "How many threads a program may run on."),
     "empty_cache": (_NOARGS, "($module, /)", "Give free blocks above 4 KiB back to the system."),
