@@ -176,6 +176,8 @@ class Replay:
                     raise Refused("a gradient is not the call's own")
                 self.gradients.append((p, i, g._layout))
                 explained[id(g)] = g
+        read = {id(p) for _, p in self.from_gradients}
+        self.replaced = [p for p, _, _ in self.gradients if id(p) not in read]
         for t in run.tensors:
             if id(t) not in explained:
                 raise Refused("a tensor that the call makes is kept elsewhere")
@@ -267,6 +269,9 @@ class Replay:
             words[word] = numbers[id(entry)][i]
         if self.generators:
             self._draw(words)
+        for p in self.replaced:  # first, so that new gradients may have the old ones' memory
+            if p._rare is not None:
+                p._rare.grad = None
         memories = [_empty(n) for n in self.sizes]
         code = launch(self.address, *words, *memories, self.kept.memory_for(words))
         if code:
@@ -279,12 +284,11 @@ class Replay:
             if not isinstance(event, LiveOptions):
                 event()
         for p, number, where in self.gradients:
-            if number is None:
-                if p._rare is not None:
-                    p._rare.grad = None
-            else:
+            if number is not None:
                 memory = memories[number]
                 p._extra().grad = new_tensor(memory, where, memory.ptr)
+            elif p._rare is not None:
+                p._rare.grad = None
         results = []
         for number, where, offset, node in self.leaves:
             memory = memories[number]
