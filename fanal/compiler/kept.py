@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Kept:
     """The kept memory of a segment that is called with the same steady tensors again and again."""
 
-    __slots__ = ("count", "lock", "memory", "segment", "seen", "storages")
+    __slots__ = ("count", "lock", "memory", "seen", "segment", "storages")
 
     def __init__(self, segment: Segment, inputs: Sequence[Any]):
         self.segment = segment

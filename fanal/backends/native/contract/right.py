@@ -18,7 +18,6 @@ from fanal.backends.native.contract.tile import STRIP, UNROLL, accumulate, accum
 from fanal.backends.native.emit import Builder, V
 from fanal.core.dtypes import DType
 
-
 LINE = 64  # bytes of a cache line
 STREAMED = {"stream1": 1, "stream2": 2}
 

@@ -25,6 +25,7 @@ from fanal.backends.native.loops.expression import (
 )
 from fanal.backends.native.loops.rows import CannotMerge
 from fanal.backends.native.loops.views import VIEWS, View, expand_view, reshape_view, slice_view
+from fanal.backends.native.lower.epilogues import ContractionEntry, take_epilogues
 from fanal.backends.native.lower.groups import Schedule, buffers_of, check_merge
 from fanal.backends.native.lower.orders import Order, strides_in
 from fanal.backends.native.program import Access, ProgramBuilder
@@ -79,9 +80,13 @@ class Lowering:
             virtual = self.virtual[number]
             dense = self.program.temp_like(virtual.dtype, virtual.shape)
             real[number] = replace(dense, strides=virtual.strides)
-        for entry in self.schedule.entries:
+        for entry in take_epilogues(self.schedule.entries, self._is_temporary):
             entry.emit(self.program, real)
         return self.program
+
+    def _is_temporary(self, buffer: int) -> bool:
+        """Whether memory is this program's own."""
+        return buffer >= self.program.arguments
 
     def _safe(self, e: Expression, to: Access) -> Expression:
         """For a write in place: an expression that reads the same memory elsewhere than it writes
@@ -184,6 +189,17 @@ class Lowering:
             emit(p, *(fixed(a) for a in (*reads, *writes)))
 
         self.schedule.opaque({a.buffer for a in reads}, {a.buffer for a in writes}, run)
+
+
+    def contraction(
+        self, operands: Sequence[Access], out: Access, emit: Callable[..., None]
+    ) -> None:
+        """Schedule `emit(program, *operands, out, epilogue)`."""
+        reads = {a.buffer for a in operands}
+        entry = ContractionEntry(
+            reads, {out.buffer}, operands=tuple(operands), out=out, lower=emit
+        )
+        self.schedule.entries.append(entry)
 
 
 def lower(
