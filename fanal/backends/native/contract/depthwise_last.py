@@ -39,12 +39,12 @@ class _Form:
     @property
     def places(self) -> list[int]:
         """Elements of a row that the tile's pixels meet, from where pixel 0 meets tap 0."""
-        return sorted({i * self.step + q * self.reach for i in range(self.pixels) for q in range(self.taps)})
+        return sorted(
+            {i * self.step + q * self.reach for i in range(self.pixels) for q in range(self.taps)}
+        )
 
 
-def fits_channels(
-    s: Shape, x: Access, outs: Sequence[Access], axes: Sequence[Phase]
-) -> bool:
+def fits_channels(s: Shape, x: Access, outs: Sequence[Access], axes: Sequence[Phase]) -> bool:
     """Whether one combination of phases can be computed here; `outs` are `out` and the extras."""
     out, *extras = outs
     taps = math.prod(ph.taps for ph in axes)
@@ -162,7 +162,9 @@ class _Rows:
         with b.loop(first, last) as (unit,):
             rest, y = unit.udiv(self.height), unit.urem(self.height)
             image, z = rest.udiv(self.depth), rest.urem(self.depth)
-            self.places = [axis.start + i * axis.step for axis, i in zip(self.outer, (z, y), strict=True)]
+            self.places = [
+                axis.start + i * axis.step for axis, i in zip(self.outer, (z, y), strict=True)
+            ]
             self.image = b.at(self.bases[0], image * self.image_step)
             self.targets = [
                 b.at(base, image * n[0] + z * n[1] + y * n[2])
@@ -226,7 +228,9 @@ class _Rows:
     def _store(self, x: V, at: V, sums: list[V], inner: bool) -> None:
         """Finish the pixels' sums and store those that are there."""
         b = self.b
-        still = {n: self._extra(n, x, at) for n in range(1, len(self.modes)) if self.modes[n][0] == "0"}
+        still = {
+            n: self._extra(n, x, at) for n in range(1, len(self.modes)) if self.modes[n][0] == "0"
+        }
         for i, value in enumerate(sums):
             pixel = x + i
             if inner:

@@ -8,7 +8,7 @@ same numbers, so no bit changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fanal.backends.native.contract import Epilogue
@@ -27,8 +27,8 @@ from fanal.backends.native.loops.structure import Program
 from fanal.backends.native.loops.views import reshape_view
 from fanal.backends.native.lower.groups import (
     ElementEntry,
-    Entry,
     OpaqueEntry,
+    Scheduled,
     buffers_of,
     resolved,
     taken_strides,
@@ -61,10 +61,16 @@ class ContractionEntry(OpaqueEntry):
 
 def _real(access: Access, real: dict[int, Access]) -> Access:
     to = real.get(access.buffer)
-    return access if to is None else replace(access, buffer=to.buffer, offset=access.offset + to.offset)
+    return (
+        access
+        if to is None
+        else replace(access, buffer=to.buffer, offset=access.offset + to.offset)
+    )
 
 
-def take_epilogues(entries: list[Entry], temporary: Callable[[int], bool]) -> list[Entry]:
+def take_epilogues(
+    entries: Sequence[Scheduled], temporary: Callable[[int], bool]
+) -> list[Scheduled]:
     """The schedule with elementwise stores moved into the contractions whose results they read."""
     readers: dict[int, list[int]] = {}
     writers: dict[int, int] = {}
@@ -73,7 +79,7 @@ def take_epilogues(entries: list[Entry], temporary: Callable[[int], bool]) -> li
             readers.setdefault(buffer, []).append(i)
         for buffer in entry.writes:
             writers[buffer] = writers.get(buffer, 0) + 1
-    result: list[Entry | None] = list(entries)
+    result: list[Scheduled | None] = list(entries)
     for i, entry in enumerate(entries):
         if not isinstance(entry, ContractionEntry) or entry.out is None:
             continue
@@ -171,7 +177,9 @@ def _epilogue(e: Expression, result: Access) -> Epilogue:
         if walk.access.buffer == result.buffer:
             sums.append(number)
         else:
-            extras.append((number, replace(walk.access, shape=e.shape, strides=tuple(walk.strides))))
+            extras.append(
+                (number, replace(walk.access, shape=e.shape, strides=tuple(walk.strides)))
+            )
 
     def emit(b: Builder, acc: V, loaded: list[V]) -> V:
         known = dict.fromkeys(sums, acc)

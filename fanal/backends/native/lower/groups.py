@@ -285,11 +285,14 @@ def resolved(e: Expression, real: dict[int, Access]) -> Expression:
     return visit(e)
 
 
+Scheduled = ElementEntry | StageEntry | OpaqueEntry
+
+
 class Schedule:
     """Collects entries; `emit` writes the program."""
 
     def __init__(self, related: bool = False) -> None:
-        self.entries: list[ElementEntry | StageEntry | OpaqueEntry] = []
+        self.entries: list[Scheduled] = []
         # Whether only what has memory in common is computed together (in large programs, where
         # kernels that depend on what happens to stand beside them would be many).
         self.related = related
