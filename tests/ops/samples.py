@@ -134,6 +134,10 @@ def _control_samples() -> dict[str, Any]:
 
 
 STRUCTURAL: dict[str, Any] = {
+    "moments": [
+        ([(3, 4, 5)], {"dims": (0, 2)}), ([(4, 3)], {"dims": (1,)}), ([(6,)], {"dims": (0,)}),
+        ([(2, 3)], {"dims": ()}),
+    ],
     **_control_samples(),
     "custom_gradient": [
         (

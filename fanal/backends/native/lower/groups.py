@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fanal.backends.native.emit.value import bits_of
 from fanal.backends.native.loops.convert import compute_type
@@ -285,6 +286,18 @@ def resolved(e: Expression, real: dict[int, Access]) -> Expression:
     return visit(e)
 
 
+def _leave_out(entry: ElementEntry | StageEntry, read: set[int]) -> None:
+    """Forget an entry's stores to memory that nobody reads."""
+    kept: list[Any] = [s for s in entry.stores if s.to.buffer in read]
+    if len(kept) == len(entry.stores):
+        return
+    gone = {s.to.buffer for s in entry.stores} - {s.to.buffer for s in kept}
+    entry.writes -= gone
+    entry.stores = kept
+    if isinstance(entry, ElementEntry):
+        entry.reads = set().union(*(buffers_of(s.expression) for s in entry.stores))
+
+
 Scheduled = ElementEntry | StageEntry | OpaqueEntry
 
 
@@ -367,6 +380,21 @@ class Schedule:
         self, reads: set[int], writes: set[int], run: Callable[[ProgramBuilder, dict[int, Access]], None]
     ) -> None:
         self.entries.append(OpaqueEntry(reads, writes, run))
+
+    def drop_unread(self, wanted: set[int]) -> None:
+        """Leave out what is stored and never read, as its readers compute it themselves. `wanted` are
+        the buffers that are read from outside."""
+        left: list[Scheduled] = []
+        read = set(wanted)
+        for entry in reversed(self.entries):
+            if isinstance(entry, ElementEntry | StageEntry):
+                _leave_out(entry, read)
+                empty = not entry.stores and not (isinstance(entry, StageEntry) and entry.reductions)
+                if empty:
+                    continue
+            read |= entry.reads
+            left.append(entry)
+        self.entries = left[::-1]
 
     def needed(self, virtual: set[int]) -> set[int]:
         """Virtual buffers that some other entry than their own group reads."""

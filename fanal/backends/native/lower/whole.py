@@ -158,9 +158,11 @@ class WholeLowering(Lowering):
                 self.schedule.store(self.values[value], access)
         for family in families(stores):
             self._store_family(family)
+        self.schedule.entries += self.final
+        arguments = {a.buffer for _, a in self.outputs} | set(range(inputs))
+        self.schedule.drop_unread(arguments)
         self.outputs = []
         self.graph = Graph(self.graph.inputs, [], [])
-        self.schedule.entries += self.final
         return super().run()
 
     def _store_family(self, stores: list[Store]) -> None:
