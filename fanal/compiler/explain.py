@@ -46,9 +46,10 @@ def _how(kind: Any) -> str:
 
 def _program(number: int, segment: Segment) -> list[str]:
     program = segment.executable
-    kernels = Counter(program.kernels)
+    keys = [p.kernel.key for p in program.description.phases if p.kernel is not None]
+    kernels = Counter(keys)
     found = [
-        f"  program {number}: {len(segment.graph.nodes)} operations in {len(program.kernels)} phases "
+        f"  program {number}: {len(segment.graph.nodes)} operations in {len(keys)} phases "
         f"by {len(kernels)} distinct kernels, {program.arena_bytes / 1e6:.1f} MB of temporaries"
     ]
     for key, count in kernels.most_common():

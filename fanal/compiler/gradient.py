@@ -74,7 +74,7 @@ class CapturedGradient:
         ordered = [*rest[:n], *extras, *rest[n:]]
         graph = Graph(self.graph.inputs, self.graph.nodes, ordered).pruned()
         fresh = [*(layout for _, layout in alive), *self.layouts[v:]]
-        return Segment(graph, self.kinds, fresh, [t for _, t in writes], {})
+        return Segment(graph, self.kinds, fresh, [t for _, t in writes])
 
     def backward_for(self, mask: tuple[bool, ...]) -> Any:
         """The backward function for the outputs that have a gradient."""
@@ -188,7 +188,7 @@ def differentiated(recorder: Any, results: Sequence[Tensor], begun: int) -> Pend
         pulled = [None if g is None else recorder.number(g) for g in grads]
         if len(recorder.inputs) != len(operands) + len(results):
             raise NotOne("the backward pass takes tensors from outside")
-        builder, values, _ = built(recorder.path)
+        builder, values = built(recorder.path)
     finally:
         recorder.reset(mark)
     given_values = values[count : count + len(results)]

@@ -265,7 +265,7 @@ class Replay:
         memories = [_empty(n) for n in self.sizes]
         code = launch(self.address, *words, *memories, self.kept.memory_for(words))
         if code:
-            raise_status("compile", code)
+            raise_status("compile", code, self.segment.executable)
         for storage in self.written:
             storage.version += 1
         for i in self.written_arguments:

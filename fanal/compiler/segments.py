@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fanal.backends.native.executable import Executable, compile_whole, launch, runtime
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
 from fanal.compiler.kept import Kept
-from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
+from fanal.compiler.steps import NumberInput, Step, TensorInput, built
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
-from fanal.graph.ir import Graph, Node
+from fanal.graph.ir import Graph
 from fanal.ops.passes import improved
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
@@ -29,12 +29,10 @@ class Segment:
 
     def __init__(
         self, graph: Graph, inputs: Sequence[Layout | DType], fresh: Sequence[Layout],
-        targets: Sequence[int | Layout], lines: Mapping[Node, Line | None],
-        steady: Sequence[int] = (),
+        targets: Sequence[int | Layout], steady: Sequence[int] = (),
     ):  # fmt: skip
-        graph, where = improved(graph)
+        graph, self.rewrites = improved(graph)
         self.graph = graph
-        self.lines = {node: lines.get(old) for node, old in where.items()}
         loads = [
             _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
             for i, x in enumerate(inputs)
@@ -52,23 +50,22 @@ class Segment:
                 outputs.append(loads[target].access)
         self.steady = steady
         self.kept: Kept | None = None
-        self.executable: Executable = compile_whole(graph, loads, outputs, steady)
+        self.executable: Executable = compile_whole(graph, loads, outputs, "compiled", steady)
 
     @classmethod
     def of(cls, path: Sequence[Step], key: Any) -> Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
         target) of each written region, the steady inputs."""
         alive, writes, steady = key
-        builder, values, lines = built(path)
+        builder, values = built(path)
         graph = builder.graph([values[n] for n, _ in (*alive, *writes)])
         kinds = [
             a.layout if isinstance(a, TensorInput) else a.dtype
             for a in (s.action for s in path)
             if isinstance(a, TensorInput | NumberInput)
         ]
-        where = dict(zip(builder.nodes, lines, strict=True))
         fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
-        return cls(graph, kinds, fresh, targets, where, steady)
+        return cls(graph, kinds, fresh, targets, steady)
 
     def run(self, inputs: Sequence[Any], written: Sequence[Tensor]) -> list[Any]:
         """Launch; returns the memory of the cells that live on."""
@@ -87,7 +84,7 @@ class Segment:
         words.append(self.kept.memory_for(words))
         code = launch(self.executable.address, *words)
         if code:
-            raise_status("compile", code)
+            raise_status("compile", code, self.executable)
         return memories
 
 

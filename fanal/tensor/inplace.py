@@ -155,7 +155,7 @@ def _compile(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         else:
             loads.append(Load(v.dtype, (), Access(number, v.dtype, (), ()), True))
     assert first is not None
-    return compile_graph(graph, loads, [first])
+    return compile_graph(graph, loads, [first], f"{function.name}_")
 
 
 def write_graph(

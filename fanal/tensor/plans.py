@@ -56,7 +56,7 @@ class Plan:
         """The program without anything saved."""
         with _compiling:
             if self.executable is None:
-                self.executable = build(self.graph, self.inputs, self.outputs)
+                self.executable = build(self.graph, self.inputs, self.outputs, self.name)
                 self.address = self.executable.address
                 if self.single and self.grad is None and self.views is None:
                     self.direct = self.address
@@ -118,7 +118,7 @@ class GradPlan:
                     self.derive()
                 assert self.base is not None
                 if self.extras:
-                    self.executable = build(self.base, self.inputs, self.layouts)
+                    self.executable = build(self.base, self.inputs, self.layouts, self.name)
                 else:
                     self.executable = self.plan.compile()
                 self.address = self.executable.address
@@ -211,7 +211,9 @@ def graph_function(name: str, graph: Graph) -> Fused:
     return made
 
 
-def build(graph: Graph, inputs: list[Any], outputs: list[Layout]) -> Executable:
+def build(
+    graph: Graph, inputs: list[Any], outputs: list[Layout], name: str = ""
+) -> Executable:
     """Compile a graph for inputs given as layouts, or dtypes for by-value numbers."""
     loads = []
     for number, (value, given) in enumerate(zip(graph.inputs, inputs, strict=True)):
@@ -223,7 +225,7 @@ def build(graph: Graph, inputs: list[Any], outputs: list[Layout]) -> Executable:
     targets = [
         Access(len(loads) + i, l.dtype, l.shape, l.strides) for i, l in enumerate(outputs)
     ]
-    return compile_graph(graph, loads, targets)
+    return compile_graph(graph, loads, targets, name)
 
 
 def output_layouts(graph: Graph, inputs: list[Any]) -> list[Layout]:
