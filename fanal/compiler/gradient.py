@@ -74,7 +74,9 @@ class CapturedGradient:
         ordered = [*rest[:n], *extras, *rest[n:]]
         graph = Graph(self.graph.inputs, self.graph.nodes, ordered).pruned()
         fresh = [*(layout for _, layout in alive), *self.layouts[v:]]
-        return Segment(graph, self.kinds, fresh, [t for _, t in writes])
+        made = Segment(graph, self.kinds, fresh, [t for _, t in writes])
+        made.gradient = self
+        return made
 
     def backward_for(self, mask: tuple[bool, ...]) -> Any:
         """The backward function for the outputs that have a gradient."""

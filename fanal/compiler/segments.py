@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanal.backends.native.executable import Executable, compile_whole, launch, runtime
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
 from fanal.compiler.kept import Kept
+from fanal.compiler.samples import Samples
 from fanal.compiler.steps import NumberInput, Step, TensorInput, built
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
@@ -17,6 +18,9 @@ from fanal.ops.passes import improved
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
+
+if TYPE_CHECKING:
+    from fanal.compiler.gradient import CapturedGradient
 
 _empty = runtime.empty
 
@@ -51,6 +55,8 @@ class Segment:
         self.steady = steady
         self.kept: Kept | None = None
         self.executable: Executable = compile_whole(graph, loads, outputs, "compiled", steady)
+        self.samples = Samples()
+        self.gradient: CapturedGradient | None = None  # whose forward program it is
 
     @classmethod
     def of(cls, path: Sequence[Step], key: Any) -> Segment:
@@ -67,6 +73,12 @@ class Segment:
         fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
         return cls(graph, kinds, fresh, targets, steady)
 
+    def launch(self, words: list[Any]) -> int:
+        """Run on words and memories; the first few times are timed."""
+        if self.samples.open:
+            return self.samples.launch(self.executable, words)
+        return launch(self.executable.address, *words)
+
     def run(self, inputs: Sequence[Any], written: Sequence[Tensor]) -> list[Any]:
         """Launch; returns the memory of the cells that live on."""
         try:
@@ -82,7 +94,7 @@ class Segment:
         if self.kept is None or not self.kept.serves(inputs):
             self.kept = Kept(self, inputs)
         words.append(self.kept.memory_for(words))
-        code = launch(self.executable.address, *words)
+        code = self.launch(words)
         if code:
             raise_status("compile", code, self.executable)
         return memories
