@@ -179,8 +179,13 @@ class CompiledFunction:
 
         return Explanation(self)
 
+    @property
+    def name(self) -> str:
+        """What reports call it: the function's name, or the module's class."""
+        return str(getattr(self.function, "__qualname__", type(self.function).__name__))
+
     def __repr__(self) -> str:
-        return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
+        return f"<compiled {self.name}>"
 
 
 def _is_live(node: Any) -> bool:

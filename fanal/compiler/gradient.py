@@ -37,7 +37,7 @@ class CapturedGradient:
     `results`), then what is saved for the backward pass.
     """
 
-    name = "compiled"
+    name = label = "compiled"
     saves = True
 
     def __init__(
@@ -109,6 +109,7 @@ class CapturedGradient:
             else:
                 places.append(len(inputs) + outputs.index(number))
         function = graph_function(self.name, derived.backward)
+        function.label = f"{self.label} (backward)"
         return function, places, None, tuple(derived.gradients)
 
     def node(self, operands: Sequence[Any], places: Sequence[tuple[Any, int]]) -> OpNode:

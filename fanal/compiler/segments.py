@@ -55,6 +55,7 @@ class Segment:
         self.steady = steady
         self.kept: Kept | None = None
         self.executable: Executable = compile_whole(graph, loads, outputs, "compiled", steady)
+        self.executable.captured = True
         self.samples = Samples()
         self.gradient: CapturedGradient | None = None  # whose forward program it is
 

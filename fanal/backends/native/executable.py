@@ -51,13 +51,18 @@ launch = runtime.launch
 class Table:
     """Phases in memory as the launcher reads them: `address` is what it is given."""
 
-    __slots__ = ("__weakref__", "address", "description", "memory", "name")
+    __slots__ = (
+        "__weakref__", "address", "captured", "description", "memory", "name", "results_bytes", "shapes",
+    )  # fmt: skip
 
     def __init__(
         self, builder: ProgramBuilder, phases: Sequence[Phase], temps: Sequence[Temp], flags: int,
         name: str,
     ):  # fmt: skip
         self.name = name
+        self.captured = False  # whether it is a user's function, so that its kernels are of interest
+        self.shapes: tuple[tuple[int, ...], ...] = ()  # of its inputs
+        self.results_bytes = 0  # of outputs that are not in its inputs' memory
         offsets, arena = plan_arena(temps)
         self.description = Description.of(phases, temps, offsets, arena)
         descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
@@ -165,7 +170,7 @@ def compile_graph(
     builder = lower(graph, inputs, outputs, host_target())
     shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
     work = sum(math.prod(s) for s in shapes)
-    return Executable(builder, work, name)
+    return _described(Executable(builder, work, name), inputs, outputs)
 
 
 def compile_whole(
@@ -182,4 +187,11 @@ def compile_whole(
     lowering = WholeLowering(graph, inputs, outputs, host_target(), steady)
     builder = lowering.run()
     shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
-    return Executable(builder, sum(math.prod(s) for s in shapes), name, lowering.kept)
+    made = Executable(builder, sum(math.prod(s) for s in shapes), name, lowering.kept)
+    return _described(made, inputs, outputs)
+
+
+def _described(made: Executable, inputs: Sequence[Load], outputs: Sequence[Access]) -> Executable:
+    made.shapes = tuple(load.shape for load in inputs)
+    made.results_bytes = sum(a.nbytes for a in outputs if a.buffer >= len(inputs))
+    return made

@@ -122,7 +122,7 @@ def facts(compiled: Any) -> Facts:
         for kind in compiled.kinds.values()
     )
     captures = tuple(compiled.history.most_common())
-    return Facts(repr(compiled), calls, captures, tuple(programs), peaks())
+    return Facts(f"compiled {compiled.name}", calls, captures, tuple(programs), peaks())
 
 
 def _how(kind: Any) -> str:

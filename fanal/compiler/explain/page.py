@@ -19,7 +19,7 @@ _LINES = 6  # that are shown of a kernel; the rest on demand
 
 def page(facts: Facts) -> str:
     """The whole page."""
-    title = escape(facts.name.strip("<>"))
+    title = escape(facts.name)
     machine = facts.machine
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
