@@ -46,6 +46,9 @@ def run_backward(
     leaves: dict[int, tuple[Any, Any]] = {}
     # Storages that several gradients may share: a leaf must not take one of them as its own.
     shared: set[int] = set()
+    # A captured call must do the same each time: no other storage may come to have one of these ids.
+    # (They have no memory yet, so keeping them costs none. Else it only means a copy too many.)
+    held: list[Any] = []
     listening = recorder()
 
     def send(edge: Any, grad: Any) -> None:
@@ -68,6 +71,7 @@ def run_backward(
     with _Recording(create_graph, listening):
         for tensor, grad in roots:
             shared.add(id(grad._storage))
+            held.append(grad._storage if listening is not None else None)
             send(edge_of(tensor), grad)
         needed = _needed_nodes([n for _, n in queue], targets) if wanted is not None else None
         while queue:
@@ -92,6 +96,8 @@ def run_backward(
                 for g in grads:
                     if g is not None and g._storage is grad._storage:
                         shared.add(id(grad._storage))
+                        if listening is not None:
+                            held.append(grad._storage)
                 send(edge, grad)
         if listening is not None:
             listening.pulling_node(None)

@@ -116,7 +116,7 @@ class Recorder:
         self.pulling = False  # whether a backward pass is being taken down
         self.cells: list[weakref.ref[Cell]] = []
         self.tensors: list[weakref.ref[Tensor]] = []
-        self.gradients: dict[int, tuple[Tensor, Tensor | None]] = {}  # as they were before
+        self.graded: dict[int, Tensor] = {}  # whose gradients may be of this segment
 
     # -- what functions of the tensor layer call --------------------------------------------------
 
@@ -230,13 +230,13 @@ class Recorder:
 
     def grad_read(self, p: Tensor) -> None:
         """Somebody looks whether a tensor has a gradient."""
-        self.gradients.setdefault(id(p), (p, None if p._rare is None else p._rare.grad))
+        self.graded[id(p)] = p
         if self.notes is not None:
             self.notes.grad_read(p)
 
     def grad_set(self, p: Tensor) -> None:
         """A tensor's gradient is replaced, whatever it was."""
-        self.gradients.setdefault(id(p), (p, None if p._rare is None else p._rare.grad))
+        self.graded[id(p)] = p
         if self.notes is not None:
             self.notes.grad_set(p)
 
@@ -456,15 +456,16 @@ class Recorder:
             raise
 
     def _give_up(self, error: BaseException) -> None:
-        """What was taken down never happened: nothing was written, gradients are as they were."""
+        """What was taken down never happened: nothing was written, and there are no gradients."""
         failed = Failed(error)
         for reference in self.cells:
             cell = reference()
             if cell is not None:
                 cell.recorder = failed
-        for p, before in self.gradients.values():
-            if p._rare is not None:
-                p._rare.grad = before
+        for p in self.graded.values():
+            grad = None if p._rare is None else p._rare.grad
+            if grad is not None and getattr(grad._storage, "recorder", None) is failed:
+                p._extra().grad = None
         self._begin(Step(None, 0, None))  # it is not tried again on the way out
 
     def _finish(self, pending: Pending | None) -> None:

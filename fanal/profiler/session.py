@@ -60,7 +60,7 @@ class Session:
         if self.stacks is not None:
             self.stacks.stop()
         ranges.collect(None)
-        threading.setprofile(self._of_threads)  # type: ignore[arg-type]
+        threading.setprofile(self._of_threads)
         self.threads |= _thread_names()
         self.records = [r for r in self.room.read() if r.start >= self.start]
         lost = self.room.begun - self.room.capacity
