@@ -17,8 +17,8 @@ import gzip
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 STARTED = time.perf_counter()
 
@@ -81,8 +81,7 @@ def accuracy(model: nn.Module, x: fanal.Tensor, y: fanal.Tensor) -> float:
     return right / len(y)
 
 
-@dataclass
-class Trained:
+class Trained(NamedTuple):
     """A network, the loss of every step, the accuracy on what was held out, and the seconds it took."""
 
     model: nn.Module
