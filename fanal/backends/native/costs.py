@@ -65,5 +65,6 @@ def unit_bytes(description: Description, unit: Unit, phases: Iterable[int]) -> i
             table, taken = node.inputs[0], node.outputs[0]
             size = table.dtype.itemsize
             unread = math.prod(table.shape) * size - math.prod(taken.shape) * size
-            total -= max(0, min(unread, total))
+            if 0 < unread < total:  # else the table is not in memory of its own
+                total -= unread
     return total
