@@ -501,7 +501,7 @@ class Recorder:
                 self.owner.compiled()
             made = Segment.of(self.path, key) if gradient is None else gradient.segment(key)
             if self.owner is not None:
-                made.executable.name = f"compiled {self.owner.name}"
+                made.named(f"compiled {self.owner.name}")
             found = self.at.runs[key] = (made, Step(None, 0, None))
         segment, following = found
         if self.notes is not None:

@@ -55,9 +55,17 @@ class Segment:
         self.steady = steady
         self.kept: Kept | None = None
         self.executable: Executable = compile_whole(graph, loads, outputs, "compiled", steady)
-        self.executable.captured = True
         self.samples = Samples()
         self.gradient: CapturedGradient | None = None  # whose forward program it is
+
+    def named(self, name: str) -> Segment:
+        """The same, of a user's function: what profiles call it, and that its kernels are of interest."""
+        for table in (self.executable, self.executable.early):
+            if table is not None:
+                table.name, table.captured = name, True
+        if self.executable.early is not None:
+            self.executable.early.name += " (kept)"
+        return self
 
     @classmethod
     def of(cls, path: Sequence[Step], key: Any) -> Segment:

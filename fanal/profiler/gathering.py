@@ -6,7 +6,7 @@ from typing import Any
 
 from fanal.backends.native.costs import operations
 from fanal.backends.native.description import PhaseFacts
-from fanal.backends.native.executable import Executable, programs
+from fanal.backends.native.executable import Table, programs
 from fanal.backends.native.records import Record
 from fanal.profiler.events import FunctionEvent, Interval
 from fanal.profiler.session import Session
@@ -18,17 +18,17 @@ class Facts:
     """What is known of programs, looked up once each."""
 
     def __init__(self) -> None:
-        self.programs: dict[int, Executable | None] = {}
+        self.programs: dict[int, Table | None] = {}
         self.kernels: dict[tuple[int, int], tuple[str, tuple[str, ...], int]] = {}
         self.flops: dict[int, int] = {}
 
-    def program(self, address: int) -> Executable | None:
+    def program(self, address: int) -> Table | None:
         """The program at an address, if it is still there."""
         if address not in self.programs:
             self.programs[address] = programs.get(address)
         return self.programs[address]
 
-    def program_flops(self, program: Executable) -> int:
+    def program_flops(self, program: Table) -> int:
         """Operations of all of a program, its loops run once."""
         found = self.flops.get(program.address)
         if found is None:
@@ -36,7 +36,7 @@ class Facts:
             found = self.flops[program.address] = sum(operations(unit.nodes) for unit, _ in units)
         return found
 
-    def kernel(self, program: Executable, phase: int) -> tuple[str, tuple[str, ...], int]:
+    def kernel(self, program: Table, phase: int) -> tuple[str, tuple[str, ...], int]:
         """Name, lines and operations of a phase; operations stand at the last phase of a unit."""
         key = (program.address, phase)
         found = self.kernels.get(key)

@@ -20,7 +20,6 @@ class _Memory:
 
     def __init__(self, t: Tensor):
         pointer = settled(t)._ptr
-        self.storage = t._storage
         size = t._layout.dtype.itemsize
         self.__array_interface__ = {
             "version": 3,
@@ -29,10 +28,12 @@ class _Memory:
             "typestr": f"|V{size}" if t.dtype.name == "bfloat16" else t.dtype.numpy.str,
             "data": (pointer, False),
         }
+        self.storage = t._storage
         self.storage.exports += EXPORT
 
     def __del__(self) -> None:
-        self.storage.exports -= 1
+        if hasattr(self, "storage"):  # not where a lazy tensor's program failed
+            self.storage.exports -= 1
 
 
 def as_array(t: Tensor) -> np.ndarray:

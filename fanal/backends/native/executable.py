@@ -107,7 +107,7 @@ class Executable(Table):
         self.early: Table | None = None
         if parts is not None and self.kept_bytes:
             temps = _lifetimes(builder, parts.early)
-            self.early = Table(builder, parts.early, temps, flags, f"{name} (kept)")
+            self.early = Table(builder, parts.early, temps, flags, name)
 
 
 # All programs of this process by address, for messages and profiles.
