@@ -61,6 +61,7 @@ class ProgramFacts:
     kernels: tuple[KernelFacts, ...]
     description: Description
     results_bytes: int
+    kept_bytes: int  # from call to call: what is made of weights alone
     launches: int  # that were timed
     seconds: float | None
     rewrites: tuple[tuple[Pass, int], ...]
@@ -188,6 +189,7 @@ def _program(number: int, first: int, name: str, segment: Any) -> ProgramFacts:
     whole = samples.whole if samples.seconds else None
     return ProgramFacts(
         number, name, len(segment.graph.nodes), tuple(kernels), description, sum(segment.sizes),
+        segment.executable.kept_bytes,
         samples.launches, whole, rewrites,
     )  # fmt: skip
 

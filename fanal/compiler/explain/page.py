@@ -72,6 +72,8 @@ def _program(p: ProgramFacts, machine: Peaks) -> str:
         cards.append(_card(percent(share), f"of bandwidth: {scaled(p.nbytes / p.seconds, 'B/s')}"))
     ratio = f"temporaries, {arena / bound:.2f} × the least possible" if bound else "temporaries"
     cards += [_card(scaled(arena, "B"), ratio), _card(scaled(p.results_bytes, "B"), "results")]
+    if p.kept_bytes:
+        cards.append(_card(scaled(p.kept_bytes, "B"), "kept between calls: packed weights, tables"))
     if p.rewrites:
         items = "".join(
             f"<li>{escape(one.name)} (grade {one.grade}), {count(times, 'time')}</li>" for one, times in p.rewrites

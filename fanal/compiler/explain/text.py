@@ -73,7 +73,10 @@ def _program(p: ProgramFacts, machine: Peaks) -> Iterator[str]:
 def _memory(p: ProgramFacts) -> str:
     arena, bound = p.description.arena_bytes, p.lower_bound
     ratio = f", {arena / bound:.2f} × the least possible" if bound else ""
-    return f"memory: {scaled(arena, 'B')} of temporaries{ratio}; {scaled(p.results_bytes, 'B')} of results"
+    kept = f"; {scaled(p.kept_bytes, 'B')} kept between calls" if p.kept_bytes else ""
+    return (
+        f"memory: {scaled(arena, 'B')} of temporaries{ratio}; {scaled(p.results_bytes, 'B')} of results{kept}"
+    )
 
 
 def _table(p: ProgramFacts, machine: Peaks) -> Iterator[str]:
