@@ -125,7 +125,7 @@ class Recorder:
         if function.out and "out" in kwargs:
             return self._call_into(function, args, dict(kwargs))
         plan, operands = eager.plan_of(function, args, kwargs)
-        self.operation = function.name
+        self.operation = function.label
         if plan.views is not None:
             return eager.run(plan, operands)
         grad = plan.grad
@@ -176,7 +176,7 @@ class Recorder:
         recorded = mode.enabled and (
             target._layout.grad or any(isinstance(a, Tensor) and a._layout.grad for a in given)
         )
-        self.operation = f"{function.name}_"
+        self.operation = f"{function.label}_"
         if target._layout.overlaps or recorded:
             inplace.check_writable(target, function.name, recorded)
             if recorded:
@@ -203,7 +203,7 @@ class Recorder:
         if graph is None:
             graph = update.traced(function, targets, operands, len(scalars), static)
             _graphs[key] = graph
-        self.operation = getattr(function, "name", "") or function.__name__
+        self.operation = function.__name__
         numbers = [x if isinstance(x, float) else float(x) for x in scalars]
         self.numbers.clear()  # options that happen to be one object are still several
         number = self._apply(graph, [*tensors, *numbers])
