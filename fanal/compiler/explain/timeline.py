@@ -10,7 +10,7 @@ from fanal.compiler.explain.numbers import count, duration, percent, scaled
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 1060, 260, 70, 34
 _STRIP = 26
-_VISIBLE = 0.3  # height from which on a temporary is drawn
+_VISIBLE = 1.0  # height from which on a temporary is drawn
 
 
 def memory_picture(p: ProgramFacts) -> str:
