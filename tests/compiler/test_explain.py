@@ -214,3 +214,21 @@ def test_sparklines() -> None:
     assert sparkline([0, 0]) == "▁▁"
     assert sparkline([0, 8, 4])[1] == "█"
     assert len(sparkline(list(range(1000)))) == 60
+
+
+def test_every_kernel_has_lines() -> None:
+    block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    optimizer = fanal.optim.AdamW(block.parameters())
+
+    @fanal.compile
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = fanal.scan(lambda h, v: ((h * 0.5 + v).tanh(),) * 2, x[:, 0], block(x))[0].var()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step(fanal.randn(5, 5, 16))
+    kernels = step.explain().facts.kernels
+    assert [k.primitives for k in kernels if not k.origins] == []
+    assert all(o.file == __file__ for k in kernels for o in k.origins)

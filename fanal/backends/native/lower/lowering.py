@@ -86,7 +86,8 @@ class Lowering:
             real[number] = replace(dense, strides=virtual.strides)
         around = self.program.unit
         for entry in take_epilogues(self.schedule.entries, self._is_temporary):
-            self.program.unit = unit_of(entry, self.owners)
+            unit = unit_of(entry, self.owners)
+            self.program.unit = unit if unit.nodes or around is None else around
             self.program.commits = entry.commits
             entry.emit(self.program, real)
         self.program.unit, self.program.commits = around, False
@@ -167,6 +168,7 @@ class Lowering:
         ):
             return e
         access = self.program.temp_like(e.dtype, e.shape)
+        self.owners[access.buffer] = self.current
         self.schedule.store(e, access)
         return Load(e.dtype, e.shape, access)
 

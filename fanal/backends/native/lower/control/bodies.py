@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from fanal.backends.native.flow import Flow, Operation, point, turn
 from fanal.backends.native.loops.expression import Const, Expression, Load, Op, leaves
-from fanal.backends.native.lower.groups import ElementEntry, Schedule
+from fanal.backends.native.lower.groups import Schedule
 from fanal.backends.native.lower.lowering import Lowering
 from fanal.backends.native.lower.whole import WholeLowering
 from fanal.backends.native.program import Access, ProgramBuilder
