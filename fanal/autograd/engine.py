@@ -8,14 +8,15 @@ from typing import Any
 
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import Node, anomaly
+from fanal.core.dispatch import recorder
 from fanal.core.errors import message
 
 
 class _Recording:
     """Recording on or off for the length of a backward pass."""
 
-    def __init__(self, enabled: bool):
-        self.enabled = enabled
+    def __init__(self, enabled: bool, listening: Any):
+        self.enabled, self.listening = enabled, listening
 
     def __enter__(self) -> None:
         self.before = mode.enabled
@@ -23,6 +24,8 @@ class _Recording:
 
     def __exit__(self, *exc: object) -> None:
         mode.enabled = self.before
+        if self.listening is not None:
+            self.listening.pulling_node(None)
 
 
 def run_backward(
@@ -43,6 +46,10 @@ def run_backward(
     leaves: dict[int, tuple[Any, Any]] = {}
     # Storages that several gradients may share: a leaf must not take one of them as its own.
     shared: set[int] = set()
+    # A captured call must do the same each time: no other storage may come to have one of these ids.
+    # (They have no memory yet, so keeping them costs none. Else it only means a copy too many.)
+    held: list[Any] = []
+    listening = recorder()
 
     def send(edge: Any, grad: Any) -> None:
         if edge is None:
@@ -61,9 +68,10 @@ def run_backward(
             total = grad if before_leaf is None else before_leaf[1] + grad
             leaves[id(edge)] = (edge, total)
 
-    with _Recording(create_graph):
+    with _Recording(create_graph, listening):
         for tensor, grad in roots:
             shared.add(id(grad._storage))
+            held.append(grad._storage if listening is not None else None)
             send(edge_of(tensor), grad)
         needed = _needed_nodes([n for _, n in queue], targets) if wanted is not None else None
         while queue:
@@ -73,6 +81,8 @@ def run_backward(
                 _hooks_before(node, grads, targets, found)
             if needed is not None and node not in needed:
                 continue
+            if listening is not None:
+                listening.pulling_node(node)
             results = _pull(node, grads, create_graph)
             if node.extras is not None and node.extras.hooks:
                 for hook in list(node.extras.hooks):
@@ -86,7 +96,11 @@ def run_backward(
                 for g in grads:
                     if g is not None and g._storage is grad._storage:
                         shared.add(id(grad._storage))
+                        if listening is not None:
+                            held.append(grad._storage)
                 send(edge, grad)
+        if listening is not None:
+            listening.pulling_node(None)
         for leaf, grad in leaves.values():
             own = id(grad._storage) not in shared
             _deliver(leaf, grad, targets, found, create_graph, own)

@@ -37,7 +37,7 @@ class CapturedGradient:
     `results`), then what is saved for the backward pass.
     """
 
-    name = "compiled"
+    name = label = "compiled"
     saves = True
 
     def __init__(
@@ -74,7 +74,9 @@ class CapturedGradient:
         ordered = [*rest[:n], *extras, *rest[n:]]
         graph = Graph(self.graph.inputs, self.graph.nodes, ordered).pruned()
         fresh = [*(layout for _, layout in alive), *self.layouts[v:]]
-        return Segment(graph, self.kinds, fresh, [t for _, t in writes], {})
+        made = Segment(graph, self.kinds, fresh, [t for _, t in writes])
+        made.gradient = self
+        return made
 
     def backward_for(self, mask: tuple[bool, ...]) -> Any:
         """The backward function for the outputs that have a gradient."""
@@ -107,6 +109,7 @@ class CapturedGradient:
             else:
                 places.append(len(inputs) + outputs.index(number))
         function = graph_function(self.name, derived.backward)
+        function.label = f"{self.label} (backward)"
         return function, places, None, tuple(derived.gradients)
 
     def node(self, operands: Sequence[Any], places: Sequence[tuple[Any, int]]) -> OpNode:
@@ -188,7 +191,7 @@ def differentiated(recorder: Any, results: Sequence[Tensor], begun: int) -> Pend
         pulled = [None if g is None else recorder.number(g) for g in grads]
         if len(recorder.inputs) != len(operands) + len(results):
             raise NotOne("the backward pass takes tensors from outside")
-        builder, values, _ = built(recorder.path)
+        builder, values = built(recorder.path)
     finally:
         recorder.reset(mark)
     given_values = values[count : count + len(results)]

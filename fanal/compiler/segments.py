@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from fanal.backends.native.executable import Executable, compile_whole, launch, runtime
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
 from fanal.compiler.kept import Kept
-from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
+from fanal.compiler.samples import Samples
+from fanal.compiler.steps import NumberInput, Step, TensorInput, built
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
-from fanal.graph.ir import Graph, Node
+from fanal.graph.ir import Graph
 from fanal.ops.passes import improved
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
+
+if TYPE_CHECKING:
+    from fanal.compiler.gradient import CapturedGradient
 
 _empty = runtime.empty
 
@@ -29,12 +33,10 @@ class Segment:
 
     def __init__(
         self, graph: Graph, inputs: Sequence[Layout | DType], fresh: Sequence[Layout],
-        targets: Sequence[int | Layout], lines: Mapping[Node, Line | None],
-        steady: Sequence[int] = (),
+        targets: Sequence[int | Layout], steady: Sequence[int] = (),
     ):  # fmt: skip
-        graph, where = improved(graph)
+        graph, self.rewrites = improved(graph)
         self.graph = graph
-        self.lines = {node: lines.get(old) for node, old in where.items()}
         loads = [
             _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
             for i, x in enumerate(inputs)
@@ -52,23 +54,39 @@ class Segment:
                 outputs.append(loads[target].access)
         self.steady = steady
         self.kept: Kept | None = None
-        self.executable: Executable = compile_whole(graph, loads, outputs, steady)
+        self.executable: Executable = compile_whole(graph, loads, outputs, "compiled", steady)
+        self.samples = Samples()
+        self.gradient: CapturedGradient | None = None  # whose forward program it is
+
+    def named(self, name: str) -> Segment:
+        """The same, of a user's function: what profiles call it, and that its kernels are of interest."""
+        for table in (self.executable, self.executable.early):
+            if table is not None:
+                table.name, table.captured = name, True
+        if self.executable.early is not None:
+            self.executable.early.name += " (kept)"
+        return self
 
     @classmethod
     def of(cls, path: Sequence[Step], key: Any) -> Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
         target) of each written region, the steady inputs."""
         alive, writes, steady = key
-        builder, values, lines = built(path)
+        builder, values = built(path)
         graph = builder.graph([values[n] for n, _ in (*alive, *writes)])
         kinds = [
             a.layout if isinstance(a, TensorInput) else a.dtype
             for a in (s.action for s in path)
             if isinstance(a, TensorInput | NumberInput)
         ]
-        where = dict(zip(builder.nodes, lines, strict=True))
         fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
-        return cls(graph, kinds, fresh, targets, where, steady)
+        return cls(graph, kinds, fresh, targets, steady)
+
+    def launch(self, words: list[Any]) -> int:
+        """Run on words and memories; the first few times are timed."""
+        if self.samples.open:
+            return self.samples.launch(self.executable, words)
+        return launch(self.executable.address, *words)
 
     def run(self, inputs: Sequence[Any], written: Sequence[Tensor]) -> list[Any]:
         """Launch; returns the memory of the cells that live on."""
@@ -85,9 +103,9 @@ class Segment:
         if self.kept is None or not self.kept.serves(inputs):
             self.kept = Kept(self, inputs)
         words.append(self.kept.memory_for(words))
-        code = launch(self.executable.address, *words)
+        code = self.launch(words)
         if code:
-            raise_status("compile", code)
+            raise_status("compile", code, self.executable)
         return memories
 
 

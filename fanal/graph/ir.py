@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fanal.core.dispatch import tracing
+from fanal.core.dispatch import state, tracing
 from fanal.core.dtypes import DType
+from fanal.graph.origin import Origin
 
 
 class Type(NamedTuple):
@@ -64,15 +65,17 @@ class Value:
 
 
 class Node:
-    """One application of a primitive. `attributes` are hashable Python data."""
+    """One application of a primitive. `attributes` are hashable Python data. `origin` says where in the
+    user's program it comes from, where that is known; it is no part of the meaning."""
 
-    __slots__ = ("attributes", "inputs", "outputs", "primitive")
+    __slots__ = ("attributes", "inputs", "origin", "outputs", "primitive")
 
     def __init__(self, primitive: Any, inputs: tuple[Value, ...], attributes: dict[str, Any]):
         self.primitive = primitive
         self.inputs = inputs
         self.attributes = attributes
         self.outputs: tuple[Value, ...] = ()
+        self.origin: Origin | None = None
 
     def __repr__(self) -> str:
         return f"Node({self.primitive.name})"
@@ -96,12 +99,16 @@ class Graph:
     def apply(self, inputs: Sequence[Any], bind: Callable[..., Any]) -> list[Any]:
         """Run the graph on other values: `bind(primitive, *inputs, **attributes)` for each node."""
         env: dict[Value, Any] = dict(zip(self.inputs, inputs, strict=True))
+        builder = state.tracer if isinstance(state.tracer, Builder) else Builder()
+        before = builder.origin
         for node in self.nodes:
+            builder.origin = node.origin or before
             result = bind(node.primitive, *(env[v] for v in node.inputs), **node.attributes)
             if len(node.outputs) == 1 and not isinstance(result, tuple):
                 env[node.outputs[0]] = result
             else:
                 env.update(zip(node.outputs, result, strict=True))
+        builder.origin = before
         return [env[v] for v in self.outputs]
 
     def live_nodes(self) -> list[Node]:
@@ -149,7 +156,7 @@ class SubGraph(Graph):
 
 
 class Builder:
-    """Records primitives as nodes; equal pure nodes are recorded once."""
+    """Records primitives as nodes; equal pure nodes are recorded once (their origin is the first's)."""
 
     lazy = False
 
@@ -157,6 +164,7 @@ class Builder:
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self._seen: dict[Any, tuple[Value, ...]] = {}
+        self.origin: Origin | None = None  # of the nodes that are recorded now
 
     def input(self, dtype: DType, shape: tuple[int, ...]) -> Value:
         value = Value(dtype, tuple(shape), None)
@@ -180,6 +188,7 @@ class Builder:
         if outputs is None:
             types = primitive.infer(*inputs, **attributes)
             node = Node(primitive, inputs, attributes)
+            node.origin = self.origin
             node.outputs = tuple(Value(t.dtype, t.shape, node, i) for i, t in enumerate(types))
             outputs = node.outputs
             self.nodes.append(node)
@@ -192,6 +201,7 @@ class Builder:
         outputs = self._seen.get(key)
         if outputs is None:
             new = Node(node.primitive, inputs, node.attributes)
+            new.origin = node.origin
             outputs = new.outputs = tuple(
                 [Value(v.dtype, v.shape, new, v.index) for v in node.outputs]
             )

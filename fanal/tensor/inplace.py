@@ -155,7 +155,7 @@ def _compile(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         else:
             loads.append(Load(v.dtype, (), Access(number, v.dtype, (), ()), True))
     assert first is not None
-    return compile_graph(graph, loads, [first])
+    return compile_graph(graph, loads, [first], f"{function.label}_")
 
 
 def write_graph(
@@ -295,6 +295,9 @@ def fill_source(input: Any, value: Any) -> Any:
     if isinstance(value, Value):
         return expand_to(cast(value, input.dtype), input.shape)
     return constant(value, input.dtype, input.shape)
+
+
+copy_source.fused.label, fill_source.fused.label = "copy", "fill"
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:

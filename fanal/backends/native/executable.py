@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import weakref
 from array import array
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from fanal.backends.native import diskcache, kernels
+from fanal.backends.native.description import Description
 from fanal.backends.native.early import split
 from fanal.backends.native.program import Access, Phase, ProgramBuilder, Temp
 from fanal.backends.native.runtime import (
@@ -46,7 +48,40 @@ runtime = _load_runtime()
 launch = runtime.launch
 
 
-class Executable:
+class Table:
+    """Phases in memory as the launcher reads them: `address` is what it is given."""
+
+    __slots__ = (
+        "__weakref__", "address", "captured", "description", "memory", "name", "results_bytes", "shapes",
+    )  # fmt: skip
+
+    def __init__(
+        self, builder: ProgramBuilder, phases: Sequence[Phase], temps: Sequence[Temp], flags: int,
+        name: str,
+    ):  # fmt: skip
+        self.name = name
+        self.captured = False  # whether it is a user's function, so that its kernels are of interest
+        self.shapes: tuple[tuple[int, ...], ...] = ()  # of its inputs
+        self.results_bytes = 0  # of outputs that are not in its inputs' memory
+        offsets, arena = plan_arena(temps)
+        self.description = Description.of(phases, temps, offsets, arena)
+        descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
+        commit = next((i + 1 for i, p in enumerate(phases) if p.commits), 0)
+        table = array("q", [PROGRAM_MAGIC, builder.arguments, len(offsets), len(phases), flags])
+        table.extend([arena, commit, 0, *offsets])
+        for phase, words in zip(phases, descriptors, strict=True):
+            entry = kernels.address(phase.kernel)
+            table.extend([entry, words.buffer_info()[0], phase.tasks, 0])
+        self.memory = (table, descriptors, [p.kernel.owner for p in phases])
+        self.address: int = table.buffer_info()[0]
+        programs[self.address] = self
+
+    @property
+    def arena_bytes(self) -> int:
+        return self.description.arena_bytes
+
+
+class Executable(Table):
     """One program, ready to run: `launch(executable.address, *pointers)`.
 
     Pointers are those of the inputs, then of the outputs, in the graph's order. A program that keeps
@@ -54,43 +89,41 @@ class Executable:
     program of its own (`early`, which takes the same arguments and looks at inputs only).
     """
 
-    __slots__ = ("address", "arena_bytes", "arguments", "early", "kept_bytes", "kernels", "memory")
+    __slots__ = ("arguments", "early", "kept_bytes")
 
-    def __init__(self, builder: ProgramBuilder, work: int, kept: int | None = None):
+    def __init__(
+        self, builder: ProgramBuilder, work: int, name: str = "", kept: int | None = None
+    ):
         parts = None if kept is None else split(builder, kept)
         if parts is not None:
             builder.phases = parts.late
         builder.finish()
         long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
         flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
+        temps = builder.temps if builder.flow else _lifetimes(builder, builder.phases)
+        super().__init__(builder, builder.phases, temps, flags, name)
         self.arguments = builder.arguments
         self.kept_bytes = 0 if parts is None else parts.kept_bytes
-        phases = builder.phases
-        self.kernels = [p.kernel.key for p in phases]
-        self.memory, self.arena_bytes = _table(builder, phases, flags)
-        self.address = self.memory[0].buffer_info()[0]
-        self.early = None
+        self.early: Table | None = None
         if parts is not None and self.kept_bytes:
-            self.early, _ = _table(builder, parts.early, flags)
+            temps = _lifetimes(builder, parts.early)
+            self.early = Table(builder, parts.early, temps, flags, name)
 
 
-Table = tuple[array, list[array], list[object]]  # type: ignore[type-arg]
+# All programs of this process by address, for messages and profiles.
+programs: weakref.WeakValueDictionary[int, Table] = weakref.WeakValueDictionary()
 
 
-def _table(builder: ProgramBuilder, phases: Sequence[Phase], flags: int) -> tuple[Table, int]:
-    """The table of some of a program's phases, with what it points to, and its arena's bytes."""
-    used = {b for phase in phases for b in phase.buffers}
-    temps = [
-        t if builder.arguments + i in used else Temp(0) for i, t in enumerate(builder.temps)
-    ]
-    offsets, arena = plan_arena(temps)
-    descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
-    table = array("q", [PROGRAM_MAGIC, builder.arguments, len(offsets), len(phases), flags])
-    table.extend([arena, 0, 0, *offsets])
-    for phase, words in zip(phases, descriptors, strict=True):
-        entry = kernels.address(phase.kernel)
-        table.extend([entry, words.buffer_info()[0], phase.tasks, 0])
-    return (table, descriptors, [p.kernel.owner for p in phases]), arena
+def _lifetimes(builder: ProgramBuilder, phases: Sequence[Phase]) -> list[Temp]:
+    """The temporaries that some phases without loops use, and from where to where."""
+    found = [Temp(t.nbytes) for t in builder.temps]
+    for number, phase in enumerate(phases):
+        for buffer in phase.buffers:
+            if buffer >= builder.arguments:
+                temp = found[buffer - builder.arguments]
+                temp.first = number if temp.first < 0 else temp.first
+                temp.last = number
+    return found
 
 
 def _signed(word: int) -> int:
@@ -128,19 +161,20 @@ def plan_arena(temps: Sequence[Temp]) -> tuple[list[int], int]:
 
 
 def compile_graph(
-    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]
+    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], name: str = ""
 ) -> Executable:
-    """Compile a graph for inputs and outputs that lie in memory as their accesses say."""
+    """Compile a graph for inputs and outputs that lie in memory as their accesses say. `name` is what
+    profiles call it."""
     from fanal.backends.native.lower import lower  # much code, needed only now
 
     builder = lower(graph, inputs, outputs, host_target())
     shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
     work = sum(math.prod(s) for s in shapes)
-    return Executable(builder, work)
+    return _described(Executable(builder, work, name), inputs, outputs)
 
 
 def compile_whole(
-    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access],
+    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], name: str = "",
     steady: Collection[int] | None = None,
 ) -> Executable:
     """Compile a graph whose outputs may replace inputs: an access of an input's buffer.
@@ -153,4 +187,11 @@ def compile_whole(
     lowering = WholeLowering(graph, inputs, outputs, host_target(), steady)
     builder = lowering.run()
     shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
-    return Executable(builder, sum(math.prod(s) for s in shapes), lowering.kept)
+    made = Executable(builder, sum(math.prod(s) for s in shapes), name, lowering.kept)
+    return _described(made, inputs, outputs)
+
+
+def _described(made: Executable, inputs: Sequence[Load], outputs: Sequence[Access]) -> Executable:
+    made.shapes = tuple(load.shape for load in inputs)
+    made.results_bytes = sum(a.nbytes for a in outputs if a.buffer >= len(inputs))
+    return made

@@ -21,11 +21,14 @@ from fanal.core.dtypes import DType
 if TYPE_CHECKING:
     from fanal.backends.native.emit import Builder, V
     from fanal.backends.native.flow import Flow
+    from fanal.graph.ir import Node
 
 # What a kernel may report in its status word (0: nothing).
 STATUS_DIVISION = 1  # an integer was divided by zero
 STATUS_INDEX = 2  # an index was out of range
 STATUS_HOST = 3  # a host call raised; see `host.taken_error`
+# Elementwise operations that report a divisor of zero, for integers.
+DIVISIONS = frozenset(["floor_div", "trunc_div", "remainder", "fmod"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,14 @@ class Access:
         total = 1
         for extent in self.shape:
             total *= extent
+        return total
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements, repeated ones once."""
+        total = self.dtype.itemsize
+        for extent, stride in zip(self.shape, self.strides, strict=True):
+            total *= extent if stride else min(extent, 1)
         return total
 
 
@@ -69,11 +80,19 @@ class Kernel:
         return b.finish()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """What some phases in a row compute together: the nodes of the graph that are fused in them."""
+
+    nodes: tuple[Node, ...]
+
+
 @dataclass(slots=True, eq=False)
 class Phase:
     """An entry of the table. `buffers` are those that it names, one an operand; `writes`, where it is
     known, those of them that it writes to (all others it only reads); `alone`: no other phase writes
-    to these."""
+    to these. `nbytes`: of all the memory that it names; `commits`: it writes to memory that the caller
+    keeps."""
 
     kernel: Kernel
     descriptor: list[int]
@@ -81,6 +100,9 @@ class Phase:
     buffers: tuple[int, ...] = ()
     writes: frozenset[int] | None = None
     alone: bool = False
+    unit: Unit | None = None
+    nbytes: int = 0
+    commits: bool = False
 
     @property
     def reads(self) -> frozenset[int]:
@@ -111,6 +133,9 @@ class ProgramBuilder:
     temps: list[Temp] = field(default_factory=list)
     flow: Flow | None = None  # its loops and branches, if it has any
     steady: set[int] = field(default_factory=set)
+    # What phases that are appended now belong to, and whether they write to memory the caller keeps.
+    unit: Unit | None = None
+    commits: bool = False
 
     def temp(self, nbytes: int) -> int:
         """Reserve scratch memory (64-byte aligned); returns its buffer number."""
@@ -146,7 +171,10 @@ class ProgramBuilder:
         descriptor += words
         written = None if writes is None else frozenset(a.buffer for a in writes)
         buffers = tuple(a.buffer for a in operands)
-        phase = Phase(kernel, descriptor, tasks, buffers, written, alone)
+        phase = Phase(
+            kernel, descriptor, tasks, buffers, written, alone, self.unit,
+            sum(a.nbytes for a in set(operands)), self.commits,
+        )  # fmt: skip
         self.phases.append(phase)
         if phase.writes is not None and phase.reads <= self.steady:
             self.steady |= phase.writes

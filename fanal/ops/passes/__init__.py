@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fanal.graph.ir import Graph, Node
+from collections import Counter
+
+from fanal.graph.ir import Graph
 from fanal.ops.passes.joins import JOIN
 from fanal.ops.passes.rewrite import Pass
 from fanal.ops.passes.scatters import SCATTER
@@ -11,14 +13,12 @@ from fanal.ops.passes.simplify import SIMPLIFY
 PASSES: tuple[Pass, ...] = (SIMPLIFY, JOIN, SCATTER)
 
 
-def improved(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
-    """The graph after all passes, and the node of the given graph that each of its nodes is from."""
-    where = {node: node for node in graph.nodes}
+def improved(graph: Graph) -> tuple[Graph, Counter[Pass]]:
+    """The graph after all passes, and how often each pass changed it."""
+    fired: Counter[Pass] = Counter()
     for one in PASSES:
-        origin: dict[Node, Node] = {}
-        graph = one(graph, origin)
-        where = {new: where[old] for new, old in origin.items()}
-    return graph, where
+        graph = one(graph, fired)
+    return graph, fired
 
 
 __all__ = ["PASSES", "Pass", "improved"]

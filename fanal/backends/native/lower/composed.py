@@ -17,6 +17,7 @@ def _composed(low: Lowering, node: Node) -> None:
         if inner.node is not None and outer in low.destinations:
             low.destinations.setdefault(inner, low.destinations[outer])
     for part in body.nodes:
+        part.origin = node.origin
         low.node(part)
     low.values.update(
         (outer, low.values[inner]) for inner, outer in zip(body.outputs, node.outputs, strict=True)

@@ -117,6 +117,7 @@ def _take(entry: ContractionEntry, reader: ElementEntry) -> bool:
     entry.expression, entry.result, entry.out = e, entry.out, to
     entry.reads |= reads
     entry.writes = {to.buffer}
+    entry.commits = reader.commits
     return True
 
 

@@ -29,6 +29,7 @@ from fanal.backends.native.loops.rows import CannotMerge, RowReduction, RowStore
 from fanal.backends.native.loops.views import reshape_view
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType
+from fanal.graph.ir import Node
 
 Shape = tuple[int, ...]
 # Parts of one memory that are computed together at most.
@@ -54,6 +55,9 @@ class Entry:
 
     reads: set[int] = field(default_factory=set)
     writes: set[int] = field(default_factory=set)
+    # Whether it writes to memory that the caller keeps, and nodes that no expression here shows.
+    commits: bool = field(default=False, kw_only=True)
+    nodes: tuple[Node, ...] = field(default=(), kw_only=True)
 
     def conflicts(self, reads: set[int], writes: set[int]) -> bool:
         """Whether something with these accesses must stay after this entry."""

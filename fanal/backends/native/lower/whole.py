@@ -18,6 +18,7 @@ from fanal.backends.native.loops.expression import Expression, Load, Op, Random,
 from fanal.backends.native.lower.groups import ElementEntry, Schedule, buffers_of
 from fanal.backends.native.lower.lowering import Lowering, lies_at, window
 from fanal.backends.native.lower.orders import memory_orders, strides_in
+from fanal.backends.native.lower.sources import may_fail
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
@@ -101,6 +102,7 @@ class WholeLowering(Lowering):
         if access is None:
             access = self._temporary(value)
         self.written.add(access.buffer)
+        self.owners[access.buffer] = value.node
         self.values[value] = Load(value.dtype, value.shape, access)
         return access
 
@@ -152,7 +154,7 @@ class WholeLowering(Lowering):
             if access.buffer >= inputs:
                 fresh.append((value, access))
             elif value is not self.graph.inputs[access.buffer]:
-                stores.append(Store(self.values[value], access))
+                stores.append(Store(self._sound(self.values[value]), access))
         for value, access in fresh:
             if not lies_at(self.values[value], access):
                 self.schedule.store(self.values[value], access)
@@ -164,6 +166,10 @@ class WholeLowering(Lowering):
         self.outputs = []
         self.graph = Graph(self.graph.inputs, [], [])
         return super().run()
+
+    def _sound(self, e: Expression) -> Expression:
+        """A new value of state, computed apart where that can fail: nothing is written then."""
+        return self.in_memory(replace(e)) if may_fail(e) else e
 
     def _store_family(self, stores: list[Store]) -> None:
         """Append the passes of stores that depend on one another's targets, readers first."""
@@ -189,7 +195,7 @@ class WholeLowering(Lowering):
                         one[:] = [Store(self.in_memory(s.expression), s.to) for s in one]
             waiting = [one for one in waiting if one is not chosen]
             reads = {b for s in chosen for b in buffers_of(s.expression)}
-            self.final.append(ElementEntry(reads, {s.to.buffer for s in chosen}, chosen))
+            self.final.append(ElementEntry(reads, {s.to.buffer for s in chosen}, chosen, commits=True))
 
 
 def _seen_back(node: Node, to: Access) -> Access | None:
