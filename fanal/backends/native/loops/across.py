@@ -118,14 +118,14 @@ class AcrossKernel:
 
     def emit(self, b: Builder) -> None:
         s = self.stage
-        count = len(s.program.operands)
+        own = len(s.program.operands)
         beside = _Beside(s, self.part, self.number)
-        d = Descriptor(b, count + beside.count)
+        d = Descriptor(b, own + beside.count)
         units, per_task, strips, columns, rows, n, outer = (d.word() for _ in range(7))
         r_extents = [d.word() for _ in s.r_extents[1:-1]]
         p_extents = [d.word() for _ in s.p_extents[1:-1]]
         walks = read_walks(d, s.program, s.classes, len(s.p_extents) + len(s.r_extents) - 1)
-        beside.pointers = [d.pointer(count + i) for i in range(beside.count)]
+        beside.pointers = [d.pointer(own + i) for i in range(beside.count)]
         beside.rows = rows
         pieces = {lanes: _Piece(self, b, lanes, n, outer, beside) for lanes in {self.lanes, 1}}
         low = b.arg("task") * per_task
