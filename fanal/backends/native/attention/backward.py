@@ -28,6 +28,7 @@ from fanal.backends.native.attention.setting import (
     way_of,
 )
 from fanal.backends.native.attention.tiles import (
+    Copied,
     Left,
     Panel,
     for_columns,
@@ -42,7 +43,7 @@ from fanal.backends.native.contract.shape import Shape, shape_for
 from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
-from fanal.backends.native.vecmath.exponential import exp
+from fanal.backends.native.vecmath.exponential import exp_or_zero
 from fanal.core.dtypes import DType
 
 # Operands in the order of the descriptor.
@@ -81,7 +82,7 @@ def add_backward(
     room = room_for(q.shape[3], v.shape[3])
     how = How(s, room, ways, unit_last(operands), causal, masking)
     units = k.shape[0] * k.shape[1]
-    words = extent_words(q, k, v, scale, s, units, 1)
+    words = extent_words(q, k, v, scale, s, units, 1, 1)
     if mask is not None:
         operands.append(still(mask))
     for x in operands:
@@ -114,6 +115,8 @@ class _Backward:
         self.key_sums = b.alloca("i8", panels * self.sums_bytes)
         self.value_sums = b.alloca("i8", panels * self.sums_bytes)
         self.query_sums = b.alloca("i8", rows * s.row_bytes)  # [E][queries]
+        self.key_rows = Copied(b, s, KEYS, how.room, self.unit[K])
+        self.value_rows = Copied(b, s, KEYS, how.room, self.unit[V_])
         self.per_query = [b.alloca("i8", s.row_bytes) for _ in range(3)]  # lse, delta, scale
         self.writers = {i: Writer(b, s, self.unit[i]) for i in (DQ, DK, DV)}
 
@@ -129,6 +132,9 @@ class _Backward:
         with b.loop(0, n.keys, KEYS) as (start,):
             count = smaller(b, n.keys - start, KEYS)
             self._clear(count)
+            for i, rows, width in ((K, self.key_rows, n.width), (V_, self.value_rows, n.values)):
+                step, column = self.x[i].steps[2], self.x[i].walk(3, self.unit[i]).step
+                rows.block(b.at(self.at[i], start * step), step, count, width, column)
             with b.loop(0, n.group) as (g,):
                 head = shared * n.group + g
                 for i in (Q, LSE, DELTA, GRAD, DQ):
@@ -159,12 +165,12 @@ class _Backward:
         queries = smaller(b, n.rows - first, s.width)
         self._load_queries(s, first, queries)
         self.hiding.block(s, self.at_mask, first, n.rows, start, count)
-        self._products(s, K, self.queries, n.width, start, count, self.weights)
-        self._products(s, V_, self.grads, n.values, start, count, self.slopes)
+        self._products(s, self.key_rows, self.queries, n.width, count, self.weights)
+        self._products(s, self.value_rows, self.grads, n.values, count, self.slopes)
         self._slopes(s, count)
         self._add_to_keys(s, self.weights, self.grad_rows, self.value_sums, n.values, count, queries)
         self._add_to_keys(s, self.slopes, self.query_rows, self.key_sums, n.width, count, queries)
-        self._query_sums(s, start, count)
+        self._query_sums(s, count)
         step = self.x[DQ].steps[2]
         self.writers[DQ].turned(
             self.query_sums, s.row_bytes, s.vectors, n.width, queries, self.per_query[2],
@@ -204,12 +210,11 @@ class _Backward:
                 b.store(x, b.at(room, j * s.itemsize))
 
     def _products(
-        self, s: Shape, i: int, panel: V, depth: V, start: V, count: V, to: V
+        self, s: Shape, rows: Copied, panel: V, depth: V, count: V, to: V
     ) -> None:
         """Rows of keys (values) times the panel of queries (gradients)."""
         b = self.b
-        step = self.x[i].steps[2]
-        left = Left(b, b.at(self.at[i], start * step), step, count, self.x[i].walk(3, self.unit[i]))
+        left = rows.by_rows(count)
         right = Panel(b, s, panel, s.row_bytes)
 
         def tile(height: int, at: V, whole: bool) -> None:
@@ -231,7 +236,7 @@ class _Backward:
                 at = r * s.row_bytes + v * self.size
                 weight, slope = b.at(self.weights, at), b.at(self.slopes, at)
                 score = self.hiding.applied(b.load(s.vector, weight), r, v)
-                w = exp(b, score - lse[v])
+                w = exp_or_zero(b, score - lse[v])
                 b.store(w, weight)
                 b.store(w * (b.load(s.vector, slope) - delta[v]), slope)
         # Tiles reach beyond the last key: what they find there must not change other keys' sums.
@@ -270,12 +275,10 @@ class _Backward:
         with b.loop(0, columns, full.width) as (c,):
             for_columns(b, full, columns - c, lambda width: strip(c, width))
 
-    def _query_sums(self, s: Shape, start: V, count: V) -> None:
+    def _query_sums(self, s: Shape, count: V) -> None:
         """The queries' gradient by this block of keys, columns by queries."""
         b, n = self.b, self.n
-        keys = self.x[K]
-        column = s.itemsize if self.unit[K] else keys.steps[3]
-        left = Left(b, b.at(self.at[K], start * keys.steps[2]), column, n.width, keys.walk(2))
+        left = self.key_rows.by_columns(n.width)
         right = Panel(b, s, self.slopes, s.row_bytes)
 
         def tile(height: int, at: V, whole: bool) -> None:

@@ -1,6 +1,6 @@
-"""The forward kernel: for a panel of queries, one block of keys after another.
+"""The forward kernel: for a few panels of queries, one block of keys after another.
 
-Of each block: scores (keys by queries), their maximum so far, exponentials in place, and the products
+Of each block and panel: scores (keys by queries), their maximum so far, exponentials in place, and the products
 with the values on top of what there was, scaled down by what the maximum rose. At the end the sums are
 divided by the sum of exponentials and turned into rows.
 """
@@ -8,13 +8,15 @@ divided by the sum of exponentials and turned into rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fanal.backends.native.attention.hiding import Hiding
 from fanal.backends.native.attention.setting import (
+    GROUP,
     KEYS,
     TASK_MIN,
+    TASKS,
     Extents,
     Masking,
     Operand,
@@ -28,7 +30,7 @@ from fanal.backends.native.attention.setting import (
     way_of,
 )
 from fanal.backends.native.attention.tiles import (
-    Left,
+    Copied,
     Panel,
     for_columns,
     over_tiles,
@@ -41,7 +43,7 @@ from fanal.backends.native.contract.pack import Packer
 from fanal.backends.native.contract.shape import Shape, shape_for
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
-from fanal.backends.native.vecmath.exponential import exp
+from fanal.backends.native.vecmath.exponential import exp_or_zero
 from fanal.backends.native.vecmath.logarithm import log
 from fanal.core.dtypes import DType
 
@@ -76,10 +78,14 @@ def add_forward(
         s, room_for(q.shape[3], v.shape[3]), way_of(q, 2, 3), unit_last([k, v, out, lse]), causal,
         masking,
     )
-    units = q.shape[0] * q.shape[1] * -(-q.shape[2] // s.width)
-    work = s.width * k.shape[2] * (q.shape[3] + v.shape[3])
+    heads, panels = q.shape[0] * q.shape[1], -(-q.shape[2] // s.width)
+    together = GROUP
+    while together > 1 and heads * -(-panels // together) < TASKS:
+        together //= 2
+    units = heads * -(-panels // together)
+    work = min(together, panels) * s.width * k.shape[2] * (q.shape[3] + v.shape[3])
     per_task = max(1, min(TASK_MIN // max(work, 1), units))
-    words = extent_words(q, k, v, scale, s, units, per_task)
+    words = extent_words(q, k, v, scale, s, units, per_task, together)
     operands = [q, k, v, out, lse]
     if mask is not None:
         operands.append(still(mask))
@@ -101,37 +107,76 @@ class _Forward:
         self.mask = mask
         self.hiding = Hiding(b, s, how.causal, how.masking, mask)
         self.k_unit, self.v_unit, self.out_unit, lse_unit = (u == "1" for u in how.units)
-        rows = how.room + slack(s)
-        self.queries = b.alloca("i8", rows * s.row_bytes)  # [E][queries]
-        self.total = b.alloca("i8", rows * s.row_bytes)  # [Ev][queries]
+        self.size = s.lanes * s.itemsize
+        self.panel_bytes = (how.room + slack(s)) * s.row_bytes
+        self.all_queries = b.alloca("i8", GROUP * self.panel_bytes)  # [E][queries], panel by panel
+        self.all_totals = b.alloca("i8", GROUP * self.panel_bytes)  # [Ev][queries]
+        self.all_peaks = b.alloca("i8", GROUP * s.row_bytes)
+        self.all_sums = b.alloca("i8", GROUP * s.row_bytes)
         self.scores = b.alloca("i8", (KEYS + slack(s)) * s.row_bytes)  # [keys][queries]
-        self.peak = b.alloca("i8", s.row_bytes)
-        self.sum = b.alloca("i8", s.row_bytes)
         self.factor = b.alloca("i8", s.row_bytes)
+        self.key_rows = Copied(b, s, KEYS, how.room, self.k_unit)
+        self.value_rows = Copied(b, s, KEYS, how.room, self.v_unit)
         self.writer = Writer(b, s, self.out_unit)
         self.lse_writer = Writer(b, s, lse_unit)
-        self.size = s.lanes * s.itemsize
 
     def emit(self) -> None:
         b, n = self.b, self.n
         first = b.arg("task") * n.per_task
         with b.loop(first, smaller(b, first + n.per_task, n.units)) as (unit,):
-            rest, panel = unit.udiv(n.panels), unit.urem(n.panels)
+            groups = (n.panels + (n.together - 1)).udiv(n.together)
+            rest, group = unit.udiv(groups), unit.urem(groups)
             batch, head = rest.udiv(n.heads), rest.urem(n.heads)
             shared = head.udiv(n.group)
             self.at_q, self.at_out = self.q.head(batch, head), self.out.head(batch, head)
             self.at_k, self.at_v = self.k.head(batch, shared), self.v.head(batch, shared)
             self.at_lse = self.lse.head(batch, head)
             self.at_mask = None if self.mask is None else self.mask.head(batch, head)
-            start = panel * self.s.width
-            for_columns(b, self.s, n.rows - start, lambda s: self._panel(s, start))
+            low = group * n.together
+            self._group(low, smaller(b, low + n.together, n.panels))
         b.ret()
+
+    def _group(self, low: V, high: V) -> None:
+        """Some panels of queries: each block of keys is copied once for all of them."""
+        b, n, width = self.b, self.n, self.s.width
+        self._each(low, high, low, self._start)
+        stop = smaller(b, high * width, n.keys) if self.how.causal else n.keys
+        k, v = self.k.walk(3, self.k_unit).step, self.v.walk(3, self.v_unit).step
+        with b.loop(0, stop, KEYS) as (start,):
+            count = smaller(b, stop - start, KEYS)
+            step = self.k.steps[2]
+            self.key_rows.block(b.at(self.at_k, start * step), step, count, n.width, k)
+            step = self.v.steps[2]
+            self.value_rows.block(b.at(self.at_v, start * step), step, count, n.values, v)
+            first = low
+            if self.how.causal:  # panels all of whose queries come before these keys are done
+                reached = start.udiv(width)
+                first = b.select(reached.gt(low), reached, low)
+
+            def block(s: Shape, at: V) -> None:
+                seen = smaller(b, count, at + s.width - start) if self.how.causal else count
+                self._block(s, at, start, seen)
+
+            self._each(first, high, low, block)
+        self._each(low, high, low, self._finish)
+
+    def _each(self, first: V, high: V, low: V, body: Callable[[Shape, V], None]) -> None:
+        """`body(tile, first query)` for panels `first .. high`, with the memory of each."""
+        b, s = self.b, self.s
+        with b.loop(first, high) as (panel,):
+            number = panel - low
+            self.queries = b.at(self.all_queries, number * self.panel_bytes)
+            self.total = b.at(self.all_totals, number * self.panel_bytes)
+            self.peak = b.at(self.all_peaks, number * s.row_bytes)
+            self.sum = b.at(self.all_sums, number * s.row_bytes)
+            at = panel * s.width
+            for_columns(b, s, self.n.rows - at, lambda s: body(s, at))
 
     def _places(self, base: V, s: Shape) -> list[V]:
         return [self.b.at(base, v * self.size) for v in range(s.vectors)]
 
-    def _panel(self, s: Shape, first: V) -> None:
-        """All keys for the queries `first ..`, as many as `s` has columns."""
+    def _start(self, s: Shape, first: V) -> None:
+        """The queries `first ..` times the scale, as many as `s` has columns; sums of nothing."""
         b, n, how = self.b, self.n, self.how
         packer = Packer(
             b, s, how.q_way, self.q.dtype, self.at_q, self.q.walk(2, how.q_way == "lanes"),
@@ -146,10 +191,6 @@ class _Forward:
         with b.loop(0, n.values) as (e,):
             for place in self._places(b.at(self.total, e * s.row_bytes), s):
                 b.store(zero, place)
-        stop = smaller(b, first + s.width, n.keys) if how.causal else n.keys
-        with b.loop(0, stop, KEYS) as (start,):
-            self._block(s, first, start, smaller(b, stop - start, KEYS))
-        self._finish(s, first)
 
     def _block(self, s: Shape, first: V, start: V, count: V) -> None:
         b, n = self.b, self.n
@@ -161,15 +202,14 @@ class _Forward:
             new = b.load(s.vector, place)
             drop = b.select(new.eq(-math.inf), 0.0, new)
             drops.append(drop)
-            lifts.append(exp(b, old - drop))
+            lifts.append(exp_or_zero(b, old - drop))
         self._exponentials(s, count, drops, lifts)
-        self._value_tiles(s, start, count, lifts)
+        self._value_tiles(s, count, lifts)
 
     def _score_tiles(self, s: Shape, first: V, start: V, count: V) -> None:
         """Scores of a block of keys, and their maximum with what there was."""
         b, n, hiding = self.b, self.n, self.hiding
-        step = self.k.steps[2]
-        left = Left(b, b.at(self.at_k, start * step), step, count, self.k.walk(3, self.k_unit))
+        left = self.key_rows.by_rows(count)
         panel = Panel(b, s, self.queries, s.row_bytes)
 
         def tile(height: int, at: V, whole: bool) -> None:
@@ -205,7 +245,7 @@ class _Forward:
                 spots = [b.at(row, m * self.size) for m in range(step * s.vectors)]
                 shifted = [b.load(s.vector, x) - drops[m % s.vectors] for m, x in enumerate(spots)]
                 for m, (x, spot) in enumerate(zip(shifted, spots, strict=True)):
-                    weight = exp(b, x)
+                    weight = exp_or_zero(b, x)
                     b.store(weight, spot)
                     totals[m % s.vectors] = totals[m % s.vectors] + weight
                 loop.next(*totals)
@@ -213,11 +253,10 @@ class _Forward:
         for x, place in zip(sums, places, strict=True):
             b.store(x, place)
 
-    def _value_tiles(self, s: Shape, start: V, count: V, lifts: list[V]) -> None:
+    def _value_tiles(self, s: Shape, count: V, lifts: list[V]) -> None:
         """Weighted sums of values: what there was, lifted, and a block more."""
         b, n = self.b, self.n
-        column = s.itemsize if self.v_unit else self.v.steps[3]
-        left = Left(b, b.at(self.at_v, start * self.v.steps[2]), column, n.values, self.v.walk(2))
+        left = self.value_rows.by_columns(n.values)
         panel = Panel(b, s, self.scores, s.row_bytes)
 
         def tile(height: int, at: V, whole: bool) -> None:

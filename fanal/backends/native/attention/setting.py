@@ -21,6 +21,8 @@ from fanal.core.dtypes import DType
 KEYS = 128
 # Head sizes up to which there are kernels, each with as much memory on the stack.
 ROOMS = (64, 128, 256)
+# Panels of queries that share a copy of a block of keys, and tasks to aim at where that leaves few.
+GROUP, TASKS = 4, 8
 # Multiply-adds of one task at least.
 TASK_MIN = 1 << 17
 
@@ -103,23 +105,26 @@ class Operand:
 class Extents:
     """Words that name themselves: written by the planner, read by the kernel in the same order."""
 
-    NAMES = ("units", "per_task", "panels", "heads", "group", "rows", "keys", "width", "values", "scale")
+    NAMES = (
+        "units", "per_task", "panels", "together", "heads", "group", "rows", "keys", "width", "values",
+        "scale",
+    )  # fmt: skip
 
     def __init__(self, d: Descriptor):
         (
-            self.units, self.per_task, self.panels, self.heads, self.group,
+            self.units, self.per_task, self.panels, self.together, self.heads, self.group,
             self.rows, self.keys, self.width, self.values, self.scale,
         ) = (d.word() for _ in self.NAMES)  # fmt: skip
 
 
 def extent_words(
-    q: Access, k: Access, v: Access, scale: float, s: Shape, units: int, per_task: int
+    q: Access, k: Access, v: Access, scale: float, s: Shape, units: int, per_task: int, together: int
 ) -> list[int]:
     """The numbers that `Extents` reads."""
     panels = -(-q.shape[2] // s.width)
     group = q.shape[1] // k.shape[1]
     return [
-        units, per_task, panels, q.shape[1], group,
+        units, per_task, panels, together, q.shape[1], group,
         q.shape[2], k.shape[2], q.shape[3], v.shape[3], bits_of_number(scale),
     ]  # fmt: skip
 

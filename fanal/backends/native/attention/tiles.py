@@ -55,6 +55,39 @@ class Left:
         return self.b.select(index.lt(self.count), index, self.count - 1)
 
 
+class Copied:
+    """A block of rows of keys or values near by: their places in memory may be far apart (a page or a
+    power of two), and are read once for many panels."""
+
+    def __init__(self, b: Builder, s: Shape, rows: int, room: int, unit: bool):
+        self.b, self.s, self.unit = b, s, unit
+        self.pitch = room * s.itemsize
+        self.place = b.alloca("i8", (rows + 1) * self.pitch + slack(s) * s.itemsize)
+
+    def block(self, base: V, step: V, count: V, width: V, column: V) -> None:
+        """Copy `count` rows, `step` bytes apart; elements are `column` bytes apart if no neighbours."""
+        b, s = self.b, self.s
+        whole = width & -s.lanes if self.unit else b.i64(0)
+        with b.loop(0, count) as (r,):
+            row, place = b.at(base, r * step), b.at(self.place, r * self.pitch)
+            with b.loop(0, whole, s.lanes) as (c,):
+                at = c * s.itemsize
+                b.store(b.load(s.vector, b.at(row, at)), b.at(place, at))
+            with b.loop(whole, width) as (c,):
+                at = c * (b.i64(s.itemsize) if self.unit else column)
+                b.store(b.load(s.scalar, b.at(row, at)), b.at(place, c * s.itemsize))
+
+    def by_rows(self, count: V) -> Left:
+        """The rows as a left operand: k along them."""
+        inner = Walk(self.b, "1", self.s.itemsize, self.b.i64(0), None)
+        return Left(self.b, self.place, self.pitch, count, inner)
+
+    def by_columns(self, width: V) -> Left:
+        """The columns as a left operand: k along the rows."""
+        inner = Walk(self.b, "s", self.s.itemsize, self.b.i64(self.pitch), None)
+        return Left(self.b, self.place, self.s.itemsize, width, inner, padded=True)
+
+
 class Panel:
     """The right operand: k by columns, in memory near by."""
 
