@@ -74,7 +74,7 @@ def _infer_backward(
 def _scores(q: Any, k: Any, masks: Sequence[Any], causal: bool, scale: float) -> Any:
     scores = np.einsum("bhle,bhse->bhls", q * scale, k)
     if causal:
-        scores = np.where(np.tri(*scores.shape[2:], dtype=bool), scores, -np.inf)
+        scores = np.where(np.tri(*scores.shape[2:]) > 0, scores, -np.inf)
     for mask in masks:
         scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
     return scores

@@ -204,10 +204,10 @@ class _Backward:
             with b.loop(0, s.width) as (j,):
                 row = first + j
                 row = b.select(row.lt(n.rows), row, n.rows - 1)
-                x = b.load(s.scalar, b.at(self.at[i], row * self.x[i].steps[2]))
+                value = b.load(s.scalar, b.at(self.at[i], row * self.x[i].steps[2]))
                 if i == LSE:
-                    x = b.select(x.eq(-math.inf), 0.0, x)
-                b.store(x, b.at(room, j * s.itemsize))
+                    value = b.select(value.eq(-math.inf), 0.0, value)
+                b.store(value, b.at(room, j * s.itemsize))
 
     def _products(
         self, s: Shape, rows: Copied, panel: V, depth: V, count: V, to: V

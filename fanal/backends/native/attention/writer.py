@@ -43,12 +43,12 @@ class Writer:
         """A panel [column][rows on the lanes], times a factor a lane, as `count` rows of memory."""
         b, s = self.b, self.s
         with b.loop(0, vectors) as (v,), b.loop(0, height, s.lanes) as (e,):
+            first = v * s.lanes
             factor = b.load(s.vector, b.at(factors, v * self.size))
             place = b.at(panel, e * row_bytes + v * self.size)
             lines = [b.load(s.vector, b.at(place, i * row_bytes)) * factor for i in range(s.lanes)]
-            for i, line in enumerate(transposed_rows(b, lines, 8 * s.itemsize)):
-                b.store(line, b.at(self.room, i * self.size))
-            first = v * s.lanes
+            for j, line in enumerate(transposed_rows(b, lines, 8 * s.itemsize)):
+                b.store(line, b.at(self.room, j * self.size))
             start = b.at(to, first * row_step + e * column_step)
             with b.loop(0, smaller(b, count - first, s.lanes)) as (i,):
                 self.put(
