@@ -18,9 +18,8 @@ from fanal.core.dispatch import bind
 from fanal.core.errors import message
 from fanal.graph.ir import Node, Type, Value
 from fanal.ops import attention_formulas as formulas
-from fanal.ops.composed import body_of
+from fanal.ops.composed import jvp_of_body
 from fanal.ops.derive.batching import in_front
-from fanal.ops.derive.forward import jvp as graph_jvp
 from fanal.ops.derive.reverse import pull_through_jvp
 from fanal.ops.layout import expand_to, reshape_p
 from fanal.ops.primitive import Primitive, check_dtype
@@ -115,14 +114,6 @@ def _reference_backward(
 # -- derivatives and batches ----------------------------------------------------------------------------
 
 
-def _jvp_of(primitive: Primitive) -> Any:
-    def jvp(tangents: Any, inputs: Any, outputs: Any, **attributes: Any) -> Any:
-        graph = body_of(primitive, [v.type for v in inputs], attributes)
-        return graph_jvp(graph, inputs, tangents)[1]
-
-    return jvp
-
-
 def _pull(node: Node, cts: Sequence[Value | None], linear: Sequence[bool]) -> Any:
     q, k, v, *masks = node.inputs
     out, lse = node.outputs
@@ -171,7 +162,7 @@ attention_p = Primitive(
         "query without any key gives zeros and -inf. Keys are taken in blocks of 128, in order."
     ),
 )
-attention_p.jvp = _jvp_of(attention_p)
+attention_p.jvp = jvp_of_body(attention_p)
 attention_p.batch = _batch_of(attention_p, 3)
 
 attention_backward_p = Primitive(
@@ -184,5 +175,5 @@ attention_backward_p = Primitive(
     multiple=True,
     doc="Gradients of attention's q, k and v from lse, Σ out · grad of each query, and out's gradient.",
 )
-attention_backward_p.jvp = _jvp_of(attention_backward_p)
+attention_backward_p.jvp = jvp_of_body(attention_backward_p)
 attention_backward_p.batch = _batch_of(attention_backward_p, 6)

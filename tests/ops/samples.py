@@ -133,6 +133,10 @@ def _control_samples() -> dict[str, Any]:
     }  # fmt: skip
 
 
+_SMOOTH = [([(5,)], {}), ([(3, 17)], {})]
+_GELU = [(shapes, {"approximate": a}) for shapes, _ in _SMOOTH for a in ("none", "tanh")]
+
+
 def _attention_samples() -> dict[str, Any]:
     """Lengths of less and of more than a block of keys; heads in groups; masks that broadcast."""
     forward, backward = [], []
@@ -206,6 +210,7 @@ STRUCTURAL: dict[str, Any] = {
         ([(7,), (7,)], {"contract": ((0,), (0,)), "batch": ((), ())}),
     ],
     **_attention_samples(),
+    "gelu": _GELU, "gelu_slope": _GELU, "silu": _SMOOTH, "silu_slope": _SMOOTH,
     **_MATRICES,
     "conv": _conv_samples("conv"), "conv_input_grad": _conv_samples("conv_input_grad"),
     "conv_weight_grad": _conv_samples("conv_weight_grad"),

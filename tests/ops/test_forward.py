@@ -8,6 +8,7 @@ import pytest
 from fanal.core import dtypes
 from fanal.core.dispatch import bind
 from fanal.ops import (  # noqa: F401  # noqa: F401
+    activations,
     arithmetic,
     attention,
     control,

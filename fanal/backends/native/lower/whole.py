@@ -22,6 +22,7 @@ from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
 from fanal.ops.layout import reshape_strides
+from fanal.ops.stops import hold_p
 
 # Operations from which on an expression is kept rather than computed at each of several uses.
 MANY_OPERATIONS = 24
@@ -121,6 +122,10 @@ class WholeLowering(Lowering):
         return access
 
     def node(self, node: Node) -> None:
+        if node.primitive is hold_p:
+            self.keep(node.inputs[0])
+            self.values[node.outputs[0]] = self.values[node.inputs[0]]
+            return
         # What is computed small and used large is computed once, not at each place of use.
         name, value = node.primitive.name, node.inputs[0] if node.inputs else None
         single = name == "reshape" and value is not None and math.prod(value.shape) == 1
