@@ -73,7 +73,7 @@ class Kernel:
 class Phase:
     """An entry of the table. `buffers` are those that it names, one an operand; `writes`, where it is
     known, those of them that it writes to (all others it only reads); `alone`: no other phase writes
-    to these."""
+    to these. `changes`: those that it writes to and perhaps reads too, if it can't fail."""
 
     kernel: Kernel
     descriptor: list[int]
@@ -81,6 +81,7 @@ class Phase:
     buffers: tuple[int, ...] = ()
     writes: frozenset[int] | None = None
     alone: bool = False
+    changes: frozenset[int] | None = None
 
     @property
     def reads(self) -> frozenset[int]:
@@ -129,11 +130,13 @@ class ProgramBuilder:
     def phase(
         self, kernel: Kernel, operands: Sequence[Access], words: Sequence[int], tasks: int = 1,
         writes: Sequence[Access] | None = None, alone: bool = False,
+        changes: Sequence[Access] | None = None,
     ) -> None:  # fmt: skip
         """Append a phase of `tasks` independent tasks (their number must not depend on threads).
 
         A phase that says which operands it `writes` and can't fail may be done once for many calls;
-        if it is `alone` in doing so, also before a loop in which it always reads the same.
+        if it is `alone` in doing so, also before a loop in which it always reads the same. One that says
+        what it `changes` may run at the same time as others (`merging.py`).
         """
         descriptor: list[int] = []
         for access in operands:
@@ -146,7 +149,8 @@ class ProgramBuilder:
         descriptor += words
         written = None if writes is None else frozenset(a.buffer for a in writes)
         buffers = tuple(a.buffer for a in operands)
-        phase = Phase(kernel, descriptor, tasks, buffers, written, alone)
+        changed = None if changes is None else frozenset(a.buffer for a in changes)
+        phase = Phase(kernel, descriptor, tasks, buffers, written, alone, changed)
         self.phases.append(phase)
         if phase.writes is not None and phase.reads <= self.steady:
             self.steady |= phase.writes
