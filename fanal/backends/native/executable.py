@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fanal.backends.native import diskcache, kernels
 from fanal.backends.native.description import Description
 from fanal.backends.native.early import split
+from fanal.backends.native.merging import merge
 from fanal.backends.native.program import Access, Phase, ProgramBuilder, Temp
 from fanal.backends.native.runtime import (
     FLAG_CHECK_SIGNALS,
@@ -95,8 +96,7 @@ class Executable(Table):
         self, builder: ProgramBuilder, work: int, name: str = "", kept: int | None = None
     ):
         parts = None if kept is None else split(builder, kept)
-        if parts is not None:
-            builder.phases = parts.late
+        builder.phases = merge(builder, builder.phases if parts is None else parts.late)
         builder.finish()
         long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
         flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0

@@ -91,8 +91,8 @@ class Unit:
 class Phase:
     """An entry of the table. `buffers` are those that it names, one an operand; `writes`, where it is
     known, those of them that it writes to (all others it only reads); `alone`: no other phase writes
-    to these. `nbytes`: of all the memory that it names; `commits`: it writes to memory that the caller
-    keeps."""
+    to these. `changes`: those that it writes to and perhaps reads too, if it can't fail. `nbytes`: of all
+    the memory that it names; `commits`: it writes to memory that the caller keeps."""
 
     kernel: Kernel
     descriptor: list[int]
@@ -100,6 +100,7 @@ class Phase:
     buffers: tuple[int, ...] = ()
     writes: frozenset[int] | None = None
     alone: bool = False
+    changes: frozenset[int] | None = None
     unit: Unit | None = None
     nbytes: int = 0
     commits: bool = False
@@ -154,11 +155,13 @@ class ProgramBuilder:
     def phase(
         self, kernel: Kernel, operands: Sequence[Access], words: Sequence[int], tasks: int = 1,
         writes: Sequence[Access] | None = None, alone: bool = False,
+        changes: Sequence[Access] | None = None,
     ) -> None:  # fmt: skip
         """Append a phase of `tasks` independent tasks (their number must not depend on threads).
 
         A phase that says which operands it `writes` and can't fail may be done once for many calls;
-        if it is `alone` in doing so, also before a loop in which it always reads the same.
+        if it is `alone` in doing so, also before a loop in which it always reads the same. One that says
+        what it `changes` may run at the same time as others (`merging.py`).
         """
         descriptor: list[int] = []
         for access in operands:
@@ -171,8 +174,9 @@ class ProgramBuilder:
         descriptor += words
         written = None if writes is None else frozenset(a.buffer for a in writes)
         buffers = tuple(a.buffer for a in operands)
+        changed = None if changes is None else frozenset(a.buffer for a in changes)
         phase = Phase(
-            kernel, descriptor, tasks, buffers, written, alone, self.unit,
+            kernel, descriptor, tasks, buffers, written, alone, changed, self.unit,
             sum(a.nbytes for a in set(operands)), self.commits,
         )  # fmt: skip
         self.phases.append(phase)

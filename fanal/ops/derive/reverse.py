@@ -238,10 +238,10 @@ def _pull(
         return primitive.transpose(cts[0], node.inputs, linear, **node.attributes)
     if primitive.jvp is None:
         raise Limit(message(primitive.name, "has no derivative", hint="detach()"))
-    return _pull_through_jvp(node, cts, linear)
+    return pull_through_jvp(node, cts, linear)
 
 
-def _pull_through_jvp(
+def pull_through_jvp(
     node: Node, cts: list[Value | None], linear: list[bool]
 ) -> Sequence[Value | None]:
     """Trace the jvp with place-holder tangents and sweep the linear graph that results."""

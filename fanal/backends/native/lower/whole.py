@@ -23,6 +23,7 @@ from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
 from fanal.ops.layout import reshape_strides
+from fanal.ops.stops import hold_p
 
 # Operations from which on an expression is kept rather than computed at each of several uses.
 MANY_OPERATIONS = 24
@@ -78,24 +79,40 @@ class WholeLowering(Lowering):
 
     def _temporary(self, value: Value) -> Access:
         """Memory for a value, in the order in which what reads it wants it."""
-        order = self._wanted_order(value) or self.orders.get(value)
+        wanted = self._seen_later(value)
+        if wanted is not None:
+            return wanted
+        order = self.orders.get(value)
         dense = self.program.temp_like(value.dtype, value.shape)
         return dense if order is None else replace(dense, strides=strides_in(value.shape, order))
 
-    def _wanted_order(self, value: Value) -> tuple[int, ...] | None:
-        """The order of dimensions in memory that lets a later reshape be a view; None: their own."""
-        order = tuple(range(value.ndim))
-        at = value
-        while self.users.get(at) == 1 and len(self.consumers.get(at, ())) == 1:
-            (node,) = self.consumers[at]
-            if node.primitive.name == "permute":
-                order = tuple(order[d] for d in node.attributes["dims"])
-            elif node.primitive.name == "reshape":
-                return None if order == tuple(range(value.ndim)) else order
-            else:
+    def _seen_later(self, value: Value) -> Access | None:
+        """The value in a memory of which a later reshape of it, turned round, is a view; None where no
+        such thing is wanted. (Attention's output also serves its own backward pass, in any order.)"""
+        chain: list[Node] = []
+        at, turned, last = value, False, 0
+        while True:
+            found = self.consumers.get(at, [])
+            views = [n for n in found if n.primitive.name in ("permute", "reshape")]
+            own = value.node is not None and value.node.primitive.kind == "attention"
+            alone = self.users.get(at) == 1 or (at is value and own)
+            if len(views) != 1 or not alone:
+                break
+            chain += views
+            turned |= views[0].primitive.name == "permute"
+            at = views[0].outputs[0]
+            if turned and views[0].primitive.name == "reshape":
+                last = len(chain)
+        if last == 0:
+            return None
+        end = chain[last - 1].outputs[0]
+        access: Access | None = self.program.temp_like(end.dtype, end.shape)
+        for node in reversed(chain[:last]):
+            assert access is not None
+            access = _seen_back(node, access)
+            if access is None:
                 return None
-            at = node.outputs[0]
-        return None
+        return access
 
     def destination(self, value: Value) -> Access:
         access = self.destinations.get(value)
@@ -107,6 +124,10 @@ class WholeLowering(Lowering):
         return access
 
     def node(self, node: Node) -> None:
+        if node.primitive is hold_p:
+            self.keep(node.inputs[0])
+            self.values[node.outputs[0]] = self.values[node.inputs[0]]
+            return
         # What is computed small and used large is computed once, not at each place of use.
         name, value = node.primitive.name, node.inputs[0] if node.inputs else None
         single = name == "reshape" and value is not None and math.prod(value.shape) == 1
