@@ -54,10 +54,13 @@ class Kind:
 class CompiledFunction:
     """A function (or module) whose calls run as native programs. Made by `fanal.compile`."""
 
-    def __init__(self, function: Callable[..., Any], fullgraph: bool = False):
+    def __init__(
+        self, function: Callable[..., Any], fullgraph: bool = False, exact: bool = False
+    ):
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.fullgraph = fullgraph
+        self.exact = exact  # whether rewrites that change a rounding are left out
         self.programs = 0
         self.root = Step(None, 0, None)
         self.kinds: dict[Any, Kind] = {}

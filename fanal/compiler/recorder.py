@@ -499,7 +499,8 @@ class Recorder:
         if found is None:
             if self.owner is not None:
                 self.owner.compiled()
-            made = Segment.of(self.path, key) if gradient is None else gradient.segment(key)
+            exact = self.owner is None or self.owner.exact
+            made = Segment.of(self.path, key, exact) if gradient is None else gradient.segment(key)
             if self.owner is not None:
                 made.named(f"compiled {self.owner.name}")
             found = self.at.runs[key] = (made, Step(None, 0, None))

@@ -29,13 +29,14 @@ class Segment:
     """A graph as a program: some outputs are new memory (`fresh` layouts), the others replace what
     lies at `targets`: an input's number, or the layout of memory that is no input. `steady` inputs are
     taken not to change from call to call: what the program makes of them alone is kept (`kept.py`).
+    `exact`: no bit may differ from eager mode's.
     """
 
     def __init__(
         self, graph: Graph, inputs: Sequence[Layout | DType], fresh: Sequence[Layout],
-        targets: Sequence[int | Layout], steady: Sequence[int] = (),
+        targets: Sequence[int | Layout], steady: Sequence[int] = (), exact: bool = True,
     ):  # fmt: skip
-        graph, self.rewrites = improved(graph)
+        graph, self.rewrites = improved(graph, () if exact else steady)
         self.graph = graph
         loads = [
             _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
@@ -68,7 +69,7 @@ class Segment:
         return self
 
     @classmethod
-    def of(cls, path: Sequence[Step], key: Any) -> Segment:
+    def of(cls, path: Sequence[Step], key: Any, exact: bool = True) -> Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
         target) of each written region, the steady inputs."""
         alive, writes, steady = key
@@ -80,7 +81,7 @@ class Segment:
             if isinstance(a, TensorInput | NumberInput)
         ]
         fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
-        return cls(graph, kinds, fresh, targets, steady)
+        return cls(graph, kinds, fresh, targets, steady, exact)
 
     def launch(self, words: list[Any]) -> int:
         """Run on words and memories; the first few times are timed."""
