@@ -232,3 +232,21 @@ def test_every_kernel_has_lines() -> None:
     kernels = step.explain().facts.kernels
     assert [k.primitives for k in kernels if not k.origins] == []
     assert all(o.file == __file__ for k in kernels for o in k.origins)
+
+
+def test_operations_of_attention() -> None:
+    q = fanal.randn(2, 4, 64, 16, requires_grad=True)
+
+    @fanal.compile
+    def function() -> None:
+        q.grad = None
+        F.scaled_dot_product_attention(q, q, q, is_causal=True).sum().backward()
+
+    function()
+    found = {
+        n.primitive.name: operations([n])
+        for step in _steps(function.root) for run in step.runs.values() if run[0] for n in run[0].graph.nodes
+    }  # fmt: skip
+    pairs = 2 * 4 * (64 * 65 // 2)
+    assert found["attention"] == 2 * pairs * 2 * 16
+    assert found["attention_backward"] == 2 * pairs * 5 * 16

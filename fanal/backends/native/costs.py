@@ -33,6 +33,8 @@ def _operations(node: Node) -> int:
         return 2 * math.prod(node.outputs[0].shape) * inner
     if kind == "conv":
         return 2 * _products(node)
+    if kind == "attention":
+        return 2 * _of_attention(node)
     if kind in _OF_INPUT:
         return math.prod(node.inputs[0].shape)
     if kind == "scatter":
@@ -55,6 +57,18 @@ def _products(node: Node) -> int:
     else:
         y, w = node.inputs[1], node.outputs[0]
     return math.prod(y.shape) * math.prod(w.shape[1:])
+
+
+def _of_attention(node: Node) -> int:
+    """Multiplications of the products of attention: two, or the five of its gradient. Of a causal one
+    only the pairs that take part count."""
+    q, k, v = node.inputs[:3]
+    queries, keys = q.shape[2], k.shape[2]
+    causal = node.attributes["causal"]
+    pairs = sum(min(i + 1, keys) for i in range(queries)) if causal else queries * keys
+    forward = node.primitive.name == "attention"
+    widths = q.shape[3] + v.shape[3] if forward else 3 * q.shape[3] + 2 * v.shape[3]
+    return q.shape[0] * q.shape[1] * pairs * widths
 
 
 def unit_bytes(description: Description, unit: Unit, phases: Iterable[int]) -> int:

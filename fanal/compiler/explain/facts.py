@@ -73,8 +73,12 @@ class ProgramFacts:
 
     @property
     def distinct(self) -> int:
-        """How many pieces of code there are."""
+        """How many pieces of code its phases have."""
         return len({k.key for row in self.kernels for k in row.kernels})
+
+    @property
+    def phases(self) -> int:
+        return sum(len(k.phases) for k in self.kernels)
 
     @property
     def flops(self) -> int:

@@ -62,7 +62,7 @@ def _program(p: ProgramFacts, machine: Peaks) -> str:
     arena, bound = p.description.arena_bytes, p.lower_bound
     cards = [
         _card(duration(p.seconds), launches if p.seconds is not None else "not measured"),
-        _card(str(len(p.kernels)), f"kernels, {p.distinct} distinct, of {count(p.nodes, 'operation')}"),
+        _card(str(len(p.kernels)), f"kernels of {count(p.nodes, 'operation')}; {count(p.phases, 'phase')}, {p.distinct} different"),
         _card(scaled(p.flops, "FLOP"), "by definition"),
     ]
     if p.seconds:

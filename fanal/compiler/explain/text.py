@@ -51,7 +51,7 @@ def _machine(machine: Peaks) -> str:
 def _program(p: ProgramFacts, machine: Peaks) -> Iterator[str]:
     yield (
         f"Program {p.number}, {p.name}: {count(p.nodes, 'operation')} in {count(len(p.kernels), 'kernel')} "
-        f"({p.distinct} distinct)"
+        f"({count(p.phases, 'phase')}, {p.distinct} different)"
     )
     measured = f"{duration(p.seconds)}, least of {count(p.launches, 'launch').replace('chs', 'ches')}"
     rate = "" if p.seconds is None else (
