@@ -47,6 +47,11 @@ def test_a_phase_moves_before_others_only_if_they_have_nothing_to_do_with_it():
     assert counts(reads) == [2, 2, 2, 2]
 
 
+def test_few_phases_stay_where_they_are():
+    p = builder(("a", [0], [10]), ("b", [1], [11]), ("a", [2], [40]))
+    assert merge(p, p.phases) == p.phases and (p.temps[0].first, p.temps[0].last) == (2, 2)
+
+
 def test_phases_that_may_fail_stay():
     p = builder(*(("a", [n], [n + 10]) for n in range(5)))
     for phase in p.phases:

@@ -51,18 +51,18 @@ def merge(p: ProgramBuilder, phases: list[Phase]) -> list[Phase]:
             mine = _Group([])
             groups.append(mine)
         mine.add(phase)
-    result: list[Phase] = []
+    result: list[tuple[int, Phase]] = []
     for group in groups:
         if len(group.members) < FEW:
-            result += group.members
+            result += [(place[phase], phase) for phase in group.members]
             continue
-        result.append(_as_one(group.members))
         now = place[group.members[0]]
+        result.append((now, _as_one(group.members)))
         for buffer in group.buffers:
             if buffer >= p.arguments:
                 temp = p.temps[buffer - p.arguments]
                 temp.first, temp.last = min(temp.first, now), max(temp.last, now)
-    return result
+    return [phase for _, phase in sorted(result, key=lambda one: one[0])]
 
 
 def _may_move(phase: Phase) -> bool:
