@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
 .PHONY: demo test bench bench-peers lint clean help
 
 help:
-	@echo "make demo   train a small network on real digits, save, reload, draw a picture"
+	@echo "make demo   train a small network on real digits, eagerly and compiled; save, reload, draw a picture"
 	@echo "make test   linters, types, layers and all everyday tests"
 	@echo "make bench  speed against PyTorch on this machine, as text and JSON (installs PyTorch)"
 	@echo "make bench-peers  ten models on Fanal and six frameworks, as JSON and a page (installs them: 3 GB)"

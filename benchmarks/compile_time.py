@@ -39,7 +39,7 @@ def measure(name: str, threads: int) -> dict[str, Any]:
     from benchmarks.peers import cases
     from benchmarks.peers.cases import gpt
     from benchmarks.peers.losses import LOSSES
-    from fanal.compiler import explain
+    from fanal.compiler.explain.facts import segments
     from fanal.core import stages
 
     fanal.set_num_threads(threads)
@@ -67,12 +67,12 @@ def measure(name: str, threads: int) -> dict[str, Any]:
         step(inputs, targets).item()
         times.append(time.perf_counter() - start)
     taken, steady = stages.taken(), min(times[1:])
-    programs = [s.executable for s in explain.segments(step.root)]
+    programs = [s.executable for s in segments(step.root)]
     return {
         "seconds": times[0] - steady, "steady": steady, "memory": taken.pop("run", 0.0) - steady,
         "stages": taken, "arena": sum(p.arena_bytes for p in programs),
         "bound": sum(p.arena_bound for p in programs), "peak": resident("VmHWM") - empty,
-        "phases": sum(len(p.kernels) for p in programs),
+        "phases": sum(p.phases for p in programs),
     }  # fmt: skip
 
 

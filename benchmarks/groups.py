@@ -123,6 +123,43 @@ def _attention(m: Any, F: Any) -> Callable[[], object]:
     return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
+# (batch, heads, length, width), causal: those of small models, of long sequences, and odd ones.
+ATTENTIONS = [
+    ((8, 4, 128, 64), True), ((32, 3, 65, 64), False), ((1, 4, 128, 64), True),
+    ((1, 12, 512, 64), False), ((1, 12, 512, 64), True), ((2, 8, 1024, 64), False),
+    ((2, 8, 1024, 64), True), ((3, 5, 77, 40), False), ((3, 5, 77, 40), True),
+]  # fmt: skip
+
+
+def attention(b: int, h: int, length: int, width: int, causal: bool, back: bool) -> Build:
+    """Heads as models have them: inside of one projection to queries, keys and values."""
+
+    def build(m: Any, F: Any) -> Callable[[], object]:
+        x = numbers(m, b, length, 3, h, width).permute(2, 0, 3, 1, 4)
+        q, k, v = (x[i].detach().requires_grad_(back) for i in range(3))
+        grad = numbers(m, b, h, length, width, seed=1)
+
+        def run() -> object:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            return m.autograd.grad(y, (q, k, v), grad) if back else y
+
+        return run
+
+    return build
+
+
+def _attentions(back: bool) -> Group:
+    cases: list[tuple[str, Build]] = []
+    flops = {}
+    for shape, causal in ATTENTIONS:
+        title = "x".join(map(str, shape)) + (" causal" if causal else "")
+        cases.append((title, attention(*shape, causal, back)))
+        b, h, length, width = shape
+        flops[title] = (14.0 if back else 4.0) * b * h * length * length * width / (1 + causal)
+    name = "attention forward and backward" if back else "attention forward"
+    return Group(name, cases, 1.2, flops=flops, grad=back)
+
+
 def _embedding(m: Any, F: Any) -> Callable[[], object]:
     table = numbers(m, 10_000, 256)
     rows = m.from_numpy(np.random.default_rng(0).integers(0, 10_000, 4096))
@@ -194,4 +231,5 @@ def _overhead() -> Group:
     return Group("small operations", cases, 1.0, grad=True)
 
 
-GROUPS = [_matmuls(), _convolutions(False), _convolutions(True), _million(), _overhead()]
+GROUPS = [_matmuls(), _convolutions(False), _convolutions(True), _attentions(False), _attentions(True),
+          _million(), _overhead()]  # fmt: skip

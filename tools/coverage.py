@@ -23,7 +23,7 @@ SPACES = {
     "torch": "fanal", "torch.Tensor": "fanal:Tensor", "torch.nn": "fanal.nn",
     "torch.nn.functional": "fanal.nn.functional", "torch.optim": "fanal.optim",
     "torch.optim.lr_scheduler": "fanal.optim.lr_scheduler", "torch.linalg": "fanal.linalg",
-    "torch.special": "fanal.special",
+    "torch.special": "fanal.special", "torch.profiler": "fanal.profiler",
 }  # fmt: skip
 # Why names are absent: the first pattern that matches a name gives its reason.
 REASONS = {
@@ -43,6 +43,7 @@ REASONS = {
     "PyTorch's own machinery": (
         r"compiled_with_cxx11_abi|get_device_module|from_file|thread_safe_generator|storage|storage_type"
         r"|.*torch_function.*|boolean_dispatch|assert_int_or_pair|reinforce|grad_dtype"
+        r"|ExecutionTraceObserver|kineto_available"
     ),
     "one release's": r".*grouped_mm|scaled_mm|.*[Ll]inear_?[Cc]ross_?[Ee]ntropy.*|hash_tensor",
 }
@@ -78,7 +79,7 @@ def record() -> None:
         "torch.Tensor": documented(torch.Tensor, dir(torch.Tensor)),
         "torch.nn": documented(torch.nn, [n for n in dir(torch.nn) if n[0].isupper()]),
     }
-    for name in ("nn.functional", "optim", "optim.lr_scheduler", "linalg", "special"):
+    for name in ("nn.functional", "optim", "optim.lr_scheduler", "linalg", "special", "profiler"):
         module = importlib.import_module(f"torch.{name}")
         names = [n for n in dir(module) if inspect.getmodule(getattr(module, n)) is not None or n in vars(module)]
         own = [n for n in names if belongs(getattr(module, n), module, f"torch.{name}")]

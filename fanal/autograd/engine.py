@@ -9,14 +9,15 @@ from weakref import ref
 
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import Node, anomaly
+from fanal.core.dispatch import recorder
 from fanal.core.errors import message
 
 
 class _Recording:
     """Recording on or off for the length of a backward pass."""
 
-    def __init__(self, enabled: bool):
-        self.enabled = enabled
+    def __init__(self, enabled: bool, listening: Any):
+        self.enabled, self.listening = enabled, listening
 
     def __enter__(self) -> None:
         self.before = mode.enabled
@@ -24,6 +25,8 @@ class _Recording:
 
     def __exit__(self, *exc: object) -> None:
         mode.enabled = self.before
+        if self.listening is not None:
+            self.listening.pulling_node(None)
 
 
 def run_backward(
@@ -45,6 +48,7 @@ def run_backward(
     # Storages that several gradients may share: a leaf must not take one of them as its own. They are
     # looked up by number, which another storage may have once the first one is gone.
     shared: dict[int, ref[Any]] = {}
+    listening = recorder()
 
     def send(edge: Any, grad: Any) -> None:
         if edge is None:
@@ -63,7 +67,7 @@ def run_backward(
             total = grad if before_leaf is None else before_leaf[1] + grad
             leaves[id(edge)] = (edge, total)
 
-    with _Recording(create_graph):
+    with _Recording(create_graph, listening):
         for tensor, grad in roots:
             shared[id(grad._storage)] = ref(grad._storage)
             send(edge_of(tensor), grad)
@@ -75,6 +79,8 @@ def run_backward(
                 _hooks_before(node, grads, targets, found)
             if needed is not None and node not in needed:
                 continue
+            if listening is not None:
+                listening.pulling_node(node)
             results = _pull(node, grads, create_graph)
             if node.extras is not None and node.extras.hooks:
                 for hook in list(node.extras.hooks):
@@ -89,6 +95,8 @@ def run_backward(
                     if g is not None and g._storage is grad._storage:
                         shared[id(grad._storage)] = ref(grad._storage)
                 send(edge, grad)
+        if listening is not None:
+            listening.pulling_node(None)
         for leaf, grad in leaves.values():
             other = shared.get(id(grad._storage))
             own = other is None or other() is not grad._storage

@@ -34,8 +34,9 @@ def compile(
     effects runs its Python at every call, and what it computes is run as whole programs.
 
     fullgraph: an error where the function asks for a tensor's elements (`.item()`, `if x > 0`), which
-    cuts its program in two. backend: "native" (also called "inductor"), or "eager" for none. mode,
-    options: accepted for PyTorch's sake. disable: return the function itself.
+    cuts its program in two. backend: "native" (also called "inductor"), or "eager" for none. options:
+    {"exact": True} leaves out the rewrites that change a rounding (grade B, which `explain()` names);
+    all others, and mode, are accepted for PyTorch's sake. disable: return the function itself.
 
     >>> @fanal.compile
     ... def step(x, y):
@@ -62,16 +63,18 @@ def compile(
         return model
     if isinstance(model, CompiledFunction):
         return model
-    compiled = CompiledFunction(model, fullgraph)
-    return _compiled_module(model, compiled) if is_module(model) else compiled
+    compiled = CompiledFunction(model, fullgraph, bool((options or {}).get("exact", False)))
+    return _compiled_module(model, compiled, options) if is_module(model) else compiled
 
 
-def _compiled_module(module: Any, compiled: CompiledFunction) -> Any:
+def _compiled_module(
+    module: Any, compiled: CompiledFunction, options: dict[str, Any] | None
+) -> Any:
     """The same module (its attributes are one dictionary), whose calls are compiled."""
     kind = type(module)
     body = {
         "__call__": lambda self, *args, **kwargs: compiled(*args, **kwargs),
-        "__deepcopy__": lambda self, memo: compile(copy.deepcopy(module, memo)),
+        "__deepcopy__": lambda self, memo: compile(copy.deepcopy(module, memo), options=options),
         "__reduce__": lambda self: (compile, (module,)),
         "__doc__": kind.__doc__, "__module__": kind.__module__, "_compiled": property(lambda self: compiled),
         "explain": lambda self: compiled.explain(),

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanal.autograd.tape import sequence
-from fanal.compiler import explain
 from fanal.compiler.arguments import Arguments
 from fanal.compiler.gradient import NotOne, Pending, differentiated
 from fanal.compiler.notes import Notes
@@ -30,10 +29,11 @@ from fanal.core.errors import message
 from fanal.core.stages import stage
 from fanal.tensor.recording import OpNode
 
+if TYPE_CHECKING:
+    from fanal.compiler.explain import Explanation
+
 # Calls of one kind that are watched before their Python runs at every call for good.
 ATTEMPTS = 8
-# Reasons for capturing anew that are remembered.
-HISTORY = 1000
 # Programs that one function may have: shapes × paths through its Python.
 PROGRAMS = 256
 
@@ -41,9 +41,12 @@ PROGRAMS = 256
 class Kind:
     """Calls with one key: their replays, the newest first, and why there are no more."""
 
-    __slots__ = ("attempts", "reason", "replays")
+    __slots__ = ("arguments", "attempts", "reason", "replays")
 
-    def __init__(self) -> None:
+    def __init__(self, given: Arguments) -> None:
+        self.arguments = ", ".join(
+            f"{t.dtype.name}[{','.join(map(str, t._layout.shape))}]" for t in given.tensors
+        )
         self.replays: list[Replay] = []
         self.attempts = 0
         self.reason: str | None = None
@@ -52,14 +55,17 @@ class Kind:
 class CompiledFunction:
     """A function (or module) whose calls run as native programs. Made by `fanal.compile`."""
 
-    def __init__(self, function: Callable[..., Any], fullgraph: bool = False):
+    def __init__(
+        self, function: Callable[..., Any], fullgraph: bool = False, exact: bool = False
+    ):
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.fullgraph = fullgraph
+        self.exact = exact  # whether rewrites that change a rounding are left out
         self.programs = 0
         self.root = Step(None, 0, None)
         self.kinds: dict[Any, Kind] = {}
-        self.history: deque[str] = deque(maxlen=HISTORY)
+        self.history: Counter[str] = Counter()  # why calls were captured anew
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.tracer is not None or self.programs > PROGRAMS:
@@ -68,14 +74,16 @@ class CompiledFunction:
         given = Arguments(args, kwargs)
         kind = self.kinds.get(given.key)
         if kind is None:
-            kind = self.kinds[given.key] = Kind()
+            kind = self.kinds[given.key] = Kind(given)
+        reasons = []
         for replay in kind.replays:
             why = replay.why_not(given)
             if why is None:
                 return replay.run(given)
-            self.history.append(why)
+            reasons.append(why)
         if kind.attempts >= ATTEMPTS or kind.reason is not None:
             return self._followed(args, kwargs)
+        self.history.update(reasons[:1])  # that of the newest
         return self._watched(kind, given, args, kwargs)
 
     def compiled(self) -> None:
@@ -141,7 +149,7 @@ class CompiledFunction:
         except Refused as refused:
             if refused.final:
                 kind.reason = str(refused)
-            self.history.append(str(refused))
+            self.history[str(refused)] += 1
         except Unknown as unknown:
             kind.reason = f"the result holds a {unknown.args[0].__name__}"
         return result
@@ -158,7 +166,7 @@ class CompiledFunction:
             outputs = [t for t in tensors if t._layout.grad and _is_live(t._current_node())]
             pending = differentiated(recorder, outputs, begun) if outputs else None
         except (NotOne, Unknown) as why:
-            self.history.append(f"the results are no one node on the tape: {why}")
+            self.history[f"the results are no one node on the tape: {why}"] += 1
             return None
         for t in outputs:
             t._node = None  # what the tape kept of the call's inner values goes
@@ -171,12 +179,20 @@ class CompiledFunction:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
-    def explain(self) -> str:
-        """How calls are run and why, and what their programs consist of."""
-        return explain.text(self)
+    def explain(self) -> Explanation:
+        """How calls are run and why, and what their programs consist of, with times. Printing it shows
+        a text; `.to_html(path)` writes a page, `.assembly(n)` gives a kernel's machine code."""
+        from fanal.compiler.explain import Explanation  # much code, seldom needed
+
+        return Explanation(self)
+
+    @property
+    def name(self) -> str:
+        """What reports call it: the function's name, or the module's class."""
+        return str(getattr(self.function, "__qualname__", type(self.function).__name__))
 
     def __repr__(self) -> str:
-        return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
+        return f"<compiled {self.name}>"
 
 
 def _is_live(node: Any) -> bool:

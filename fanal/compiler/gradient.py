@@ -39,7 +39,7 @@ class CapturedGradient:
     `results`), then what is saved for the backward pass.
     """
 
-    name = "compiled"
+    name = label = "compiled"
     saves = True
 
     def __init__(
@@ -78,10 +78,12 @@ class CapturedGradient:
         fresh = [*(layout for _, layout in alive), *self.layouts[v:]]
         targets = [t for _, t in writes]
         try:
-            name = name_of(["forward", digest(graph), repr((self.kinds, fresh, targets))])
+            place = name_of(["forward", digest(graph), repr((self.kinds, fresh, targets))])
         except Unnamed:
-            name = None
-        return Segment(lambda: (graph, {}), name, self.kinds, fresh, targets)
+            place = None
+        made = Segment(lambda: graph, place, self.kinds, fresh, targets)
+        made.gradient = self
+        return made
 
     def backward_for(self, mask: tuple[bool, ...]) -> Any:
         """The backward function for the outputs that have a gradient."""
@@ -114,6 +116,7 @@ class CapturedGradient:
             else:
                 places.append(len(inputs) + outputs.index(number))
         function = graph_function(self.name, derived.backward)
+        function.label = f"{self.label} (backward)"
         return function, places, None, tuple(derived.gradients)
 
     def node(self, operands: Sequence[Any], places: Sequence[tuple[Any, int]]) -> OpNode:
@@ -195,7 +198,7 @@ def differentiated(recorder: Any, results: Sequence[Tensor], begun: int) -> Pend
         pulled = [None if g is None else recorder.number(g) for g in grads]
         if len(recorder.inputs) != len(operands) + len(results):
             raise NotOne("the backward pass takes tensors from outside")
-        builder, values, _ = built(recorder.path)
+        builder, values = built(recorder.path)
     finally:
         recorder.reset(mark)
     given_values = values[count : count + len(results)]

@@ -55,9 +55,9 @@ class Kept:
             memory = runtime.empty(executable.kept_bytes)
             runtime.note_contents(self.seen.buffer_info()[0], self.count)
             given = [*words, *[0] * (executable.arguments - 1 - len(words)), memory]
-            code = launch(early[0].buffer_info()[0], *given)
+            code = launch(early.address, *given)
             if code:
-                raise_status("compile", code)
+                raise_status("compile", code, early)
             self.memory = memory
             return memory
 

@@ -10,17 +10,17 @@ eager mode, in the same order, once; and a call that takes a known path compiles
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import weakref
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from fanal.autograd.mode import mode
+from fanal.autograd.tape import PythonNode
 from fanal.compiler.gradient import Pending
 from fanal.compiler.notes import Notes
 from fanal.compiler.segments import Segment
-from fanal.compiler.steps import Apply, Blank, Line, Look, NumberInput, Put, Step, TensorInput
+from fanal.compiler.steps import Apply, Blank, Look, NumberInput, Put, Step, TensorInput
 from fanal.compiler.windows import window_of
 from fanal.core import dtypes
 from fanal.core.cache import BoundedCache
@@ -28,6 +28,7 @@ from fanal.core.dispatch import Fused, LiveNumber, tracing
 from fanal.core.errors import message
 from fanal.core.stages import stage
 from fanal.graph.ir import Graph
+from fanal.graph.origin import Origin, users_origin
 from fanal.tensor import eager, inplace, update
 from fanal.tensor.keys import NUMBERS
 from fanal.tensor.layout import Layout, extent_bytes
@@ -38,7 +39,6 @@ from fanal.tensor.tensor import Tensor
 
 _NUMBER_DTYPES = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}
 _graphs: BoundedCache = BoundedCache(20_000)  # of writes in place and updates
-_PACKAGE = __name__.split(".", 1)[0] + "."
 
 
 class Region:
@@ -73,6 +73,24 @@ class Memory:
         self.regions: list[Region] = []
 
 
+class Failed:
+    """Stands for the recorder of tensors whose program ended with an error: they never came to be."""
+
+    def __init__(self, why: BaseException):
+        self.why = str(why)
+
+    def watch(self, t: Tensor) -> None:
+        """A view of one of them is one, too."""
+
+    def settle(self) -> NoReturn:
+        raise RuntimeError(
+            message(
+                "compile", "this tensor was never computed, as its program ended with an error",
+                self.why, hint="calling the function again",
+            )
+        )  # fmt: skip
+
+
 class Recorder:
     """Listens to one call of a captured function. `settle` runs what was taken down so far."""
 
@@ -84,6 +102,9 @@ class Recorder:
         self.segments = 0
         self.notes = notes
         self.state: Container[int] = ()  # storages that belong to the function, by identity
+        self.operation = ""  # the function that is being taken down
+        self.origins: dict[int, Origin | None] = {}  # of nodes on the tape, by their sequence number
+        self.pulled: Origin | None = None  # of the node whose gradient is being computed
         self._begin(root)
 
     def _begin(self, root: Step) -> None:
@@ -96,6 +117,7 @@ class Recorder:
         self.pulling = False  # whether a backward pass is being taken down
         self.cells: list[weakref.ref[Cell]] = []
         self.tensors: list[weakref.ref[Tensor]] = []
+        self.graded: dict[int, Tensor] = {}  # whose gradients may be of this segment
 
     # -- what functions of the tensor layer call --------------------------------------------------
 
@@ -104,6 +126,7 @@ class Recorder:
         if function.out and "out" in kwargs:
             return self._call_into(function, args, dict(kwargs))
         plan, operands = eager.plan_of(function, args, kwargs)
+        self.operation = function.label
         if plan.views is not None:
             return eager.run(plan, operands)
         grad = plan.grad
@@ -113,9 +136,31 @@ class Recorder:
             assert grad.base is not None
             outputs = self._results(grad.base, operands, grad.outputs)
             record(grad, operands, outputs)
+            self._on_tape(outputs)
             return outputs[0] if plan.single else plan.structure(outputs[: grad.visible])
         outputs = self._results(plan.graph, operands, plan.outputs)
         return outputs[0] if plan.single else plan.structure(outputs)
+
+    def pulling_node(self, node: Any) -> None:
+        """What follows is the gradient of a node on the tape; None: no longer.
+
+        Nodes of views were not taken down: theirs counts as a part of what follows them on the tape. A
+        user's own backward has lines of its own.
+        """
+        forward = None if node is None else self.origins.get(node.sequence)
+        if forward is not None:
+            self.pulled = forward._replace(backward=True)
+        elif node is None or not isinstance(node, PythonNode):
+            self.pulled = None
+
+    def _on_tape(self, outputs: Sequence[Tensor]) -> None:
+        for t in outputs:
+            if t._node is not None:
+                self.origins[t._node.sequence] = self.at.origin
+                return
+
+    def _origin(self) -> Origin | None:
+        return self.pulled or users_origin(self.operation, 2)
 
     def _call_into(self, function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from fanal.tensor.outputs import written
@@ -132,6 +177,7 @@ class Recorder:
         recorded = mode.enabled and (
             target._layout.grad or any(isinstance(a, Tensor) and a._layout.grad for a in given)
         )
+        self.operation = f"{function.label}_"
         if target._layout.overlaps or recorded:
             inplace.check_writable(target, function.name, recorded)
             if recorded:
@@ -158,6 +204,7 @@ class Recorder:
         if graph is None:
             graph = update.traced(function, targets, operands, len(scalars), static)
             _graphs[key] = graph
+        self.operation = function.__name__
         numbers = [x if isinstance(x, float) else float(x) for x in scalars]
         self.numbers.clear()  # options that happen to be one object are still several
         number = self._apply(graph, [*tensors, *numbers])
@@ -184,11 +231,13 @@ class Recorder:
 
     def grad_read(self, p: Tensor) -> None:
         """Somebody looks whether a tensor has a gradient."""
+        self.graded[id(p)] = p
         if self.notes is not None:
             self.notes.grad_read(p)
 
     def grad_set(self, p: Tensor) -> None:
         """A tensor's gradient is replaced, whatever it was."""
+        self.graded[id(p)] = p
         if self.notes is not None:
             self.notes.grad_set(p)
 
@@ -219,7 +268,7 @@ class Recorder:
         """Walk to the next step (a new one, if need be); the number of its first value."""
         found = self.at.children.get(key)
         if found is None:
-            found = Step(make(), self.count, self.at.start, _users_line())
+            found = Step(make(), self.count, self.at.start, self._origin())
             self.at.children[key] = found
         self.at = found
         self.path.append(found)
@@ -403,9 +452,22 @@ class Recorder:
         """
         try:
             self._finish(pending)
-        except BaseException:
-            self._begin(Step(None, 0, None))  # it is not tried again on the way out
+        except BaseException as error:
+            self._give_up(error)
             raise
+
+    def _give_up(self, error: BaseException) -> None:
+        """What was taken down never happened: nothing was written, and there are no gradients."""
+        failed = Failed(error)
+        for reference in self.cells:
+            cell = reference()
+            if cell is not None:
+                cell.recorder = failed
+        for p in self.graded.values():
+            grad = None if p._rare is None else p._rare.grad
+            if grad is not None and getattr(grad._storage, "recorder", None) is failed:
+                p._extra().grad = None
+        self._begin(Step(None, 0, None))  # it is not tried again on the way out
 
     def _finish(self, pending: Pending | None) -> None:
         if threading.get_ident() != self.thread:
@@ -438,7 +500,10 @@ class Recorder:
         if found is None:
             if self.owner is not None:
                 self.owner.compiled()
-            made = Segment.of(self.path, key) if gradient is None else gradient.segment(key)
+            exact = self.owner is None or self.owner.exact
+            made = Segment.of(self.path, key, exact) if gradient is None else gradient.segment(key)
+            if self.owner is not None:
+                made.named(f"compiled {self.owner.name}")
             found = self.at.runs[key] = (made, Step(None, 0, None))
         segment, following = found
         if self.notes is not None:
@@ -516,13 +581,3 @@ def _once(layout: Layout) -> Layout:
 
 def _contiguous(like: Layout) -> Layout:
     return layout_of(like.dtype, like.shape)
-
-
-def _users_line() -> Line | None:
-    """The innermost line outside of this package that the present call comes from."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        if not frame.f_globals.get("__name__", "").startswith(_PACKAGE):
-            return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
-        frame = frame.f_back  # type: ignore[assignment]
-    return None

@@ -77,6 +77,7 @@ class Replay:
         if len(notes.runs) != 1:
             raise Refused("nothing is computed")
         self.state = state
+        self.runs = 0
         self.guards = observer.guards
         self.facts = ModuleFacts(list(observer.package.modules.values()))
         self.sequence = notes.sequence
@@ -86,6 +87,7 @@ class Replay:
         self.segment = run.segment
         self.address = run.segment.executable.address
         self.kept = Kept(run.segment, run.inputs)
+        self.samples = run.segment.samples
         self._inputs(run.inputs, notes, observer, given)
         self._outputs(run, notes, result, given, observer)
         self._draws(notes)
@@ -254,6 +256,7 @@ class Replay:
 
     def run(self, given: Arguments) -> Any:
         """The call's effects and its result."""
+        self.runs += 1
         words = self.words.copy()
         tensors = given.tensors
         for word, i, offset in self.from_arguments:
@@ -273,9 +276,14 @@ class Replay:
             if p._rare is not None:
                 p._rare.grad = None
         memories = [_empty(n) for n in self.sizes]
-        code = launch(self.address, *words, *memories, self.kept.memory_for(words))
+        words += memories
+        words.append(self.kept.memory_for(words))
+        if self.samples.open:
+            code = self.samples.launch(self.segment.executable, words)
+        else:
+            code = launch(self.address, *words)
         if code:
-            raise_status("compile", code)
+            raise_status("compile", code, self.segment.executable)
         for storage in self.written:
             storage.version += 1
         for i in self.written_arguments:

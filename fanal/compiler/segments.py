@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from fanal.backends.native.executable import Executable, compile_whole, launch, recalled, runtime
+from fanal.backends.native.executable import Executable, compile_whole, launch, runtime
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
 from fanal.compiler.kept import Kept
-from fanal.compiler.steps import Line, NumberInput, Step, TensorInput, built
-from fanal.compiler.steps import name as name_of_steps
+from fanal.compiler.samples import Samples
+from fanal.compiler.steps import NumberInput, Step, TensorInput, built, name
 from fanal.core.collector import held_back
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
 from fanal.core.stages import stage
-from fanal.graph.ir import Graph, Node
-from fanal.ops.passes import improved
+from fanal.graph.ir import Graph
+from fanal.ops.passes import Pass, improved
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
+
+if TYPE_CHECKING:
+    from fanal.compiler.gradient import CapturedGradient
 
 _empty = runtime.empty
 
@@ -29,17 +33,18 @@ class Segment:
     """A graph as a program: some outputs are new memory (`fresh` layouts), the others replace what
     lies at `targets`: an input's number, or the layout of memory that is no input. `steady` inputs are
     taken not to change from call to call: what the program makes of them alone is kept (`kept.py`).
+    `exact`: no bit may differ from eager mode's.
 
-    `source` gives the graph and its nodes' lines; `name` names the program in every process. Where it
-    is found on disk the graph is only made if somebody asks for it.
+    `place` names all of this in every process. Where a program is found on disk under it, the graph,
+    which `source` makes, only comes into being if somebody asks for it.
     """
 
     def __init__(
-        self, source: Callable[[], tuple[Graph, Mapping[Node, Line | None]]], name: str | None,
-        inputs: Sequence[Layout | DType], fresh: Sequence[Layout], targets: Sequence[int | Layout],
-        steady: Sequence[int] = (),
+        self, source: Callable[[], Graph], place: str | None, inputs: Sequence[Layout | DType],
+        fresh: Sequence[Layout], targets: Sequence[int | Layout], steady: Sequence[int] = (),
+        exact: bool = True,
     ):  # fmt: skip
-        self._source = source
+        self._source, self._folding = source, () if exact else steady
         loads = [
             _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
             for i, x in enumerate(inputs)
@@ -55,53 +60,67 @@ class Segment:
                 count += 1
             else:
                 outputs.append(loads[target].access)
-        found = None if name is None else recalled(name)
         self.steady = steady
         self.kept: Kept | None = None
         with held_back():
-            self.executable: Executable = found or compile_whole(
-                self.graph, loads, outputs, steady, name
+            self.executable: Executable = compile_whole(
+                lambda: self.graph, loads, outputs, "compiled", steady, place
             )
+        self.samples = Samples()
+        self.gradient: CapturedGradient | None = None  # whose forward program it is
 
     @functools.cached_property
-    def _improved(self) -> tuple[Graph, dict[Node, Line | None]]:
-        graph, lines = self._source()
+    def _improved(self) -> tuple[Graph, Counter[Pass]]:
+        graph = self._source()
         with stage("passes"):
-            graph, where = improved(graph)
-        return graph, {node: lines.get(old) for node, old in where.items()}
+            return improved(graph, self._folding)
 
     @property
     def graph(self) -> Graph:
-        """What it computes, as it was lowered."""
+        """What is computed, after all passes."""
         return self._improved[0]
 
     @property
-    def lines(self) -> Mapping[Node, Line | None]:
-        """The user's line of each node."""
+    def rewrites(self) -> Counter[Pass]:
+        """How often each pass changed the graph."""
         return self._improved[1]
 
+    def named(self, name: str) -> Segment:
+        """The same, of a user's function: what profiles call it, and that its kernels are of interest."""
+        for table in (self.executable, self.executable.early):
+            if table is not None:
+                table.name, table.captured = name, True
+        if self.executable.early is not None:
+            self.executable.early.name += " (kept)"
+        return self
+
     @classmethod
-    def of(cls, path: Sequence[Step], key: Any) -> Segment:
+    def of(cls, path: Sequence[Step], key: Any, exact: bool = True) -> Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
         target) of each written region, the steady inputs."""
         alive, writes, steady = key
         path = tuple(path)
 
-        def source() -> tuple[Graph, Mapping[Node, Line | None]]:
+        def source() -> Graph:
             with stage("graph"):
-                builder, values, lines = built(path)
-                graph = builder.graph([values[n] for n, _ in (*alive, *writes)])
-            return graph, dict(zip(builder.nodes, lines, strict=True))
+                builder, values = built(path)
+                return builder.graph([values[n] for n, _ in (*alive, *writes)])
 
         kinds = [
             a.layout if isinstance(a, TensorInput) else a.dtype
             for a in (s.action for s in path)
             if isinstance(a, TensorInput | NumberInput)
         ]
-        with stage("recall"):
-            known = name_of_steps(path, key)
         fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
-        return cls(source, known, kinds, fresh, targets, steady)
+        with stage("recall"):
+            place = name(path, (key, exact))
+        return cls(source, place, kinds, fresh, targets, steady, exact)
+
+    def launch(self, words: list[Any]) -> int:
+        """Run on words and memories; the first few times are timed."""
+        if self.samples.open:
+            return self.samples.launch(self.executable, words)
+        return launch(self.executable.address, *words)
 
     def run(self, inputs: Sequence[Any], written: Sequence[Tensor]) -> list[Any]:
         """Launch; returns the memory of the cells that live on."""
@@ -118,9 +137,9 @@ class Segment:
         if self.kept is None or not self.kept.serves(inputs):
             self.kept = Kept(self, inputs)
         words.append(self.kept.memory_for(words))
-        code = launch(self.executable.address, *words)
+        code = self.launch(words)
         if code:
-            raise_status("compile", code)
+            raise_status("compile", code, self.executable)
         return memories
 
 

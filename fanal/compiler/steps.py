@@ -17,22 +17,21 @@ from fanal.compiler.windows import Window
 from fanal.core.dtypes import DType
 from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Builder, Graph, Value
+from fanal.graph.origin import Origin
 from fanal.ops.promotion import constant
 from fanal.tensor.layout import Layout
-
-Line = tuple[str, int, str]  # file, line number, function
 
 
 class Step:
     """One step of a path; `action` is None at the beginning of a segment."""
 
-    __slots__ = ("action", "children", "first", "line", "runs", "start")
+    __slots__ = ("action", "children", "first", "origin", "runs", "start")
 
-    def __init__(self, action: Any, first: int, start: Step | None, line: Line | None = None):
+    def __init__(self, action: Any, first: int, start: Step | None, origin: Origin | None = None):
         self.action = action
         self.first = first  # the number of its first value
         self.start = start or self  # the beginning of its segment
-        self.line = line
+        self.origin = origin
         self.children: dict[Any, Step] = {}
         self.runs: dict[Any, Any] = {}  # what is alive → (program, next segment)
 
@@ -127,16 +126,15 @@ def name(path: Sequence[Step], key: Any) -> str | None:
     return name_of([*parts, repr(key)])
 
 
-def built(path: Sequence[Step]) -> tuple[Builder, list[Value], list[Line | None]]:
-    """The graph that the steps of a segment make, its values by number, and each node's line."""
+def built(path: Sequence[Step]) -> tuple[Builder, list[Value]]:
+    """The graph that the steps of a segment make, and its values by number."""
     b = Builder()
     values: list[Value] = []
-    lines: list[Line | None] = []
 
     def run() -> None:
         for step in path:
+            b.origin = step.origin
             values.extend(step.action.make(b, values))
-            lines.extend([step.line] * (len(b.nodes) - len(lines)))
 
     b.trace(run)
-    return b, values, lines
+    return b, values

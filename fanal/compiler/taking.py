@@ -83,7 +83,7 @@ def take(
     recorder.ended = True
     graph = recorder.at.runs.get(numbers)
     if graph is None:
-        builder, values, _ = built(recorder.path)
+        builder, values = built(recorder.path)
         graph = rebuilt(Graph(builder.inputs, builder.nodes, [values[n] for n in numbers]))
         recorder.at.runs[numbers] = graph
         _Paths.graphs += 1

@@ -331,7 +331,7 @@ class TraceRecorder(Recorder):
         operands = [self.inputs[i] for i in needed]
         if any(x is None for x in operands):
             self.settle()
-        b, values, _ = built(self.path)
+        b, values = built(self.path)
         whole = b.graph([values[number]])
         graph = Graph([whole.inputs[i] for i in needed], whole.nodes, whole.outputs)
         with tracing(self.outer), no_grad():
@@ -394,6 +394,6 @@ def trace(function: Callable[..., Any], inputs: Sequence[Layout], name: str) -> 
             else:
                 constants[i] = leaf
     recorder.ended = True
-    builder, values, _ = built(recorder.path)
+    builder, values = built(recorder.path)
     graph = builder.graph([values[n] for n in numbers])
     return Traced(graph, recorder.inputs[len(inputs) :], structure, constants)

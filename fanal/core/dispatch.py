@@ -137,9 +137,10 @@ class Fused:
     (a learning rate), so that a new value makes no new program; all others are part of the key.
     `view`: where the body only moves elements and strides can express it, the result shares memory.
     `out`: whether callers may give the tensors that the results are written to (`out=`).
+    `label`: what profiles call it.
     """
 
-    __slots__ = ("__weakref__", "body", "cache", "name", "out", "scalars", "signature", "view")
+    __slots__ = ("__weakref__", "body", "cache", "label", "name", "out", "scalars", "signature", "view")
 
     def __init__(
         self,
@@ -151,7 +152,7 @@ class Fused:
         self.view = view
         self.out = False
         self.body = body
-        self.name = name
+        self.name = self.label = name
         self.scalars = frozenset(scalars)
         self.cache = BoundedCache(_SHAPES)
         self.signature: Any = None

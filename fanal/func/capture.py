@@ -172,7 +172,7 @@ class Capture(TraceRecorder):
 
     def graph(self, numbers: Sequence[int]) -> Graph:
         """What was taken down, as a graph with these values for outputs."""
-        b, values, _ = built(self.path)
+        b, values = built(self.path)
         return b.graph([values[n] for n in numbers])
 
 

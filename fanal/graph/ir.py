@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fanal.core.dispatch import tracing
+from fanal.core.dispatch import state, tracing
 from fanal.core.dtypes import DType
+from fanal.graph.origin import Origin
 
 
 class Type(NamedTuple):
@@ -64,9 +65,10 @@ class Value:
 
 
 class Node:
-    """One application of a primitive. `attributes` are hashable Python data, never changed."""
+    """One application of a primitive. `attributes` are hashable Python data, never changed. `origin` says
+    where in the user's program it comes from, where that is known; it is no part of the meaning."""
 
-    __slots__ = ("attributes", "inputs", "key", "outputs", "primitive")
+    __slots__ = ("attributes", "inputs", "key", "origin", "outputs", "primitive")
 
     def __init__(self, primitive: Any, inputs: tuple[Value, ...], attributes: dict[str, Any]):
         self.primitive = primitive
@@ -74,6 +76,7 @@ class Node:
         self.attributes = attributes
         self.key: tuple[Any, ...] | None = None  # of the attributes; see `attribute_key`
         self.outputs: tuple[Value, ...] = ()
+        self.origin: Origin | None = None
 
     def __repr__(self) -> str:
         return f"Node({self.primitive.name})"
@@ -98,12 +101,16 @@ class Graph:
     def apply(self, inputs: Sequence[Any], bind: Callable[..., Any]) -> list[Any]:
         """Run the graph on other values: `bind(primitive, *inputs, **attributes)` for each node."""
         env: dict[Value, Any] = dict(zip(self.inputs, inputs, strict=True))
+        builder = state.tracer if isinstance(state.tracer, Builder) else Builder()
+        before = builder.origin
         for node in self.nodes:
+            builder.origin = node.origin or before
             result = bind(node.primitive, *(env[v] for v in node.inputs), **node.attributes)
             if len(node.outputs) == 1 and not isinstance(result, tuple):
                 env[node.outputs[0]] = result
             else:
                 env.update(zip(node.outputs, result, strict=True))
+        builder.origin = before
         return [env[v] for v in self.outputs]
 
     def live_nodes(self) -> list[Node]:
@@ -151,7 +158,7 @@ class SubGraph(Graph):
 
 
 class Builder:
-    """Records primitives as nodes; equal pure nodes are recorded once."""
+    """Records primitives as nodes; equal pure nodes are recorded once (their origin is the first's)."""
 
     lazy = False
 
@@ -159,6 +166,7 @@ class Builder:
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self._seen: dict[Any, tuple[Value, ...]] = {}
+        self.origin: Origin | None = None  # of the nodes that are recorded now
 
     def input(self, dtype: DType, shape: tuple[int, ...]) -> Value:
         value = Value(dtype, tuple(shape), None)
@@ -183,13 +191,14 @@ class Builder:
             types = primitive.infer(*inputs, **attributes)
             node = Node(primitive, inputs, attributes)
             node.key = key[2]
+            node.origin = self.origin
             node.outputs = tuple(Value(t.dtype, t.shape, node, i) for i, t in enumerate(types))
             outputs = node.outputs
             self.nodes.append(node)
             self._seen[key] = outputs
         return outputs[0] if len(outputs) == 1 and not primitive.multiple else outputs
 
-    def copied(self, node: Node, inputs: tuple[Value, ...]) -> Any:
+    def copied(self, node: Node, inputs: tuple[Value, ...], origin: Origin | None = None) -> Any:
         """A node of another graph for inputs of the same types (the same node, if they are its own):
         nothing is inferred anew."""
         if node.key is None:
@@ -197,11 +206,11 @@ class Builder:
         key = (node.primitive, inputs, node.key)
         outputs = self._seen.get(key)
         if outputs is None:
-            if inputs == node.inputs:
+            if inputs == node.inputs and origin in (None, node.origin):
                 new = node
             else:
                 new = Node(node.primitive, inputs, node.attributes)
-                new.key = node.key
+                new.key, new.origin = node.key, origin or node.origin
                 new.outputs = tuple([Value(v.dtype, v.shape, new, v.index) for v in node.outputs])
             outputs = new.outputs
             self.nodes.append(new)
@@ -212,7 +221,8 @@ class Builder:
         """A graph's outputs for inputs of the same types: its nodes are copied, nothing is inferred."""
         values = dict(zip(graph.inputs, inputs, strict=True))
         for node in graph.nodes:
-            found = self.copied(node, tuple([values[v] for v in node.inputs]))
+            given = tuple([values[v] for v in node.inputs])
+            found = self.copied(node, given, node.origin or self.origin)
             if isinstance(found, tuple):
                 values.update(zip(node.outputs, found, strict=True))
             else:

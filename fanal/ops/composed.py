@@ -17,6 +17,7 @@ from fanal.core import dtypes as dtypes_
 from fanal.core.dtypes import DType
 from fanal.graph.ir import Builder, Graph, Type, Value
 from fanal.ops.derive.batching import batched, in_front
+from fanal.ops.derive.forward import jvp as graph_jvp
 from fanal.ops.primitive import Primitive
 from fanal.ops.promotion import cast
 
@@ -28,6 +29,16 @@ def body_of(primitive: Primitive, types: Sequence[Type], attributes: Mapping[str
     inputs = [builder.input(*t) for t in types]
     result = builder.trace(primitive.body, *inputs, **attributes)
     return builder.graph(result if isinstance(result, tuple) else [result])
+
+
+def jvp_of_body(primitive: Primitive) -> Callable[..., Any]:
+    """The rule that a primitive's tangents are those of its body."""
+
+    def jvp(tangents: Any, inputs: Any, outputs: Any, **attributes: Any) -> Any:
+        graph = body_of(primitive, [v.type for v in inputs], attributes)
+        return graph_jvp(graph, inputs, tangents)[1]
+
+    return jvp
 
 
 def in_double(body: Callable[..., Any]) -> Callable[..., Any]:

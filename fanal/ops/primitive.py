@@ -39,7 +39,8 @@ class Primitive:
     transpose(cotangent, inputs, linear, **attributes) -> one cotangent or None an input, for
         operations linear in the inputs marked in `linear`.
     batch(inputs, axes, size, **attributes) -> (outputs, axes): the operation on batched inputs.
-    push, augment, pull: derivatives of operations that have graphs inside (see `ops.control`).
+    push, augment, pull: derivatives of operations that have graphs inside (see `ops.control`), or that
+        compute more, or something else, where a derivative is wanted (`ops.activations`, `ops.attention`).
         push(inputs, tangents, **attributes) -> (outputs, their tangents), from one run.
         augment(inputs, active, given, **attributes) -> outputs of an operation with the same
         outputs in front, which also gives what its pull needs; None where there is none. `active`

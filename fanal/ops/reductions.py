@@ -12,6 +12,7 @@ from fanal.core.dtypes import DType
 from fanal.core.errors import message
 from fanal.graph.ir import Value
 from fanal.ops.index import take_along
+from fanal.ops.moments import moments
 from fanal.ops.pointwise import exp, log, ne, sqrt, where
 from fanal.ops.primitive import Primitive, normalize_dim
 from fanal.ops.promotion import cast, constant, to_float
@@ -221,12 +222,10 @@ def variance(
 ) -> tuple[Value, Value]:
     """Two passes: the mean, then the mean of squared differences from it."""
     n = count(x, dims)
-    center = reduced(reduce_sum_p, x, dims, True) / float(n) if n else x
     if n == 0:
         empty = reduced(reduce_sum_p, x, dims, keepdim) * float("nan")
         return empty, empty
-    difference = x - center
-    total = reduced(reduce_sum_p, difference * difference, dims, True)
+    center, total = moments(x, dims)
     left = max(n - correction, 0)
     result = total / float(left) if left else total * float("nan") if n <= 1 else total / 0.0
     if not keepdim:

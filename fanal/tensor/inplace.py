@@ -156,7 +156,7 @@ def _compile(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         else:
             loads.append(Load(v.dtype, (), Access(number, v.dtype, (), ()), True))
     assert first is not None
-    return compile_graph(graph, loads, [first])
+    return compile_graph(graph, loads, [first], f"{function.label}_")
 
 
 @unwatched
@@ -297,6 +297,9 @@ def fill_source(input: Any, value: Any) -> Any:
     if isinstance(value, Value):
         return expand_to(cast(value, input.dtype), input.shape)
     return constant(value, input.dtype, input.shape)
+
+
+copy_source.fused.label, fill_source.fused.label = "copy", "fill"
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fanal.backends.native.runtime.layout import EXPORT
 from fanal.core.errors import message
-from fanal.tensor.lazy import settled
+from fanal.tensor.lazy import Cell, settled
 from fanal.tensor.tensor import Tensor
 
 
@@ -20,7 +20,6 @@ class _Memory:
 
     def __init__(self, t: Tensor):
         pointer = settled(t)._ptr
-        self.storage = t._storage
         size = t._layout.dtype.itemsize
         self.__array_interface__ = {
             "version": 3,
@@ -29,10 +28,14 @@ class _Memory:
             "typestr": f"|V{size}" if t.dtype.name == "bfloat16" else t.dtype.numpy.str,
             "data": (pointer, False),
         }
-        self.storage.exports += EXPORT
+        self.storage = t._storage  # of a traced tensor a cell: its known value is the tracer's
+        if type(self.storage) is not Cell:
+            self.storage.exports += EXPORT
 
     def __del__(self) -> None:
-        self.storage.exports -= 1
+        storage = getattr(self, "storage", None)  # none where a lazy tensor's program failed
+        if storage is not None and type(storage) is not Cell:
+            storage.exports -= 1
 
 
 def as_array(t: Tensor) -> np.ndarray:

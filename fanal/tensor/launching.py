@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanal.backends.native.host import taken_error
-from fanal.backends.native.program import STATUS_DIVISION, STATUS_HOST
+from fanal.backends.native.program import (
+    DIVISIONS,
+    STATUS_DIVISION,
+    STATUS_HOST,
+    STATUS_INDEX,
+)
 from fanal.core.errors import OutOfRangeError, message
+from fanal.graph.origin import Origin
+
+if TYPE_CHECKING:
+    from fanal.backends.native.executable import Table
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 # PyTorch's functions of one index an element raise RuntimeError, those of slices IndexError.
@@ -22,15 +31,23 @@ def number_bits(x: Any) -> Any:
     return x
 
 
-def raise_status(name: str, code: int) -> None:
-    """The error that a kernel reported: a code, and 55 bits of what it saw."""
-    kind, info = code & 0xFF, code >> 8
-    name = name.lstrip("_")
+def raise_status(name: str, code: int, program: Table | None = None) -> None:
+    """The error that a kernel reported: a code, 55 bits of what it saw, and the number of its phase.
+
+    For the `program` of a captured function, it names the operation and the user's line.
+    """
+    kind, info, phase = code & 0xFF, code >> 8 & (1 << 55) - 1, code >> 63
+    found = [] if program is None else _origins(program, phase, kind)
+    name = (found[0].operation if found else name).lstrip("_")
+    where = f" At {_places(found)}." if found else ""
     if kind == STATUS_HOST:
-        raise taken_error()
+        error = taken_error()
+        if where:
+            error.add_note(f"[{name}]{where}")
+        raise error
     if kind == STATUS_DIVISION:
         raise RuntimeError(
-            message(name, "integer division by zero", hint="checking the divisor, or floats")
+            message(name, "integer division by zero", hint="checking the divisor, or floats") + where
         )
     # Negative indices were counted from the end already, so their own value is not known here.
     got = str(info) if info < 1 << 54 else "one before the first element"
@@ -39,4 +56,26 @@ def raise_status(name: str, code: int) -> None:
             name, "index out of range", got, "an index within the dimension that it selects from",
             "checking indices, labels or the table's size",
         )
+        + where
     )
+
+
+# Kinds of primitives, or names, that report each status.
+_REPORTS = {
+    STATUS_DIVISION: DIVISIONS,
+    STATUS_INDEX: frozenset(["gather", "scatter"]),
+    STATUS_HOST: frozenset(["host"]),
+}
+
+
+def _origins(program: Table, phase: int, kind: int) -> list[Origin]:
+    """Where the operations come from that may have failed in a phase, each line once."""
+    nodes = program.description.phases[phase].nodes
+    able = [
+        n for n in nodes if {n.primitive.name, n.primitive.kind} & _REPORTS.get(kind, frozenset())
+    ]
+    return list(dict.fromkeys(n.origin for n in able or nodes if n.origin is not None))
+
+
+def _places(origins: list[Origin]) -> str:
+    return " or ".join(f"{o.file}:{o.line}, in {o.function}" for o in origins)

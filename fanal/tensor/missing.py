@@ -10,6 +10,7 @@ from fanal.core.errors import nearest
 SUBMODULES = (
     "autograd", "data", "export", "linalg", "nn", "optim", "random", "special", "utils", "cuda",
     "backends", "testing", "serialization", "amp", "distributions", "signal", "array_api", "func",
+    "profiler",
 )
 
 # Functions of nn.functional that PyTorch also has at the top; that package is loaded on first use.

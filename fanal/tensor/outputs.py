@@ -54,7 +54,7 @@ def call_into(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     program = _programs.get(key)
     if program is None:
         layouts = [t._layout.wanting(False) for t in targets]
-        program = _programs[key] = build(plan.graph, plan.inputs, layouts)
+        program = _programs[key] = build(plan.graph, plan.inputs, layouts, plan.name)
     pointers = [t._ptr if isinstance(t, Tensor) else number_bits(t) for t in operands]
     code = launch(program.address, *pointers, *[t._ptr for t in targets])
     for target in targets:

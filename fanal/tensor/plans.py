@@ -57,7 +57,9 @@ class Plan:
         """The program without anything saved."""
         with _compiling:
             if self.executable is None:
-                self.executable = build(self.graph, self.inputs, self.outputs)
+                self.executable = build(
+                    self.graph, self.inputs, self.outputs, self.function.label
+                )
                 self.address = self.executable.address
                 if self.single and self.grad is None and self.views is None:
                     self.direct = self.address
@@ -120,7 +122,9 @@ class GradPlan:
                     self.derive()
                 assert self.base is not None
                 if self.extras:
-                    self.executable = build(self.base, self.inputs, self.layouts)
+                    self.executable = build(
+                        self.base, self.inputs, self.layouts, self.plan.function.label
+                    )
                 else:
                     self.executable = self.plan.compile()
                 self.address = self.executable.address
@@ -147,7 +151,9 @@ class GradPlan:
             inputs.index(i) if kind == "input" else len(inputs) + outputs.index(i)
             for kind, i in derived.sources
         ]
-        return graph_function(self.name, graph), places, passed, tuple(derived.gradients)
+        function = graph_function(self.name, graph)
+        function.label = f"{self.name} (backward)"
+        return function, places, passed, tuple(derived.gradients)
 
 
 # A backward function, the places of its inputs in `kept`, if it only hands gradients through the
@@ -215,7 +221,9 @@ def graph_function(name: str, graph: Graph) -> Fused:
     return made
 
 
-def build(graph: Graph, inputs: list[Any], outputs: list[Layout]) -> Executable:
+def build(
+    graph: Graph, inputs: list[Any], outputs: list[Layout], name: str = ""
+) -> Executable:
     """Compile a graph for inputs given as layouts, or dtypes for by-value numbers."""
     loads = []
     for number, (value, given) in enumerate(zip(graph.inputs, inputs, strict=True)):
@@ -227,7 +235,7 @@ def build(graph: Graph, inputs: list[Any], outputs: list[Layout]) -> Executable:
     targets = [
         Access(len(loads) + i, l.dtype, l.shape, l.strides) for i, l in enumerate(outputs)
     ]
-    return compile_graph(graph, loads, targets)
+    return compile_graph(graph, loads, targets, name)
 
 
 def output_layouts(graph: Graph, inputs: list[Any]) -> list[Layout]:

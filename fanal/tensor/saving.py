@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from fanal.core.atomic import write_atomically
 from fanal.core.dtypes import BY_NAME, DType
 from fanal.core.errors import DataError, message
 from fanal.tensor.creation import from_numpy
@@ -55,23 +54,6 @@ def save(obj: Any, f: Any, *, metadata: Mapping[str, str] | None = None) -> None
         f.write(data)
     else:
         write_atomically(Path(f), data)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file such that its name shows either the old content or the new, never a part."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def load(

@@ -45,5 +45,5 @@ def _program(row: Tensor) -> Executable:
     if found is None:
         plan, _ = eager.plan_of(clone.fused, (row.detach(),), {})
         target = layout(kind.dtype, kind.shape)
-        found = _programs[kind] = build(plan.graph, plan.inputs, [target])
+        found = _programs[kind] = build(plan.graph, plan.inputs, [target], "stack")
     return found

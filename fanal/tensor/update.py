@@ -163,4 +163,4 @@ def _compile(
     for i in range(len(loads), len(graph.inputs)):
         loads.append(Load(dtypes.float64, (), Access(i, dtypes.float64, (), ()), True))
     outputs = [l.access for l in loads[: len(graph.outputs)]]
-    return compile_whole(graph, loads, outputs)
+    return compile_whole(graph, loads, outputs, function.__name__)

@@ -516,3 +516,21 @@ def test_a_function_in_c_that_is_not_known_runs_at_every_call() -> None:
 
     program = check(make)
     assert "sys.getrefcount()" in reasons(program)[0] or sys.version_info >= (3, 13)
+
+
+def test_a_step_that_runs_its_python_takes_one_path() -> None:
+    block = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    optimizer = fanal.optim.AdamW(block.parameters())
+    losses: list[Any] = []
+
+    @fanal.compile
+    def step(x: Any) -> None:
+        optimizer.zero_grad()
+        loss = block(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss)
+
+    for _ in range(12):
+        step(fanal.ones(2, 5, 16))
+    assert step.programs <= 2  # with and without gradients at the beginning

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fanal.backends.native.table import read_tables
+from fanal.backends.native.listing import read_listings
 from tests.faults.program import run
 
 STEP = """
@@ -105,12 +105,12 @@ print(f(x)[0, 0].item())
 
 def test_tables_are_looked_at_before_they_are_used() -> None:
     good = {
-        "arguments": 1, "offsets": [0], "arena_bytes": 64, "arena_bound": 64, "flags": 0, "kernels": ["k"],
+        "arguments": 1, "offsets": [0], "arena_bytes": 64, "arena_bound": 64, "flags": 0, "commit": 0, "kernels": ["k"],
         "entries": [0], "tasks": [1], "lengths": [2], "words": [0, 0],
     }  # fmt: skip
     def found(table: object, early: object = None, kept: object = 0, **more: object) -> object:
         record = {"main": table, "early": early, "kept_bytes": kept, **more}
-        return read_tables(json.dumps(record).encode())
+        return read_listings(json.dumps(record).encode())
 
     assert found(good) is not None and found(good, good, 64) is not None
     for change in (
@@ -119,4 +119,4 @@ def test_tables_are_looked_at_before_they_are_used() -> None:
     ):  # fmt: skip
         assert found({**good, **change}) is None and found(good, {**good, **change}) is None
     assert found(good, None, -1) is None and found(good, more=1) is None
-    assert read_tables(b"nonsense") is None and read_tables(b"[]") is None
+    assert read_listings(b"nonsense") is None and read_listings(b"[]") is None

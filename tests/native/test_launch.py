@@ -135,7 +135,7 @@ def test_status_stops_the_program_and_names_the_lowest_task(n: int, tasks: int) 
             for _ in range(50):
                 for i in range(tasks):
                     out[i] = 0
-                assert launch(address_of(program), address_of(out)) == 3 | first * 10 << 8
+                assert launch(address_of(program), address_of(out)) == 3 | first * 10 << 8 | 1 << 63, "of phase 1"
                 assert list(out) == [1] * tasks, "the phase before ran, that behind did not"
 
 

@@ -133,7 +133,34 @@ def _control_samples() -> dict[str, Any]:
     }  # fmt: skip
 
 
+_SMOOTH = [([(5,)], {}), ([(3, 17)], {})]
+_GELU = [(shapes, {"approximate": a}) for shapes, _ in _SMOOTH for a in ("none", "tanh")]
+
+
+def _attention_samples() -> dict[str, Any]:
+    """Lengths of less and of more than a block of keys; heads in groups; masks that broadcast."""
+    forward, backward = [], []
+    for (b, h, few, rows, keys, width, values), causal, mask in (
+        ((1, 2, 2, 3, 4, 5, 6), False, None), ((2, 4, 2, 5, 3, 4, 4), True, None),
+        ((1, 1, 1, 37, 141, 17, 3), False, None), ((1, 2, 1, 150, 150, 3, 17), True, None),
+        ((2, 2, 2, 3, 5, 4, 4), False, ("seen", (2, 1, 1, 5))),
+        ((2, 1, 1, 4, 3, 2, 2), False, ("seen", (1, 1, 4, 3))),
+        ((1, 2, 2, 3, 4, 5, 6), True, (1, 2, 3, 4)), ((1, 1, 1, 18, 19, 4, 4), False, (1, 1, 18, 19)),
+    ):
+        q, grad = (b, h, rows, width), (b, h, rows, values)
+        k, v, row = (b, few, keys, width), (b, few, keys, values), (b, h, rows)
+        masks = [] if mask is None else [mask]
+        at = {"causal": causal, "scale": 0.1}
+        forward.append(([q, k, v, *masks], at))
+        backward.append(([q, k, v, ("high", row), row, grad, *masks], at))
+    return {"attention": forward, "attention_backward": backward}
+
+
 STRUCTURAL: dict[str, Any] = {
+    "moments": [
+        ([(3, 4, 5)], {"dims": (0, 2)}), ([(4, 3)], {"dims": (1,)}), ([(6,)], {"dims": (0,)}),
+        ([(2, 3)], {"dims": ()}),
+    ],
     **_control_samples(),
     "custom_gradient": [
         (
@@ -186,6 +213,8 @@ STRUCTURAL: dict[str, Any] = {
         ([(3, 4, 2), (2, 5, 4)], {"contract": ((1, 2), (2, 0)), "batch": ((), ())}),
         ([(7,), (7,)], {"contract": ((0,), (0,)), "batch": ((), ())}),
     ],
+    **_attention_samples(),
+    "gelu": _GELU, "gelu_slope": _GELU, "silu": _SMOOTH, "silu_slope": _SMOOTH,
     **_MATRICES,
     "conv": _conv_samples("conv"), "conv_input_grad": _conv_samples("conv_input_grad"),
     "conv_weight_grad": _conv_samples("conv_weight_grad"),
@@ -231,6 +260,10 @@ def draw(p: Primitive, kinds: list[Any], dtype: DType, seed: int) -> list[np.nda
             arrays.append(rng.permutation(kind[2])[: kind[1][0]])
         elif kind and isinstance(kind[0], str) and kind[0] in MATRIX_KINDS:
             arrays.append(MATRIX_KINDS[kind[0]](rng, *kind[1:]).astype(dtype.numpy))
+        elif kind and kind[0] == "high":
+            arrays.append(rng.uniform(6, 9, kind[1]).astype(dtype.numpy))
+        elif kind and kind[0] == "seen":  # something in every row
+            arrays.append(np.asarray(rng.random(kind[1]) < 0.5) | (np.arange(kind[1][-1]) == 1))
         elif kind and kind[0] == "b":
             arrays.append(np.asarray(rng.random(kind[1]) < 0.5))
         else:

@@ -8,7 +8,9 @@ import pytest
 from fanal.core import dtypes
 from fanal.core.dispatch import bind
 from fanal.ops import (  # noqa: F401  # noqa: F401
+    activations,
     arithmetic,
+    attention,
     control,
     conv,
     create,
@@ -40,7 +42,7 @@ from tests.ops.samples import draw, dtypes_of, samples_of
 
 CASES = [(p, d) for p in TABLE.values() for d in dtypes_of(p) if p.kind not in ("create", "random")]
 # Kinds whose results are sums, of an error relative to the sum of the terms' magnitudes.
-SUMS = ("composed", "control", "conv", "cumulative", "dot", "reduce", "scatter", "window_sum")
+SUMS = ("attention", "composed", "control", "conv", "cumulative", "dot", "reduce", "scatter", "window_sum")
 EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 
 

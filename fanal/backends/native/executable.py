@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import weakref
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fanal.backends.native import diskcache, kernels, saved
+from fanal.backends.native.arena import plan_arena
+from fanal.backends.native.description import Description
 from fanal.backends.native.early import split
-from fanal.backends.native.program import Access, ProgramBuilder
+from fanal.backends.native.listing import Listing, Listings, listing_of
+from fanal.backends.native.merging import merge
+from fanal.backends.native.program import Access, Kernel, Phase, ProgramBuilder, Temp
 from fanal.backends.native.runtime import (
     FLAG_CHECK_SIGNALS,
     FLAG_RELEASE_GIL,
@@ -20,7 +27,6 @@ from fanal.backends.native.runtime import (
     load,
 )
 from fanal.backends.native.runtime.loader import check_interpreter
-from fanal.backends.native.table import Table, Tables, table_of
 from fanal.backends.native.target import host_target
 from fanal.core.stages import stage
 from fanal.graph.digest import Unnamed, digest
@@ -50,7 +56,49 @@ runtime = _load_runtime()
 launch = runtime.launch
 
 
-class Executable:
+class Table:
+    """Phases in memory as the launcher reads them: `address` is what it is given."""
+
+    __slots__ = (
+        "__weakref__", "_describe", "_description", "address", "arena_bound", "arena_bytes", "captured",
+        "loops", "memory", "name", "phases", "results_bytes", "shapes",
+    )  # fmt: skip
+
+    def __init__(
+        self, listing: Listing, addresses: Mapping[str, int], owners: Sequence[object], name: str,
+        describe: Callable[[], Description],
+    ):  # fmt: skip
+        self.name = name
+        self.captured = False  # whether it is a user's function, so that its kernels are of interest
+        self.shapes: tuple[tuple[int, ...], ...] = ()  # of its inputs
+        self.results_bytes = 0  # of outputs that are not in its inputs' memory
+        self.arena_bytes, self.arena_bound = listing.arena_bytes, listing.arena_bound
+        self.phases = len(listing.entries)
+        self.loops = min(listing.tasks, default=0) < 0
+        self._describe, self._description = describe, None
+        words = array("q", listing.words)
+        table = array("q", [PROGRAM_MAGIC, listing.arguments, len(listing.offsets), self.phases])
+        table.extend([listing.flags, listing.arena_bytes, listing.commit, 0, *listing.offsets])
+        at = words.buffer_info()[0]
+        entries = zip(listing.entries, listing.tasks, listing.lengths, strict=True)
+        for number, tasks, length in entries:
+            table.extend([addresses[listing.kernels[number]], at, tasks, 0])
+            at += 8 * length
+        self.memory = (table, words, owners)
+        self.address: int = table.buffer_info()[0]
+        programs[self.address] = self
+
+    @property
+    def description(self) -> Description:
+        """What it consists of; of a program from disk that is only found out when somebody asks."""
+        if self._description is None:
+            self._description = self._describe()
+        return self._description
+
+    _description: Description | None
+
+
+class Executable(Table):
     """One program, ready to run: `launch(executable.address, *pointers)`.
 
     Pointers are those of the inputs, then of the outputs, in the graph's order. A program that keeps
@@ -58,104 +106,143 @@ class Executable:
     program of its own (`early`, which takes the same arguments and looks at inputs only).
     """
 
-    __slots__ = (
-        "address", "arena_bound", "arena_bytes", "arguments", "early", "kept_bytes", "kernels", "memory",
-        "owners",
-    )  # fmt: skip
+    __slots__ = ("arguments", "early", "kept_bytes")
 
     def __init__(
-        self, tables: Tables, addresses: Mapping[str, int], owners: Sequence[object] = ()
-    ):
-        main = tables.main
-        self.arena_bytes, self.arena_bound = main.arena_bytes, main.arena_bound
-        self.arguments, self.kept_bytes = main.arguments, tables.kept_bytes
-        self.kernels = [main.kernels[n] for n in main.entries]
-        self.owners = owners  # of code that is no kernel of ours
-        self.memory = _laid_out(main, addresses)
-        self.address = self.memory[0].buffer_info()[0]
-        self.early = None if tables.early is None else _laid_out(tables.early, addresses)
+        self, listings: Listings, addresses: Mapping[str, int], owners: Sequence[object], name: str,
+        written: Callable[[], Written],
+    ):  # fmt: skip
+        super().__init__(listings.main, addresses, owners, name, lambda: written().main)
+        self.arguments, self.kept_bytes = listings.main.arguments, listings.kept_bytes
+        self.early: Table | None = None
+        if listings.early is not None:
+            self.early = Table(listings.early, addresses, owners, name, lambda: written().early)
 
 
-Memory = tuple[array, array]  # type: ignore[type-arg]
+# All programs of this process by address, for messages and profiles.
+programs: weakref.WeakValueDictionary[int, Table] = weakref.WeakValueDictionary()
 
 
-def _laid_out(table: Table, addresses: Mapping[str, int]) -> Memory:
-    """A table as the launcher reads it, and the descriptors that it points to."""
-    descriptors = array("q", table.words)
-    count = len(table.entries)
-    whole = array("q", [PROGRAM_MAGIC, table.arguments, len(table.offsets), count, table.flags])
-    whole.extend([table.arena_bytes, 0, 0, *table.offsets])
-    at = descriptors.buffer_info()[0]
-    for number, tasks, length in zip(table.entries, table.tasks, table.lengths, strict=True):
-        whole.extend([addresses[table.kernels[number]], at, tasks, 0])
-        at += 8 * length
-    return whole, descriptors
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a lowering has written: listings, what they consist of, and the kernels that they name."""
+
+    listings: Listings
+    kernels: list[Kernel]
+    main: Description
+    early: Description
 
 
-def _finished(
-    builder: ProgramBuilder, graph: Graph, name: str | None, kept: int | None = None
-) -> Executable:
-    """The program that a lowering has written; kept on disk under a name. `kept`: the argument that
-    is what the program keeps between calls."""
-    used = [p.kernel for p in builder.phases]
+def _written(builder: ProgramBuilder, work: int, kept: int | None = None) -> Written:
+    """Finish a program that touches `work` elements. `kept`: the argument that is what it keeps between
+    calls."""
     parts = None if kept is None else split(builder, kept)
-    if parts is not None:
-        builder.phases = parts.late
+    builder.phases = merge(builder, builder.phases if parts is None else parts.late)
     builder.finish()
-    work = sum(math.prod(v.shape) for v in (*graph.inputs, *graph.outputs))
     long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
     flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
-    main, early, kept_bytes = table_of(builder, builder.phases, flags), None, 0
-    if parts is not None and parts.kept_bytes:
-        early, kept_bytes = table_of(builder, parts.early, flags), parts.kept_bytes
-    tables = Tables(main, early, kept_bytes)
-    kernels.prepare(used)
-    owners = [k.owner for k in used if k.owner is not None]
-    if name is not None and not owners:
-        saved.keep(name, tables)
-    return Executable(tables, {k.key: kernels.address(k) for k in used}, owners)
+    temps = builder.temps if builder.flow else _lifetimes(builder, builder.phases)
+    main, facts = _listed(builder, builder.phases, temps, flags)
+    first = parts.early if parts is not None and parts.kept_bytes else []
+    early, early_facts = _listed(builder, first, _lifetimes(builder, first), flags)
+    kept_bytes = 0 if parts is None else parts.kept_bytes
+    listings = Listings(main, early if first else None, kept_bytes)
+    used = [p.kernel for p in (*builder.phases, *first)]
+    return Written(listings, used, facts, early_facts)
+
+
+def _work(graph: Graph) -> int:
+    return sum(math.prod(v.shape) for v in (*graph.inputs, *graph.outputs))
+
+
+def _listed(
+    builder: ProgramBuilder, phases: Sequence[Phase], temps: Sequence[Temp], flags: int
+) -> tuple[Listing, Description]:
+    arena = plan_arena(temps)
+    listing = listing_of(builder.arguments, phases, temps, arena, flags)
+    return listing, Description.of(phases, temps, arena.offsets, arena.nbytes)
+
+
+def _lifetimes(builder: ProgramBuilder, phases: Sequence[Phase]) -> list[Temp]:
+    """The temporaries that some phases without loops use, and from where to where."""
+    found = [Temp(t.nbytes) for t in builder.temps]
+    for number, phase in enumerate(phases):
+        for buffer in phase.buffers:
+            if buffer >= builder.arguments:
+                temp = found[buffer - builder.arguments]
+                temp.first = number if temp.first < 0 else temp.first
+                temp.last = number
+    return found
 
 
 def compile_graph(
-    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]
+    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], name: str = ""
 ) -> Executable:
-    """Compile a graph for inputs and outputs that lie in memory as their accesses say."""
-    name = _name(graph, inputs, outputs) if len(graph.nodes) >= WORTH_KEEPING else None
-    found = None if name is None else recalled(name)
-    if found is not None:
-        return found
-    from fanal.backends.native.lower import lower  # much code, needed only now
+    """Compile a graph for inputs and outputs that lie in memory as their accesses say. `name` is what
+    profiles call it."""
 
-    return _finished(lower(graph, inputs, outputs, host_target()), graph, name)
+    def written() -> Written:
+        from fanal.backends.native.lower import lower  # much code, needed only now
+
+        return _written(lower(graph, inputs, outputs, host_target()), _work(graph))
+
+    place = _place(graph, inputs, outputs) if len(graph.nodes) >= WORTH_KEEPING else None
+    return _executable(written, name, place, inputs, outputs)
 
 
 def compile_whole(
-    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access],
-    steady: Collection[int] | None = None, name: str | None = None,
+    graph: Graph | Callable[[], Graph], inputs: Sequence[Load], outputs: Sequence[Access],
+    name: str = "", steady: Collection[int] | None = None, place: str | None = None,
 ) -> Executable:
     """Compile a graph whose outputs may replace inputs: an access of an input's buffer.
 
     `steady`: inputs that are taken not to change from call to call. If it is given, the program takes
-    one more argument than inputs and outputs: what it keeps between calls. `name`: for what is computed
-    and where everything lies (see `saved`); `recalled` finds the program by it in other processes.
+    one more argument than inputs and outputs: what it keeps between calls. `place`: a name for all of
+    this (see `saved`), by which other processes find the program, without asking for the graph.
     """
-    from fanal.backends.native.lower.whole import WholeLowering
 
-    with stage("lower"):
-        lowering = WholeLowering(graph, inputs, outputs, host_target(), steady)
-        builder = lowering.run()
-    with stage("plan"):
-        return _finished(builder, graph, name, lowering.kept)
+    def written() -> Written:
+        from fanal.backends.native.lower.whole import WholeLowering
+
+        whole = graph if isinstance(graph, Graph) else graph()
+        with stage("lower"):
+            lowering = WholeLowering(whole, inputs, outputs, host_target(), steady)
+            builder = lowering.run()
+        with stage("plan"):
+            return _written(builder, _work(whole), lowering.kept)
+
+    return _executable(written, name, place, inputs, outputs)
 
 
-def recalled(name: str) -> Executable | None:
-    """The program that is kept on disk under a name."""
+def _executable(
+    write: Callable[[], Written], name: str, place: str | None, inputs: Sequence[Load],
+    outputs: Sequence[Access],
+) -> Executable:  # fmt: skip
+    """The program that is kept on disk at a place, or is written now and kept there."""
+    written = functools.cache(write)
     with stage("recall"):
-        found = saved.recalled(name)
-        return None if found is None else Executable(*found)
+        found = None if place is None else saved.recalled(place)
+    if found is not None:
+        made = Executable(*found, (), name, written)
+    else:
+        new = written()
+        kernels.prepare(new.kernels)
+        owners = [k.owner for k in new.kernels if k.owner is not None]
+        if place is not None and not owners:
+            saved.keep(place, new.listings)
+        addresses = {k.key: kernels.address(k) for k in new.kernels}
+        made = Executable(new.listings, addresses, owners, name, written)
+    made.shapes = tuple(load.shape for load in inputs)
+    made.results_bytes = sum(a.nbytes for a in outputs if a.buffer >= len(inputs))
+    return made
 
 
-def _name(graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]) -> str | None:
+def program_of(builder: ProgramBuilder, work: int) -> Executable:
+    """The program of phases that somebody wrote by hand."""
+    return _executable(lambda: _written(builder, work), "", None, (), ())
+
+
+def _place(graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]) -> str | None:
     try:
         return saved.name_of([digest(graph), repr(list(inputs)), repr(list(outputs))])
     except Unnamed:

@@ -21,11 +21,14 @@ from fanal.core.dtypes import DType
 if TYPE_CHECKING:
     from fanal.backends.native.emit import Builder, V
     from fanal.backends.native.flow import Flow
+    from fanal.graph.ir import Node
 
 # What a kernel may report in its status word (0: nothing).
 STATUS_DIVISION = 1  # an integer was divided by zero
 STATUS_INDEX = 2  # an index was out of range
 STATUS_HOST = 3  # a host call raised; see `host.taken_error`
+# Elementwise operations that report a divisor of zero, for integers.
+DIVISIONS = frozenset(["floor_div", "trunc_div", "remainder", "fmod"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,14 @@ class Access:
         total = 1
         for extent in self.shape:
             total *= extent
+        return total
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements, repeated ones once."""
+        total = self.dtype.itemsize
+        for extent, stride in zip(self.shape, self.strides, strict=True):
+            total *= extent if stride else min(extent, 1)
         return total
 
 
@@ -76,11 +87,19 @@ def _no_code(b: Builder) -> NoReturn:
 CONTROL = Kernel("control", _no_code, entry=1)  # of entries that the launching thread interprets
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """What some phases in a row compute together: the nodes of the graph that are fused in them."""
+
+    nodes: tuple[Node, ...]
+
+
 @dataclass(slots=True, eq=False)
 class Phase:
     """An entry of the table. `buffers` are those that it names, one an operand; `writes`, where it is
     known, those of them that it writes to (all others it only reads); `alone`: no other phase writes
-    to these."""
+    to these. `changes`: those that it writes to and perhaps reads too, if it can't fail. `nbytes`: of all
+    the memory that it names; `commits`: it writes to memory that the caller keeps."""
 
     kernel: Kernel
     descriptor: list[int]
@@ -88,6 +107,10 @@ class Phase:
     buffers: tuple[int, ...] = ()
     writes: frozenset[int] | None = None
     alone: bool = False
+    changes: frozenset[int] | None = None
+    unit: Unit | None = None
+    nbytes: int = 0
+    commits: bool = False
 
     @property
     def reads(self) -> frozenset[int]:
@@ -118,6 +141,9 @@ class ProgramBuilder:
     temps: list[Temp] = field(default_factory=list)
     flow: Flow | None = None  # its loops and branches, if it has any
     steady: set[int] = field(default_factory=set)
+    # What phases that are appended now belong to, and whether they write to memory the caller keeps.
+    unit: Unit | None = None
+    commits: bool = False
 
     def temp(self, nbytes: int) -> int:
         """Reserve scratch memory (64-byte aligned); returns its buffer number."""
@@ -136,11 +162,13 @@ class ProgramBuilder:
     def phase(
         self, kernel: Kernel, operands: Sequence[Access], words: Sequence[int], tasks: int = 1,
         writes: Sequence[Access] | None = None, alone: bool = False,
+        changes: Sequence[Access] | None = None,
     ) -> None:  # fmt: skip
         """Append a phase of `tasks` independent tasks (their number must not depend on threads).
 
         A phase that says which operands it `writes` and can't fail may be done once for many calls;
-        if it is `alone` in doing so, also before a loop in which it always reads the same.
+        if it is `alone` in doing so, also before a loop in which it always reads the same. One that says
+        what it `changes` may run at the same time as others (`merging.py`).
         """
         descriptor: list[int] = []
         for access in operands:
@@ -153,7 +181,11 @@ class ProgramBuilder:
         descriptor += words
         written = None if writes is None else frozenset(a.buffer for a in writes)
         buffers = tuple(a.buffer for a in operands)
-        phase = Phase(kernel, descriptor, tasks, buffers, written, alone)
+        changed = None if changes is None else frozenset(a.buffer for a in changes)
+        phase = Phase(
+            kernel, descriptor, tasks, buffers, written, alone, changed, self.unit,
+            sum(a.nbytes for a in set(operands)), self.commits,
+        )  # fmt: skip
         self.phases.append(phase)
         if phase.writes is not None and phase.reads <= self.steady:
             self.steady |= phase.writes

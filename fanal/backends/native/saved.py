@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fanal.backends.native import diskcache, kernels
-from fanal.backends.native.table import Tables, read_tables
+from fanal.backends.native.listing import Listings, read_listings
 
 
 @functools.cache
@@ -33,17 +33,17 @@ def name_of(parts: Iterable[str]) -> str:
     return "p" + found.hexdigest()[:40]
 
 
-def recalled(name: str) -> tuple[Tables, dict[str, int]] | None:
+def recalled(name: str) -> tuple[Listings, dict[str, int]] | None:
     """The program kept under a name, and the addresses of its kernels."""
     data = diskcache.read(name)
-    tables = None if data is None else read_tables(data)
-    if tables is None:
+    listings = None if data is None else read_listings(data)
+    if listings is None:
         return None
-    keys = [*tables.main.kernels, *(tables.early.kernels if tables.early else ())]
+    keys = [*listings.main.kernels, *(listings.early.kernels if listings.early else ())]
     addresses = kernels.recalled(keys)
-    return None if addresses is None else (tables, addresses)
+    return None if addresses is None else (listings, addresses)
 
 
-def keep(name: str, tables: Tables) -> None:
+def keep(name: str, listings: Listings) -> None:
     """Keep a program whose kernels all have code of their own."""
-    diskcache.write(name, tables.text())
+    diskcache.write(name, listings.text())

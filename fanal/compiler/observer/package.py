@@ -24,7 +24,7 @@ _COMPUTE = tuple(
     for m in (
         "ops.", "tensor.", "nn.functional", "nn.modules.", "nn.utils.clip_grad", "nn.utils.convert",
         "linalg", "special", "signal", "autograd.", "random.sampling", "compiler.", "func.", "utils.",
-        "core.dtypes", "core.dispatch", "core.errors", "distributions.", "graph.",
+        "core.dtypes", "core.dispatch", "core.errors", "distributions.", "graph.", "profiler.ranges",
     )
 )  # fmt: skip
 _METHODS = {
@@ -158,7 +158,9 @@ class Package:
 
     def _class(self, kind: type) -> str | None:
         module = kind.__module__.removeprefix(_PACKAGE)
-        if module.startswith(("autograd.mode", "ops.", "core.", "nn.parameter", "distributions.")):
+        if module.startswith(
+            ("autograd.mode", "ops.", "core.", "nn.parameter", "distributions.", "profiler.ranges")
+        ):
             return None
         if issubclass(kind, Tensor) or issubclass(kind, BaseException) or issubclass(kind, tuple):
             return None

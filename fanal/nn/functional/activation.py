@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fanal.core.dispatch import bind
 from fanal.core.errors import message
 from fanal.nn.functional.composite import composite, maybe_in_place
+from fanal.ops.activations import gelu_p, silu_p
 from fanal.ops.layout import slice_dim
 from fanal.ops.pointwise import abs as absolute
-from fanal.ops.pointwise import erf, exp, expm1, log1p, minimum, where
+from fanal.ops.pointwise import exp, expm1, log1p, minimum, where
 from fanal.ops.pointwise import sigmoid as sigmoid_op
 from fanal.ops.pointwise import tanh as tanh_op
 from fanal.ops.primitive import normalize_dim
@@ -161,10 +163,7 @@ def logsigmoid(input: Any) -> Any:
 
 @composite
 def _gelu(input: Any, approximate: str) -> Any:
-    if approximate == "none":
-        return input * 0.5 * (erf(input * math.sqrt(0.5)) + 1.0)
-    inner = (input + input * input * input * 0.044715) * math.sqrt(2 / math.pi)
-    return input * 0.5 * (tanh_op(inner) + 1.0)
+    return bind(gelu_p, input, approximate=approximate)
 
 
 def gelu(input: Any, approximate: str = "none") -> Any:
@@ -251,7 +250,7 @@ def hardswish(input: Any, inplace: bool = False) -> Any:
 
 @composite
 def _silu(input: Any) -> Any:
-    return input * sigmoid_op(input)
+    return bind(silu_p, input)
 
 
 def silu(input: Any, inplace: bool = False) -> Any:

@@ -1,7 +1,7 @@
-"""Scaled dot-product attention, and the multi-head form with its projections.
+"""Scaled dot-product attention, and what the multi-head form shares with it.
 
-Each is one program: the scores, the masks, softmax, dropout and the weighted sum are traced into one
-graph, so that the backend may keep scores in cache.
+Without dropout attention is one primitive (`fanal.ops.attention`), whose scores stay in the caches. With
+dropout the scores, the masks, softmax, dropout and the weighted sum are traced into one graph.
 """
 
 from __future__ import annotations
@@ -15,23 +15,14 @@ from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.dropout import dropped
-from fanal.ops.create import iota_p
+from fanal.ops.attention import attention_p
+from fanal.ops.attention_formulas import causal, unnormalised_softmax, without_hidden
 from fanal.ops.layout import expand_to
 from fanal.ops.linear import matmul
-from fanal.ops.pointwise import bitwise_not, detach, eq, exp, where
-from fanal.ops.promotion import broadcast_shapes, constant
-from fanal.ops.reductions import amax
-from fanal.ops.reductions import sum as sum_op
-from fanal.ops.shape import cat, narrow, reshaped, transpose
+from fanal.ops.pointwise import bitwise_not, where
+from fanal.ops.promotion import broadcast_shapes, cast, constant
+from fanal.ops.shape import reshaped, transpose
 from fanal.random.generator import default_generator
-
-
-def causal(rows: int, columns: int, first: int = 0) -> Any:
-    """True where column ≤ row, for rows that are numbered from `first`: what each may see."""
-    shape = (rows, columns)
-    dtype = dtypes.int32 if first + rows + columns < 1 << 31 else dtypes.int64
-    row = bind(iota_p, shape=shape, dim=0, dtype=dtype) + first
-    return bind(iota_p, shape=shape, dim=1, dtype=dtype) <= row
 
 
 @fused
@@ -40,69 +31,48 @@ def subsequent_mask(size: int, dtype: Any) -> Any:
     return where(causal(size, size), constant(0, dtype, (size, size)), -math.inf)
 
 
-def unnormalised_softmax(scores: Any) -> tuple[Any, Any]:
-    """Softmax over the last dimension as (weights, total): weights / total is the softmax.
-
-    Where every score is -inf the weights are zeros and the total 1: zeros in the end, not NaN.
-    """
-    last = scores.ndim - 1
-    peak = detach(amax(scores, last, True))
-    nothing = eq(peak, -math.inf)
-    e = exp(scores - where(nothing, 0.0, peak))
-    return e, where(nothing, 1.0, sum_op(e, last, True))
-
-
 def safe_softmax(scores: Any) -> Any:
     """Softmax over the last dimension; zeros, not NaN, where every score is -inf."""
-    weights, total = unnormalised_softmax(scores)
+    weights, total, _ = unnormalised_softmax(scores)
     return weights / total
 
 
-def attend(
-    q: Any, k: Any, v: Any, mask: Any, key: Any, p: Any, is_causal: bool, scale: float
-) -> Any:
-    """softmax(q kᵀ · scale + mask) v over the last two dimensions; the others broadcast."""
+def attend(q: Any, k: Any, v: Any, mask: Any, key: Any, p: Any, is_causal: bool, scale: float) -> Any:
+    """softmax(q kᵀ · scale + mask) v over the last two dimensions, with dropout from `key`; the others
+    broadcast."""
     batch = broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2], op="attention")
     q, k, v = (expand_to(x, (*batch, *x.shape[-2:])) for x in (q, k, v))
-    rows, columns = q.shape[-2], k.shape[-2]
-    step = rows_at_once(rows, columns) if key is None else rows
-    parts = []
-    for start in range(0, max(rows, 1), max(step, 1)):
-        stop = min(start + step, rows)
-        # Of keys that come later than the last of these rows nothing is computed.
-        seen = max(1, min(stop, columns)) if is_causal and step < rows else columns
-        scores = matmul(_rows(q, start, stop) * scale, transpose(_rows(k, 0, seen), -2, -1))
-        if is_causal:
-            scores = where(causal(stop - start, seen, start), scores, -math.inf)
-        if mask is not None:
-            part = mask if mask.ndim < 2 or mask.shape[-2] == 1 else _rows(mask, start, stop)
-            if mask.dtype is dtypes.bool_:
-                scores = where(part, scores, -math.inf)
-            else:
-                scores = scores + part
-        weights, total = unnormalised_softmax(scores)
-        if key is not None:
-            weights = dropped(weights, key, p)
-        # Dividing the sums, not the weights: as many divisions as there are results.
-        parts.append(matmul(weights, _rows(v, 0, seen)) / total)
-    return parts[0] if len(parts) == 1 else cat(parts, -2)
+    scores = without_hidden(matmul(q * scale, transpose(k, -2, -1)), mask, is_causal)
+    weights, total, _ = unnormalised_softmax(scores)
+    return matmul(dropped(weights, key, p), v) / total
 
 
-BLOCK = 128  # query rows whose scores are computed, used and forgotten together
-BLOCKS = 16  # at most; a long sequence gets larger blocks, not a longer program
+def in_heads(q: Any, k: Any, v: Any, mask: Any, is_causal: bool, scale: float) -> Any:
+    """The same without dropout, by the primitive, whose operands are (B, H, rows, columns). q may have a
+    multiple of the heads (dimension -3) of k and v."""
+    masks = [] if mask is None else [mask if mask.dtype is dtypes.bool_ else cast(mask, q.dtype)]
+    rank = max(x.ndim for x in (q, k, v, *masks))
+    whole = max(rank, 4)
+    q, k, v, *masks = (_of_rank(x, whole) for x in (q, k, v, *masks))
+    lead = broadcast_shapes(*(x.shape[:-3] for x in (q, k, v, *masks)), op="attention")
+    heads = max(x.shape[-3] for x in (q, k, v, *masks))
+    few = max(k.shape[-3], v.shape[-3])
+    count = math.prod(lead)
+
+    def joined(x: Any, own: int) -> Any:
+        return reshaped(expand_to(x, (*lead, own, *x.shape[-2:])), (count, own, *x.shape[-2:]))
+
+    for i, x in enumerate(masks):
+        if math.prod(x.shape[:-3]) != 1:
+            x = expand_to(x, (*lead, *x.shape[-3:]))
+        masks[i] = reshaped(x, (math.prod(x.shape[:-3]), *x.shape[-3:]))
+    operands = (joined(q, heads), joined(k, few), joined(v, few), *masks)
+    out, _ = bind(attention_p, *operands, causal=is_causal, scale=scale)
+    return reshaped(out, (*lead, heads, *out.shape[-2:])[whole - rank :])
 
 
-def rows_at_once(rows: int, columns: int) -> int:
-    """Rows of scores in one block: few enough to stay in cache. Depends on the lengths alone, never
-    on the batch, since with a causal mask it decides how many keys a row's sums run over."""
-    if rows * columns <= 256 * 256:
-        return rows
-    return max(BLOCK, -(-rows // (BLOCKS * 64)) * 64)
-
-
-def _rows(x: Any, start: int, stop: int) -> Any:
-    """Rows start..stop of the dimension before the last."""
-    return x if (start, stop) == (0, x.shape[-2]) else narrow(x, -2, start, stop - start)
+def _of_rank(x: Any, rank: int) -> Any:
+    return x if x.ndim == rank else reshaped(x, (*(1,) * (rank - x.ndim), *x.shape))
 
 
 def _repeated(x: Any, heads: int) -> Any:
@@ -120,9 +90,13 @@ def _attention(
     query: Any, key: Any, value: Any, mask: Any, random: Any, p: Any, is_causal: bool,
     scale: float, grouped: bool,
 ) -> Any:  # fmt: skip
-    if grouped:
+    if grouped and (random is not None or key.shape[-3] != value.shape[-3]):
         key, value = (_repeated(x, query.shape[-3]) for x in (key, value))
-    return attend(query, key, value, mask, random, p, is_causal, scale)
+    if random is not None:
+        return attend(query, key, value, mask, random, p, is_causal, scale)
+    if not grouped:
+        broadcast_shapes(*(x.shape[:-2] for x in (query, key, value)), op="attention")
+    return in_heads(query, key, value, mask, is_causal, scale)
 
 
 def scaled_dot_product_attention(
@@ -200,6 +174,17 @@ def canonical_mask(
             stacklevel=3,
         )
     return mask
+
+
+def without_both(mask: Any, other: Any) -> Any:
+    """Two masks, or None, as one of those that `in_heads` takes."""
+    given = [x for x in (mask, other) if x is not None]
+    if not given:
+        return None
+    if all(x.dtype is dtypes.bool_ for x in given):
+        return bitwise_not(given[0] if len(given) == 1 else given[0] | given[1])
+    first, *rest = (where(x, -math.inf, 0.0) if x.dtype is dtypes.bool_ else x for x in given)
+    return first + rest[0] if rest else first
 
 
 def masked(scores: Any, mask: Any) -> Any:

@@ -6,9 +6,16 @@ import math
 from typing import Any, NamedTuple
 
 from fanal.core.dispatch import bind
-from fanal.nn.functional.attention import canonical_mask, causal, masked, safe_softmax
+from fanal.nn.functional.attention import (
+    canonical_mask,
+    in_heads,
+    masked,
+    safe_softmax,
+    without_both,
+)
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.dropout import dropped
+from fanal.ops.attention_formulas import causal
 from fanal.ops.dot import dot_p
 from fanal.ops.layout import expand_to, slice_dim
 from fanal.ops.linear import linear
@@ -117,25 +124,43 @@ def _multi_head(
     if how.add_zero:
         k, v = (_appended(x, None, s) for x in (k, v))
         attn_mask, padding = _wider(attn_mask), _wider(padding)
-    q = q * math.sqrt(1.0 / q.shape[3])
-    scores = bind(dot_p, q, k, contract=((3,), (3,)), batch=((n, 2), (n, 2)))
-    if how.causal:
-        scores = where(causal(*scores.shape[2:]), scores, -math.inf)
-    if attn_mask is not None:
-        scores = masked(scores, _scores_mask(attn_mask, q.shape[n], how.count))
+    scale = math.sqrt(1.0 / q.shape[3])
     if padding is not None:
-        scores = masked(scores, reshaped(padding, (padding.shape[0], 1, 1, padding.shape[1])))
-    weights = softmax_op(scores, 3) if how.need_weights else safe_softmax(scores)
-    if random is not None:
-        weights = dropped(weights, random, p)
-    # (N, heads, L, S) · (N, S, heads, D) → (N, heads, L, D)
-    mixed = bind(dot_p, weights, v, contract=((3,), (s,)), batch=((0, 1), (n, 2)))
-    mixed = permuted(mixed, (0, 2, 1, 3) if how.batch_first else (2, 0, 1, 3))
+        padding = reshaped(padding, (padding.shape[0], 1, 1, padding.shape[1]))
+    if attn_mask is not None:
+        attn_mask = _scores_mask(attn_mask, q.shape[n], how.count)
+    order = (0, 2, 1, 3) if how.batch_first else (1, 2, 0, 3)
+    back = (0, 2, 1, 3) if how.batch_first else (2, 0, 1, 3)
+    weights = None
+    if not how.need_weights and random is None:
+        q, k, v = (permuted(x, order) for x in (q, k, v))
+        mixed = in_heads(q, k, v, without_both(attn_mask, padding), how.causal, scale)
+    else:
+        weights = _weights(q * scale, k, attn_mask, padding, random, p, how)
+        # (N, heads, L, S) · (N, S, heads, D) → (N, heads, L, D)
+        mixed = bind(dot_p, weights, v, contract=((3,), (s,)), batch=((0, 1), (n, 2)))
+    mixed = permuted(mixed, back)
     joined = reshaped(mixed, (*mixed.shape[:2], mixed.shape[2] * mixed.shape[3]))
     out = linear(joined, out_weight, out_bias)
     if not how.need_weights:
         return out
     return out, mean_op(weights, 1) if how.average else weights
+
+
+def _weights(
+    q: Any, k: Any, attn_mask: Any, padding: Any, random: Any, p: Any, how: Heads
+) -> Any:
+    """What each query takes of each value, (N, heads, L, S)."""
+    n = 0 if how.batch_first else 1
+    scores = bind(dot_p, q, k, contract=((3,), (3,)), batch=((n, 2), (n, 2)))
+    if how.causal:
+        scores = where(causal(*scores.shape[2:]), scores, -math.inf)
+    if attn_mask is not None:
+        scores = masked(scores, attn_mask)
+    if padding is not None:
+        scores = masked(scores, padding)
+    weights = softmax_op(scores, 3) if how.need_weights else safe_softmax(scores)
+    return weights if random is None else dropped(weights, random, p)
 
 
 def _check_shapes(

@@ -14,6 +14,7 @@ from fanal.core.dispatch import fused
 from fanal.core.errors import message
 from fanal.nn.functional.composite import composite
 from fanal.ops.layout import slice_dim
+from fanal.ops.moments import moments
 from fanal.ops.pointwise import detach, pow_general, rsqrt
 from fanal.ops.promotion import cast
 from fanal.ops.reductions import count
@@ -25,10 +26,10 @@ _EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "floa
 
 def standardized(x: Any, dims: tuple[int, ...], eps: float) -> tuple[Any, Any, Any]:
     """(x - mean) / √(var + eps) over dimensions, with mean and (biased) variance kept as extents 1."""
-    center = mean_op(x, dims, True)
-    difference = x - center
-    variance = mean_op(difference * difference, dims, True)
-    return difference * rsqrt(variance + eps), center, variance
+    center, squares = moments(x, dims)
+    n = count(x, dims)
+    variance = squares / float(n) if n else squares * float("nan")
+    return (x - center) * rsqrt(variance + eps), center, variance
 
 
 def affine(y: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:

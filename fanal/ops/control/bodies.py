@@ -125,6 +125,7 @@ def restated(
     sequences = inputs_for(slices or {})
     with tracing(builder):
         for node in reversed(nodes):
+            builder.origin = node.origin
             made = bind(node.primitive, *(env[v] for v in node.inputs), **node.attributes)
             results = made if isinstance(made, tuple) else (made,)
             env.update((v, r) for v, r in zip(node.outputs, results, strict=True) if v not in env)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fanal.core.dispatch import bind, tracing
+from fanal.core.dispatch import bind, state, tracing
 from fanal.core.errors import Limit, message
 from fanal.graph.ir import Builder, Graph, Node, Value
 from fanal.ops import transcendental
@@ -97,7 +97,10 @@ def applied(
     if given is not None and any(n.primitive.augment is not None for n in graph.nodes):
         roots = [v for v, g in zip(graph.outputs, given, strict=True) if g]
         reached = _reached(graph.nodes, roots)
+    builder = state.tracer
+    before = builder.origin
     for node in graph.nodes:
+        builder.origin = node.origin or before
         primitive, arguments = node.primitive, [env[v] for v in node.inputs]
         linear = [v in active for v in node.inputs]
         result: Any = None
@@ -111,6 +114,7 @@ def applied(
         env.update(zip(node.outputs, results, strict=False))
         if any(linear):
             active.update(v for v in node.outputs if v.dtype.kind == "f")
+    builder.origin = before
     return [env[v] for v in graph.outputs]
 
 
@@ -195,7 +199,10 @@ def sweep(
     for node in nodes:
         if any(v in active for v in node.inputs):
             active.update(v for v in node.outputs if v.dtype.kind == "f")
+    builder = state.tracer
+    before = builder.origin
     for node in reversed(nodes):
+        builder.origin = before if node.origin is None else node.origin._replace(backward=True)
         cts = [cotangents.get(v) for v in node.outputs]
         linear = [v in active for v in node.inputs]
         if any(linear) and any(ct is not None for ct in cts):
@@ -203,6 +210,7 @@ def sweep(
             for value, ct, wanted in zip(node.inputs, contributions, linear, strict=True):
                 if wanted:
                     accumulate(cotangents, value, ct)
+    builder.origin = before
 
 
 def _pull(
@@ -230,15 +238,13 @@ def _pull(
         return primitive.transpose(cts[0], node.inputs, linear, **node.attributes)
     if primitive.jvp is None:
         raise Limit(message(primitive.name, "has no derivative", hint="detach()"))
-    return _pull_through_jvp(node, cts, linear)
+    return pull_through_jvp(node, cts, linear)
 
 
-def _pull_through_jvp(
+def pull_through_jvp(
     node: Node, cts: list[Value | None], linear: list[bool]
 ) -> Sequence[Value | None]:
     """Trace the jvp with place-holder tangents and sweep the linear graph that results."""
-    from fanal.core.dispatch import state
-
     tangents = [Value(v.dtype, v.shape, None) if w else None for v, w in zip(node.inputs, linear)]
     builder = state.tracer
     assert isinstance(builder, Builder)

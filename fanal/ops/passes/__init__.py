@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from fanal.graph.ir import Graph, Node
+from collections import Counter
+from collections.abc import Collection
+
+from fanal.graph.ir import Graph
+from fanal.ops.passes.fold import FOLD, fold
 from fanal.ops.passes.joins import JOIN
 from fanal.ops.passes.rewrite import Pass
 from fanal.ops.passes.scatters import SCATTER
@@ -11,14 +15,18 @@ from fanal.ops.passes.simplify import SIMPLIFY
 PASSES: tuple[Pass, ...] = (SIMPLIFY, JOIN, SCATTER)
 
 
-def improved(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
-    """The graph after all passes, and the node of the given graph that each of its nodes is from."""
-    where = {node: node for node in graph.nodes}
+def improved(graph: Graph, steady: Collection[int] = ()) -> tuple[Graph, Counter[Pass]]:
+    """The graph after all passes, and how often each pass changed it.
+
+    `steady`: inputs that may be taken not to change from call to call; those of which nothing may be
+    computed otherwise than in eager mode are not among them.
+    """
+    fired: Counter[Pass] = Counter()
     for one in PASSES:
-        origin: dict[Node, Node] = {}
-        graph = one(graph, origin)
-        where = {new: where[old] for new, old in origin.items()}
-    return graph, where
+        graph = one(graph, fired)
+    if steady:
+        graph = fold(graph, steady, fired)
+    return graph, fired
 
 
-__all__ = ["PASSES", "Pass", "improved"]
+__all__ = ["FOLD", "PASSES", "Pass", "improved"]

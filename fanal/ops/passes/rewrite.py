@@ -7,6 +7,7 @@ merged and dead ones left out on the way.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from fanal.graph.ir import Builder, Graph, Node, Value
 Rule = Callable[[Node, Sequence[Value]], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pass:
     """A named set of rules. `grade`: "A" the same bits, "B" within a bound; see the design."""
 
@@ -25,27 +26,29 @@ class Pass:
     grade: str
     rules: dict[str, tuple[Rule, ...]]  # by the primitive's name
 
-    def __call__(self, graph: Graph, origin: dict[Node, Node] | None = None) -> Graph:
-        """The graph rewritten; `origin` is told which old node each new one comes from."""
+    def __call__(self, graph: Graph, fired: Counter[Pass] | None = None) -> Graph:
+        """The graph rewritten; `fired` counts the nodes that a rule took the place of. New nodes have the
+        origin of what they replace."""
         builder = Builder()
         builder.inputs = list(graph.inputs)
         values: dict[Value, Value] = {v: v for v in graph.inputs}
-        nodes = builder.nodes
         with tracing(builder):
             for node in graph.nodes:
-                first = len(nodes)
                 given = tuple([values[v] for v in node.inputs])
-                made = self._one(builder, node, given)
+                builder.origin = node.origin
+                made = self._one(node, given)
+                if made is None:
+                    made = builder.copied(node, given)
+                elif fired is not None:
+                    fired[self] += 1
                 if isinstance(made, tuple):
                     values.update(zip(node.outputs, made, strict=True))
                 else:
                     values[node.outputs[0]] = made
-                if origin is not None:
-                    for new in nodes[first:]:
-                        origin[new] = node
         return builder.graph([values[v] for v in graph.outputs])
 
-    def _one(self, builder: Builder, node: Node, given: tuple[Value, ...]) -> Any:
+    def _one(self, node: Node, given: tuple[Value, ...]) -> Any:
+        """What a rule puts in the place of a node; None where none does."""
         for rule in self.rules.get(node.primitive.name, ()):
             found = rule(node, given)
             if found is not None:
@@ -53,4 +56,4 @@ class Pass:
                 new = found[0] if isinstance(found, tuple) else found
                 assert new.dtype is old.dtype and new.shape == old.shape, self.name
                 return found
-        return builder.copied(node, given)
+        return None

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fanal.backends.native.contract.depthwise import add_depthwise, strip_for
+from fanal.backends.native.contract.depthwise_last import add_depthwise_channels, fits_channels
 from fanal.backends.native.contract.dims import Dim, Steps
 from fanal.backends.native.contract.dot import broadcast
 from fanal.backends.native.contract.element import compute_type
@@ -121,7 +122,7 @@ def lower_correlation(p: ProgramBuilder, c: Correlation) -> None:
     s = shape_for(p.target, scalar)
     tables = Tables(p)
     depthwise = c.rows == 1 and c.inner == 1 and c.groups >= s.lanes
-    if _by_planes(p, s, c):
+    if _by_planes(p, s, c) or _by_channels(p, s, c, tables):
         return
     pixel_lanes = pixels_take_lanes(c, s)
     if depthwise and c.x.strides[1] == 1:
@@ -154,6 +155,22 @@ def _by_planes(p: ProgramBuilder, s: Shape, c: Correlation) -> bool:
         places = [_every(v, axes) for v in outs]
         weights = (group, steps[c.w_rows], offsets)
         add_depthwise(p, s, strip, c.x, c.w, places, c.rows, weights, c.epilogue)
+    return True
+
+
+def _by_channels(p: ProgramBuilder, s: Shape, c: Correlation, tables: Tables) -> bool:
+    """Depthwise sums over channels-last images have one, too."""
+    if c.inner != 1 or c.rows != 1 or c.x.strides[1] != 1 or not 1 <= len(c.axes) <= 3:
+        return False
+    combinations = list(itertools.product(*c.axes))
+    extras = c.epilogue.extras if c.epilogue else ()
+    outs = [c.out, *(broadcast(e, c.out.shape) for e in extras)]
+    if not all(fits_channels(s, c.x, outs, axes) for axes in combinations):
+        return False
+    w = c.w if c.w.strides[0] == 1 else _ordered_weights(p, s, c, tables, depthwise=True)
+    for axes in combinations:
+        places = [_every(v, axes) for v in outs]
+        add_depthwise_channels(p, s, c.x, w, places, axes, c.epilogue)
     return True
 
 

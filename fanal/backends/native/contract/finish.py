@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fanal.backends.native.contract.element import is_stored_as, load, narrow, stored_type, widen
-from fanal.backends.native.contract.lanes import LaneRun
+from fanal.backends.native.contract.lanes import LaneRun, has_masked_loads
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.emit import Builder, V, vector
@@ -95,6 +95,18 @@ class Finisher:
             with b.if_(dense), b.loop(0, row_count) as (i,):
                 self._row(sums, i, first_row + i, runs, self._load_dense, self._store_dense)
         count = runs[0].count
+        if self._has_masks(runs):  # all lanes that there are are neighbours
+            mask = b.iota("i64", s.lanes).lt(b.splat(count, s.lanes))
+            with b.if_(~dense), b.loop(0, row_count) as (i,):
+                self._row(
+                    sums,
+                    i,
+                    first_row + i,
+                    runs,
+                    lambda n, t, run, row: self._load_masked(n, t, run, row, mask),
+                    lambda value, run, row: b.masked_store(value, b.at(row, run.start), mask),
+                )
+            return
         with b.if_(~dense), b.loop(0, row_count) as (i,):
             self._row(
                 sums,
@@ -134,6 +146,20 @@ class Finisher:
 
     def _store_dense(self, value: V, run: LaneRun, row: V) -> None:
         self.b.store(narrow(self.b, value, self.out.dtype), self.b.at(row, run.start))
+
+    # -- the last vector of a row -------------------------------------------------------------------
+
+    def _has_masks(self, runs: list[LaneRun]) -> bool:
+        """Whether the lanes that exist can be moved by one instruction, in every operand."""
+        b, s = self.b, self.s
+        modes = runs[0].walk.mode == "1" and all(r.walk.mode in "01" for r in runs)
+        stored = all(is_stored_as(t.dtype, t.scalar) for t in (self.out, *self.extras))
+        return modes and stored and self.out.scalar == s.scalar and has_masked_loads(b, 8 * s.itemsize)
+
+    def _load_masked(self, n: int, t: Place, run: LaneRun, row: V, mask: V) -> V:
+        if t.cols.mode == "0":
+            return self._load_dense(n, t, run, row)
+        return self.b.masked_load(vector(t.scalar, self.s.lanes), self.b.at(row, run.start), mask)
 
     # -- element by element ---------------------------------------------------------------------------
 

@@ -210,7 +210,7 @@ class _Gemm:
                 self.dtypes[2:], self.scalars[2:], bases[2:], self.sides[2:], strict=True
             )
         ]
-        self.out = places[0]
+        self.out, self.places = places[0], places
         finisher = Finisher(b, self.s, places[0], places[1:], self.epilogue)
         far = b.at(self.memory, unit * self.block_panels * self.pitch)
         self.all_totals = b.select(self.pitch.eq(0), self.stack, far)
@@ -238,7 +238,7 @@ class _Gemm:
     ) -> None:
         """One block of k of one panel; after the last block its totals are finished."""
         b, s = self.b, self.s
-        first_col = panel * s.width
+        first_col = self.first_col = panel * s.width
         real_first = self.right.panel(bases[1], panel)
         base = bases[0]
         if self.how == "across":
@@ -292,6 +292,9 @@ class _Gemm:
         for line in range(0, height * s.row_bytes, LINE):
             # Other panels' totals came in between: ask for these while the sums are computed.
             b.prefetch(b.at(totals, line))
+        if self.epilogue is not None:
+            with b.if_(self.last):
+                self._ask_for(indices)
         sums = self.right.sums(pointers, walk, start, depth, at)
         places = [b.at(totals, n * size) for n in range(len(sums))]
         if not self.starts:
@@ -313,6 +316,18 @@ class _Gemm:
             for v, x in enumerate(self.starts):
                 targets.append(b.select(here, b.at(there, x), b.at(apart, v * size)))
         add_block(b, sums, places, targets, start.eq(0), s.itemsize)
+
+    def _ask_for(self, rows: Sequence[V]) -> None:
+        """Fetch what a tile's epilogue will read and write, while its sums are computed: rows far apart
+        are beyond the processor's own fetching."""
+        b, s = self.b, self.s
+        for place in self.places:
+            if place.cols.mode != "1" or place.rows.mode == "0":
+                continue
+            for row in rows:
+                line = b.at(place.base, place.rows.at(row) + place.cols.at(self.first_col))
+                for v in range(s.vectors):
+                    b.prefetch(b.at(line, v * s.lanes * place.dtype.itemsize))
 
 
 def add_block(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fanal.backends.native.contract.element import load
+from fanal.backends.native.contract.lanes import LaneRun
 from fanal.backends.native.contract.pack import Packer
 from fanal.backends.native.contract.shape import KC, Shape, rows_max
 from fanal.backends.native.contract.steps import Walk
@@ -57,6 +58,9 @@ class Copied:
             self.tile_bytes = KC * self.k_bytes
             self.walk = Constant(b, self.k_bytes)
         self.buffer = b.alloca("i8", tiles * self.tile_bytes)
+        # Of tiles whose rows are neighbours: where their vectors start, and where they go.
+        near = how == "lanes" and self.first.mode in "1t"
+        self.places = b.alloca("i64", (tiles + 1) * (self.vectors + 1)) if near else None
 
     def block(self, base: V, first_row: V, rows: V, start: V, depth: V) -> None:
         """Copy the block of k of some rows."""
@@ -72,16 +76,60 @@ class Copied:
                 place = b.at(self.buffer, (rows + r) * self.row_bytes)
                 with b.loop(0, depth, s.lanes) as (k,):
                     at = k * s.itemsize
-                    b.store(b.load(s.vector, b.at(last, at), s.itemsize), b.at(place, at), s.itemsize)
+                    b.store(
+                        b.load(s.vector, b.at(last, at), s.itemsize), b.at(place, at), s.itemsize
+                    )
             return
+        self._tiles(base, first_row, rows, start, depth)
+
+    def _tiles(self, base: V, first_row: V, rows: V, start: V, depth: V) -> None:
+        """Tiles whose rows are neighbours side by side, k by k: so memory is read in its order, as it is
+        read fastest. The others one by one."""
+        b, s = self.b, self.s
         one = replace(s, vectors=self.vectors)
         packer = Packer(
             b, one, self.how, self.dtype, base, self.first, self.inner, self.count,
             row_bytes=self.k_bytes,
         )  # fmt: skip
-        with b.loop(0, rows, s.rows) as (r,):
-            tile = b.at(self.buffer, r.udiv(s.rows) * self.tile_bytes)
-            packer.panel(first_row + r, start, depth, tile)
+        tiles = (rows + (s.rows - 1)).udiv(s.rows)
+        if self.places is None:
+            with b.loop(0, tiles) as (t,):
+                packer.panel(
+                    first_row + t * s.rows, start, depth, b.at(self.buffer, t * self.tile_bytes)
+                )
+            return
+        sort = b.loop(0, tiles, 1, [b.i64(0)])
+        with sort as (t, found):
+            row, tile = first_row + t * s.rows, t * self.tile_bytes
+            runs = [
+                LaneRun(b, self.first, row + v * s.lanes, self.count, s.lanes, self.dtype.itemsize)
+                for v in range(self.vectors)
+            ]
+            dense = runs[0].dense
+            for run in runs[1:]:
+                dense = dense & run.dense
+            for v, run in enumerate(runs):
+                b.store(run.start, b.at(self.places, found * (self.vectors + 1) + v, "i64"))
+            b.store(tile, b.at(self.places, found * (self.vectors + 1) + self.vectors, "i64"))
+            with b.if_(~dense):
+                packer.panel(row, start, depth, b.at(self.buffer, tile))
+            sort.next(b.select(dense, found + 1, found))
+        with b.loop(0, depth) as (k,):
+            line, place = b.at(base, self.inner.at(start + k)), b.at(self.buffer, k * self.k_bytes)
+            with b.loop(0, sort.results[0]) as (n,):
+                self._copy_tile(line, place, n)
+
+    def _copy_tile(self, line: V, place: V, n: V) -> None:
+        """One k of a tile."""
+        b, s = self.b, self.s
+        assert self.places is not None
+        *starts, tile = (
+            b.load("i64", b.at(self.places, n * (self.vectors + 1) + v, "i64"))
+            for v in range(self.vectors + 1)
+        )
+        for v, at in enumerate(starts):
+            value = load(b, self.dtype, b.at(line, at), s.lanes, s.scalar)
+            b.store(value, b.at(place, tile + v * s.lanes * s.itemsize))
 
     def _row(self, row: V, start: V, depth: V, r: V) -> None:
         """One row's block of k: vectors, then what is left."""
@@ -121,4 +169,3 @@ class Copied:
             rest = at.urem(s.rows)
             tile = b.at(self.buffer, at.udiv(s.rows) * self.tile_bytes + rest * s.itemsize)
         return [b.at(tile, i * self.row_bytes) for i in range(height)]
-

@@ -51,6 +51,7 @@ _READY_ROWS = 96
 _BLOCK_PANELS = 16
 # The same where rows are copied: tiles of a block at least, its panels at most and at least, tasks.
 _COPIED_TILES, _COPIED_PANELS, _FEW_PANELS, _COPIED_TASKS = 3, 64, 8, 32
+_COPIED_DEPTH = 40  # k's at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +243,8 @@ def _lower_gemm(
     thin = (s, how) if how else None
     if how != "empty" and not _copies(c, s, thin):
         c = _readable_rows(p, c, s, tables)
+    if thin is None and extent_of(c.cols) <= s.lanes:
+        s = replace(s, vectors=1)
     often = thin is None and c.ahead[B] and p.uses(c.operands[B]) > 1
     how = how or way_of_packing(c.cols, c.inner, B, s.lanes)
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
@@ -284,7 +287,7 @@ def _copies(c: Contraction, s: Shape, thin: object) -> bool:
     if thin is not None or s.rows <= gemm.MANY_ROWS or s.rows == s.few_rows:
         return False
     large = extent_of(c.rows) > 2 * s.rows and extent_of(c.cols) >= 2 * s.width
-    return large and extent_of(c.inner) >= 8
+    return large and extent_of(c.inner) >= _COPIED_DEPTH
 
 
 def _way_of_copying(c: Contraction, s: Shape) -> str:

@@ -93,6 +93,7 @@ class Builder:
     ):
         self.target, self.name, self.returns = target, name, returns
         self.arguments = {n: V(self, t, f"%{n}") for t, n in arguments}
+        self.parameters = list(self.arguments.items())
         self.lines: list[str] = []
         self.block = "entry"
         self.declarations: dict[str, str] = {}
@@ -126,6 +127,10 @@ class Builder:
 
     def arg(self, name: str) -> V:
         return self.arguments[name]
+
+    def rebind(self, **values: V) -> None:
+        """Let what is written from now on find other values in the place of arguments."""
+        self.arguments.update(values)
 
     # -- constants and conversions of Python numbers ------------------------------------------------
 
@@ -353,7 +358,7 @@ class Builder:
         """The function as a whole module's text (with its declarations and constants)."""
         arguments = ", ".join(
             f"{v.type} {'noalias ' if n in ('desc', 'status') else ''}{v.ref}"
-            for n, v in self.arguments.items()
+            for n, v in self.parameters
         )
         attributes = f'nounwind "no-builtins" {self.target.function_attributes}'.strip()
         parts = list(self.globals.values()) + list(self.declarations.values())

@@ -3,11 +3,15 @@
 A unit is a strip of columns that fits the first cache; it walks down the reduced dimension reading
 whole strips, each lane of the accumulation order being a row of accumulators. The order is that of
 `along`, so a sum gives the same bits whichever kernel computes it.
+
+Few columns of many rows are too few units. Then every pass is phases of its own: "split" takes one step
+of the outer reduced dimensions as a unit, and "join" adds the states of these in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from fanal.backends.native.emit import Builder, Loop, V, vector
 from fanal.backends.native.emit.value import bits_of
@@ -16,21 +20,25 @@ from fanal.backends.native.loops.elementwise import decode, minimum, read_walks,
 from fanal.backends.native.loops.evaluate import Position, element_bytes, evaluate
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction
 from fanal.backends.native.loops.rows import TASK_WORK, StageKernel
-from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.core.dtypes import int64
 
 STRIP_BYTES = 8192  # accumulators of one reduction
 # Rows of one lane that are added between reading its accumulators and writing them.
 GROUPS = (4, 1)
 AHEAD = 4  # rows that are asked for before they are needed
+# A kernel with fewer units than this is split by outer steps, of which there must not be too many.
+FEW_UNITS, MANY_STEPS = 8, 4096
 
 
 class Arrays:
     """Per-column values of a strip in stack memory: one state or value for each column."""
 
-    def __init__(self, b: Builder, types: list[str], count: int):
+    def __init__(self, b: Builder, types: list[str], count: int, memory: Sequence[V] = ()):
+        """With `memory`: per-column values that lie there instead."""
         self.b, self.types = b, ["i8" if t == "i1" else t for t in types]
         self.bool_ = [t == "i1" for t in types]
-        self.memory = [b.alloca(t, count) for t in self.types]
+        self.memory = memory or [b.alloca(t, count) for t in self.types]
 
     def read(self, j: V, lanes: int) -> list[V]:
         values = []
@@ -45,10 +53,13 @@ class Arrays:
 
 
 class AcrossKernel:
-    """Emits a `StageKernel` with vectors along the last parallel dimension."""
+    """Emits a `StageKernel` with vectors along the last parallel dimension.
 
-    def __init__(self, stage: StageKernel):
-        self.stage = stage
+    `part` is "whole", or "split" or "join" with the number of the pass that is computed.
+    """
+
+    def __init__(self, stage: StageKernel, part: str = "whole", number: int = 0):
+        self.stage, self.part, self.number = stage, part, number
         self.order = stage.order
         self.lanes = self.order.width // UNROLL
         types = [t for r in stage.reductions for t in r.types] or ["float"]
@@ -57,14 +68,39 @@ class AcrossKernel:
         self.strip = max(1, min(8, vectors)) * self.lanes
 
     def add_phases(self, p: ProgramBuilder) -> None:
+        """Append one phase, or one or two for every pass where columns are few."""
+        s = self.stage
+        steps = math.prod(s.r_extents[:-1])
+        columns = s.p_extents[-1]
+        units = s.rows // columns * -(-columns // self.strip)
+        large = s.length * s.rows >= 4 * TASK_WORK
+        if units >= FEW_UNITS or not 1 < steps <= MANY_STEPS or not large:
+            self.add_phase(p, [])
+            return
+        results: list[Access] = []  # of the passes before
+        for number in range(s.passes):
+            mine = [r for k, r in enumerate(s.reductions) if s.reduction_pass[k] == number]
+            types = [t for r in mine for t in r.types]
+            states = [p.temp_like(int64, (steps, s.rows)) for _ in types]
+            if mine or s.stores_of_pass(number):
+                AcrossKernel(s, "split", number).add_phase(p, [*results, *states])
+            if mine:
+                fresh = [p.temp_like(int64, (s.rows,)) for _ in mine]
+                AcrossKernel(s, "join", number).add_phase(p, [*results, *states, *fresh])
+                results += fresh
+
+    def add_phase(self, p: ProgramBuilder, beside: list[Access]) -> None:
+        """Append a phase of this kernel; `beside` is what its parts hand on, 8 bytes each."""
         s = self.stage
         columns = s.p_extents[-1]
         strips = -(-columns // self.strip)
         units = s.rows // columns * strips
-        work = s.length * min(columns, self.strip)
-        per_task = max(1, TASK_WORK // max(1, work))
+        steps = math.prod(s.r_extents[:-1])
+        length = {"whole": s.length, "split": s.r_extents[-1], "join": steps}[self.part]
+        units *= steps if self.part == "split" else 1
+        per_task = max(1, TASK_WORK // max(1, length * min(columns, self.strip)))
         inner = s.r_extents[-1]
-        words = [units, per_task, strips, columns, inner, s.length // inner if inner else 0]
+        words = [units, per_task, strips, columns, s.rows, inner, s.length // inner if inner else 0]
         words += s.r_extents[1:-1] + s.p_extents[1:-1]
         for number, (walk, cls) in enumerate(zip(s.program.walks, s.classes, strict=True)):
             words += s.p_rows[number][:-1] + s.r_rows[number]
@@ -74,19 +110,29 @@ class AcrossKernel:
                 words.append(walk.start)
         words += s.program.words
         operands = [w.access for w in s.program.walks if w.access is not None]
-        written = s.program.written([walk for _, walk, *_ in s.stores])
-        p.phase(Kernel(f"across {s.key}", self.emit), operands, words, -(-units // per_task), written)
+        written = None if beside else s.program.written([walk for _, walk, *_ in s.stores])
+        name = f"across {self.part} {self.number} {s.key}"
+        p.phase(
+            Kernel(name, self.emit), [*operands, *beside], words, -(-units // per_task), written
+        )
 
     def emit(self, b: Builder) -> None:
         s = self.stage
-        d = Descriptor(b, len(s.program.operands))
-        units, per_task, strips, columns, n, outer = (d.word() for _ in range(6))
+        own = len(s.program.operands)
+        beside = _Beside(s, self.part, self.number)
+        d = Descriptor(b, own + beside.count)
+        units, per_task, strips, columns, rows, n, outer = (d.word() for _ in range(7))
         r_extents = [d.word() for _ in s.r_extents[1:-1]]
         p_extents = [d.word() for _ in s.p_extents[1:-1]]
         walks = read_walks(d, s.program, s.classes, len(s.p_extents) + len(s.r_extents) - 1)
-        pieces = {lanes: _Piece(self, b, lanes, n, outer) for lanes in {self.lanes, 1}}
+        beside.pointers = [d.pointer(own + i) for i in range(beside.count)]
+        beside.rows = rows
+        pieces = {lanes: _Piece(self, b, lanes, n, outer, beside) for lanes in {self.lanes, 1}}
         low = b.arg("task") * per_task
         with b.loop(low, minimum(b, low + per_task, units)) as (unit,):
+            step = b.i64(0)
+            if self.part == "split":
+                unit, step = unit.udiv(outer), unit.urem(outer)
             row = unit.udiv(strips)
             first = (unit - row * strips) * self.strip
             p_index = decode(b, row, p_extents) if len(s.p_extents) > 1 else []
@@ -104,15 +150,54 @@ class AcrossKernel:
                 if lanes == 1 and self.lanes == 1 and start is not first:
                     continue
                 with b.if_(size.gt(0)):
-                    pieces[lanes].run(place, start, size)
+                    pieces[lanes].run(place, start, size, row * columns, step)
         b.ret()
+
+
+class _Beside:
+    """What parts of a kernel hand on: results of earlier passes, states of this one by outer steps, its
+    results. `rows` is the number of columns in all."""
+
+    rows: V
+
+    def __init__(self, stage: StageKernel, part: str, number: int):
+        self.stage = stage
+        passes = [] if part == "whole" else list(enumerate(stage.reduction_pass))
+        self.early = [k for k, at in passes if at < number]
+        self.mine = [k for k, at in passes if at == number]
+        self.late = self.mine if part == "join" else []
+        self.states: dict[int, int] = {}  # where the states of each reduction begin
+        at = len(self.early)
+        for k in self.mine:
+            self.states[k] = at
+            at += len(stage.reductions[k].types)
+        self.after = at
+        self.count = at + len(self.late)
+        self.pointers: list[V] = []
+
+    def result(self, b: Builder, k: int, column: V) -> Arrays:
+        """The results of a reduction from a column on."""
+        at = self.early.index(k) if k in self.early else self.after + self.late.index(k)
+        type_ = _compute(self.stage.reductions[k].result_dtype)
+        place = b.at(self.pointers[at], column, "i8" if type_ == "i1" else type_)
+        return Arrays(b, [type_], 0, [place])
+
+    def state(self, b: Builder, k: int, step: V, column: V) -> Arrays:
+        """The states of a reduction at a step, from a column on."""
+        types = self.stage.reductions[k].types
+        place = step * self.rows + column
+        memory = [b.at(self.pointers[self.states[k] + i], place, t) for i, t in enumerate(types)]
+        return Arrays(b, types, 0, memory)
 
 
 class _Piece:
     """The code for a run of columns in vectors of `lanes`."""
 
-    def __init__(self, kernel: AcrossKernel, b: Builder, lanes: int, n: V, outer: V):
+    def __init__(
+        self, kernel: AcrossKernel, b: Builder, lanes: int, n: V, outer: V, beside: _Beside
+    ):
         self.kernel, self.b, self.lanes, self.n, self.outer = kernel, b, lanes, n, outer
+        self.beside = beside
         self.stage, self.order, self.strip = kernel.stage, kernel.order, kernel.strip
         count = self.order.width * self.strip
         reductions = self.stage.reductions
@@ -124,11 +209,50 @@ class _Piece:
         self.results = [Arrays(b, [_compute(r.result_dtype)], self.strip) for r in reductions]
         self.row_values: dict[int, Arrays] = {}
 
-    def run(self, place: Callable[[V, V], Position], start: V, size: V) -> None:
+    def run(self, place: Callable[[V, V], Position], start: V, size: V, row: V, step: V) -> None:
         self.place, self.start, self.size = place, start, size
-        for number in range(self.stage.passes):
-            self._pass(number)
-        self._row_stores()
+        column = row + start
+        if self.kernel.part == "whole":
+            for number in range(self.stage.passes):
+                self._pass(number)
+            self._row_stores()
+            return
+        for k in self.beside.early:
+            self._copy(self.beside.result(self.b, k, column), self.results[k])
+        if self.kernel.part == "split":
+            self._split(self.kernel.number, column, step)
+        else:
+            self._joined(self.kernel.number, column)
+
+    def _copy(self, source: Arrays, to: Arrays) -> None:
+        with self._columns() as (j,):
+            to.write(j, source.read(j, self.lanes))
+
+    def _split(self, number: int, column: V, step: V) -> None:
+        """One outer step of a pass: its states, and what it stores."""
+        mine = self.beside.mine
+        self._compute_row_values(number)
+        for k in mine:
+            self._initialise(k, "chain")
+        self._inner(number, mine, step, "chain")
+        for k in mine:
+            self._copy(self.sums[k]["super"], self.beside.state(self.b, k, step, column))
+
+    def _joined(self, number: int, column: V) -> None:
+        """The states of all steps in order; after the last pass with a reduction, what is one a row."""
+        b, s = self.b, self.stage
+        for k in self.beside.mine:
+            self._initialise(k, "total")
+            with b.loop(0, self.outer, CHAIN) as (block,):
+                self._initialise(k, "chain")
+                with b.loop(block, minimum(b, block + CHAIN, self.outer)) as (step,):
+                    self._copy(self.beside.state(b, k, step, column), self.sums[k]["super"])
+                    self._join(k, "chain", "super")
+                self._join(k, "total", "chain")
+            self._finish(k)
+            self._copy(self.results[k], self.beside.result(b, k, column))
+        if number == max(s.reduction_pass):
+            self._row_stores()
 
     def _columns(self) -> Loop:
         return self.b.loop(0, self.size, self.lanes)
@@ -159,9 +283,12 @@ class _Piece:
                 for k in mine:
                     self._join(k, "total", "chain")
         for k in mine:
-            with self._columns() as (j,):
-                state = self.sums[k]["total"].read(j, self.lanes)
-                self.results[k].write(j, [s.reductions[k].finished(b, state)])
+            self._finish(k)
+
+    def _finish(self, k: int) -> None:
+        with self._columns() as (j,):
+            state = self.sums[k]["total"].read(j, self.lanes)
+            self.results[k].write(j, [self.stage.reductions[k].finished(self.b, state)])
 
     def _initialise(self, k: int, name: str) -> None:
         with self._columns() as (j,):
@@ -181,7 +308,8 @@ class _Piece:
         wanted = [
             v
             for v in s.row_values(s.values_of_pass(number))
-            if code[v][0] not in ("const", "literal", "outside", "scalar") and v not in self.row_values
+            if code[v][0] not in ("const", "literal", "outside", "scalar")
+            and v not in self.row_values
         ]
         for v in wanted:
             instruction = code[v]

@@ -113,8 +113,9 @@ class ElementwiseKernel:
         words += program.words
         operands = [w.access for w in program.walks if w.access is not None]
         kernel = Kernel(self.key, self.emit)
-        written = self.program.written([walk for _, walk, _ in self.targets])
-        p.phase(kernel, operands, words, -(-units // per_task), written)
+        targets = [walk for _, walk, _ in self.targets]
+        written, changed = self.program.written(targets), self.program.changed(targets)
+        p.phase(kernel, operands, words, -(-units // per_task), written, changes=changed)
 
     def emit(self, b: Builder) -> None:
         d = Descriptor(b, len(self.program.operands))

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from fanal.backends.native.loops.views import View
 from fanal.backends.native.program import Access
 from fanal.core.dtypes import DType
+
+if TYPE_CHECKING:
+    from fanal.graph.ir import Node
 
 Shape = tuple[int, ...]
 
@@ -49,11 +53,13 @@ class Ramp(Expression):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Op(Expression):
-    """An elementwise primitive of expressions of the same shape; `operand` is their dtype."""
+    """An elementwise primitive of expressions of the same shape; `operand` is their dtype. `source`
+    here and below: the node that it is, if it is one."""
 
     name: str
     args: tuple[Expression, ...]
     operand: DType
+    source: Node | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,6 +68,7 @@ class Random(Expression):
 
     key: Access
     position: Ramp
+    source: Node | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,6 +82,7 @@ class Gather(Expression):
     indices: tuple[Expression, ...]
     extents: tuple[int, ...]
     steps: tuple[int, ...]
+    source: Node | None = None
 
 
 class CannotView(Exception):

@@ -191,6 +191,11 @@ class Program:
         }
         return None if self.may_report or buffers & read else targets
 
+    def changed(self, walks: Sequence[int]) -> list[Access] | None:
+        """The operands that stores go to, be they also read; None where it may fail."""
+        targets = [a for n in walks if (a := self.walks[n].access) is not None]
+        return None if self.may_report else targets
+
     @property
     def may_report(self) -> bool:
         """Whether an instruction can write the status (its lanes must all be real elements)."""

@@ -84,8 +84,9 @@ class TiledKernel:
         words += self.program.words
         operands = [w.access for w in self.program.walks if w.access is not None]
         kernel = Kernel(self.key, self.emit)
-        written = self.program.written([walk for _, walk, _ in self.targets])
-        p.phase(kernel, operands, words, -(-units // per_task), written)
+        targets = [walk for _, walk, _ in self.targets]
+        written, changed = self.program.written(targets), self.program.changed(targets)
+        p.phase(kernel, operands, words, -(-units // per_task), written, changes=changed)
 
     def lanes(self, b: Builder) -> int:
         code = self.program.instructions

@@ -2,6 +2,7 @@
 loop kernels, everything else goes through its rule in the file named like its record's."""
 
 from fanal.backends.native.lower import (
+    attention,
     composed,
     control,
     conv,
@@ -15,6 +16,6 @@ from fanal.backends.native.lower import (
 from fanal.backends.native.lower.lowering import Lowering, lower
 
 __all__ = [
-    "Lowering", "composed", "control", "conv", "cumulative", "dot", "host", "lower", "scatter", "sort",
-    "windows",
+    "Lowering", "attention", "composed", "control", "conv", "cumulative", "dot", "host", "lower", "scatter",
+    "sort", "windows",
 ]  # fmt: skip

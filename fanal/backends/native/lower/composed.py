@@ -8,7 +8,8 @@ from fanal.ops.composed import body_of
 
 
 @rule("composed")
-def _composed(low: Lowering, node: Node) -> None:
+def lower_body(low: Lowering, node: Node) -> None:
+    """Lower what a node's body computes."""
     body = body_of(node.primitive, [v.type for v in node.inputs], node.attributes)
     low.values.update(
         (inner, low.values[outer]) for inner, outer in zip(body.inputs, node.inputs, strict=True)
@@ -17,6 +18,7 @@ def _composed(low: Lowering, node: Node) -> None:
         if inner.node is not None and outer in low.destinations:
             low.destinations.setdefault(inner, low.destinations[outer])
     for part in body.nodes:
+        part.origin = node.origin
         low.node(part)
     low.values.update(
         (outer, low.values[inner]) for inner, outer in zip(body.outputs, node.outputs, strict=True)

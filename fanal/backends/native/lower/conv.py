@@ -16,10 +16,12 @@ def _hand_over(low: Lowering, node: Node, name: str) -> None:
     attributes: dict[str, Any] = {k: node.attributes[k] for k in keep}
     attributes["input_dilation"] = (1,) * len(attributes["stride"])
 
-    def emit(p: ProgramBuilder, a: Access, b: Access, out: Access) -> None:
-        getattr(contract, name)(p, a, b, out, **attributes)
+    def emit(
+        p: ProgramBuilder, a: Access, b: Access, out: Access, epilogue: contract.Epilogue | None
+    ) -> None:
+        getattr(contract, name)(p, a, b, out, **attributes, epilogue=epilogue)
 
-    low.opaque(reads, (low.destination(node.outputs[0]),), emit)
+    low.contraction(reads, low.destination(node.outputs[0]), emit)
 
 
 @rule("conv")

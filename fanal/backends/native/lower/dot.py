@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fanal.backends.native.contract import lower_dot
+from fanal.backends.native.contract import Epilogue, lower_dot
 from fanal.backends.native.lower.lowering import Lowering, rule
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.graph.ir import Node
@@ -13,7 +13,10 @@ def _dot(low: Lowering, node: Node) -> None:
     a, b = (low.operand(v) for v in node.inputs)
     attributes = node.attributes
 
-    def emit(p: ProgramBuilder, a: Access, b: Access, out: Access) -> None:
-        lower_dot(p, a, b, out, contract=attributes["contract"], batch=attributes["batch"])
+    def emit(
+        p: ProgramBuilder, a: Access, b: Access, out: Access, epilogue: Epilogue | None
+    ) -> None:
+        axes = {k: attributes[k] for k in ("contract", "batch")}
+        lower_dot(p, a, b, out, **axes, epilogue=epilogue)
 
-    low.opaque((a, b), (low.destination(node.outputs[0]),), emit)
+    low.contraction((a, b), low.destination(node.outputs[0]), emit)

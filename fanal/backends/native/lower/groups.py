@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fanal.backends.native.emit.value import bits_of
 from fanal.backends.native.loops.convert import compute_type
@@ -29,6 +30,7 @@ from fanal.backends.native.loops.rows import CannotMerge, RowReduction, RowStore
 from fanal.backends.native.loops.views import reshape_view
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType
+from fanal.graph.ir import Node
 
 Shape = tuple[int, ...]
 # Parts of one memory that are computed together at most.
@@ -41,6 +43,9 @@ class Entry:
 
     reads: set[int] = field(default_factory=set)
     writes: set[int] = field(default_factory=set)
+    # Whether it writes to memory that the caller keeps, and nodes that no expression here shows.
+    commits: bool = field(default=False, kw_only=True)
+    nodes: tuple[Node, ...] = field(default=(), kw_only=True)
 
     def conflicts(self, reads: frozenset[int], writes: set[int]) -> bool:
         """Whether something with these accesses must stay after this entry."""
@@ -280,11 +285,26 @@ def resolved(e: Expression, real: dict[int, Access]) -> Expression:
     return visit(e)
 
 
+def _leave_out(entry: ElementEntry | StageEntry, read: set[int]) -> None:
+    """Forget an entry's stores to memory that nobody reads."""
+    kept: list[Any] = [s for s in entry.stores if s.to.buffer in read]
+    if len(kept) == len(entry.stores):
+        return
+    gone = {s.to.buffer for s in entry.stores} - {s.to.buffer for s in kept}
+    entry.writes -= gone
+    entry.stores = kept
+    if isinstance(entry, ElementEntry):
+        entry.reads = set().union(*(buffers_of(s.expression) for s in entry.stores))
+
+
+Scheduled = ElementEntry | StageEntry | OpaqueEntry
+
+
 class Schedule:
     """Collects entries; `emit` writes the program."""
 
     def __init__(self, related: bool = False) -> None:
-        self.entries: list[ElementEntry | StageEntry | OpaqueEntry] = []
+        self.entries: list[Scheduled] = []
         # Whether only what has memory in common is computed together (in large programs, where
         # kernels that depend on what happens to stand beside them would be many).
         self.related = related
@@ -359,6 +379,21 @@ class Schedule:
         self, reads: set[int], writes: set[int], run: Callable[[ProgramBuilder, dict[int, Access]], None]
     ) -> None:
         self.entries.append(OpaqueEntry(reads, writes, run))
+
+    def drop_unread(self, wanted: set[int]) -> None:
+        """Leave out what is stored and never read, as its readers compute it themselves. `wanted` are
+        the buffers that are read from outside."""
+        left: list[Scheduled] = []
+        read = set(wanted)
+        for entry in reversed(self.entries):
+            if isinstance(entry, ElementEntry | StageEntry):
+                _leave_out(entry, read)
+                empty = not entry.stores and not (isinstance(entry, StageEntry) and entry.reductions)
+                if empty:
+                    continue
+            read |= entry.reads
+            left.append(entry)
+        self.entries = left[::-1]
 
     def needed(self, virtual: set[int]) -> set[int]:
         """Virtual buffers that some other entry than their own group reads."""

@@ -26,8 +26,10 @@ from fanal.backends.native.loops.expression import (
 )
 from fanal.backends.native.loops.rows import CannotMerge
 from fanal.backends.native.loops.views import VIEWS, View, expand_view, reshape_view, slice_view
+from fanal.backends.native.lower.epilogues import ContractionEntry, take_epilogues
 from fanal.backends.native.lower.groups import Schedule, check_merge
 from fanal.backends.native.lower.orders import Order, strides_in
+from fanal.backends.native.lower.sources import unit_of
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.core import dtypes
@@ -68,6 +70,9 @@ class Lowering:
                 self.destinations.setdefault(value, access)
         self.outputs = list(zip(graph.outputs, outputs, strict=True))
         self.written: set[int] = set()
+        # Whose values lie in buffers, and what is being lowered: kernels say which nodes are in them.
+        self.owners = {access.buffer: value.node for value, access in self.outputs}
+        self.current: Node | None = None
 
     def run(self) -> ProgramBuilder:
         for node in self.graph.nodes:
@@ -80,9 +85,18 @@ class Lowering:
             virtual = self.virtual[number]
             dense = self.program.temp_like(virtual.dtype, virtual.shape)
             real[number] = replace(dense, strides=virtual.strides)
-        for entry in self.schedule.entries:
+        around = self.program.unit
+        for entry in take_epilogues(self.schedule.entries, self._is_temporary):
+            unit = unit_of(entry, self.owners)
+            self.program.unit = unit if unit.nodes or around is None else around
+            self.program.commits = entry.commits
             entry.emit(self.program, real)
+        self.program.unit, self.program.commits = around, False
         return self.program
+
+    def _is_temporary(self, buffer: int) -> bool:
+        """Whether memory is this program's own."""
+        return buffer >= self.program.arguments
 
     def _safe(self, e: Expression, to: Access) -> Expression:
         """For a write in place: an expression that reads the same memory elsewhere than it writes
@@ -99,11 +113,12 @@ class Lowering:
     def node(self, node: Node) -> None:
         """Turn one node into expressions and entries of the schedule."""
         kind, name = node.primitive.kind, node.primitive.name
+        self.current = node
         if kind == "elementwise":
             args = tuple(self.values[v] for v in node.inputs)
             out = node.outputs[0]
             operand = node.inputs[-1].dtype
-            self.values[out] = Op(out.dtype, out.shape, node.primitive.native, args, operand)
+            self.values[out] = Op(out.dtype, out.shape, node.primitive.native, args, operand, node)
         elif name in VIEWS:
             out = node.outputs[0]
             view = VIEWS[name](node)
@@ -141,6 +156,7 @@ class Lowering:
         order = self.orders.get(out, tuple(range(out.ndim)))
         access = Access(number, out.dtype, out.shape, strides_in(out.shape, order))
         self.virtual[number] = access
+        self.owners[number] = node
         self.schedule.reduce(op, e, dims, access)
         self.values[out] = Load(out.dtype, out.shape, access)
 
@@ -153,6 +169,7 @@ class Lowering:
         ):
             return e
         access = self.program.temp_like(e.dtype, e.shape)
+        self.owners[access.buffer] = self.current
         self.schedule.store(e, access)
         return Load(e.dtype, e.shape, access)
 
@@ -166,6 +183,7 @@ class Lowering:
         if access is None or access.buffer in self.written:
             access = self.program.temp_like(value.dtype, value.shape)
         self.written.add(access.buffer)
+        self.owners[access.buffer] = value.node
         self.values[value] = Load(value.dtype, value.shape, access)
         return access
 
@@ -176,7 +194,6 @@ class Lowering:
         emit: Callable[..., None],
     ) -> None:
         """Schedule phases: `emit(program, *reads, *writes)` is called with real accesses."""
-
         def run(p: ProgramBuilder, real: dict[int, Access]) -> None:
             def fixed(a: Access) -> Access:
                 to = real.get(a.buffer)
@@ -185,6 +202,20 @@ class Lowering:
             emit(p, *(fixed(a) for a in (*reads, *writes)))
 
         self.schedule.opaque({a.buffer for a in reads}, {a.buffer for a in writes}, run)
+        self.schedule.entries[-1].nodes = self._now()
+
+    def _now(self) -> tuple[Node, ...]:
+        return () if self.current is None else (self.current,)
+
+    def contraction(
+        self, operands: Sequence[Access], out: Access, emit: Callable[..., None]
+    ) -> None:
+        """Schedule `emit(program, *operands, out, epilogue)`."""
+        reads = {a.buffer for a in operands}
+        entry = ContractionEntry(
+            reads, {out.buffer}, operands=tuple(operands), out=out, lower=emit, nodes=self._now()
+        )
+        self.schedule.entries.append(entry)
 
 
 def lower(
@@ -212,7 +243,7 @@ def _random(low: Lowering, node: Node) -> None:
     out = node.outputs[0]
     key = low.in_memory(low.values[node.inputs[0]]).access
     position = Ramp(dtypes.int64, out.shape, contiguous_strides(out.shape))
-    low.values[out] = Random(out.dtype, out.shape, key, position)
+    low.values[out] = Random(out.dtype, out.shape, key, position, node)
 
 
 def window(access: Access, low: Shape, shape: Shape, step: Shape) -> Access:
@@ -301,5 +332,5 @@ def _gather(low: Lowering, node: Node) -> None:
         indices.append(low.view(e, out.shape, expand_view(out.shape)))
     low.values[out] = Gather(
         out.dtype, out.shape, table, strides, 0, tuple(indices),
-        tuple(table_value.shape[d] for d in dims), tuple(table.strides[d] for d in dims),
+        tuple(table_value.shape[d] for d in dims), tuple(table.strides[d] for d in dims), node,
     )  # fmt: skip

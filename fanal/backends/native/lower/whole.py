@@ -26,10 +26,12 @@ from fanal.backends.native.loops.expression import (
 from fanal.backends.native.lower.groups import ElementEntry, Schedule
 from fanal.backends.native.lower.lowering import Lowering, lies_at, window
 from fanal.backends.native.lower.orders import memory_orders, strides_in
+from fanal.backends.native.lower.sources import may_fail
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
 from fanal.ops.layout import reshape_strides
+from fanal.ops.stops import hold_p
 
 # Operations from which on an expression is kept rather than computed at each of several uses.
 MANY_OPERATIONS = 24
@@ -85,34 +87,55 @@ class WholeLowering(Lowering):
 
     def _temporary(self, value: Value) -> Access:
         """Memory for a value, in the order in which what reads it wants it."""
-        order = self._wanted_order(value) or self.orders.get(value)
+        wanted = self._seen_later(value)
+        if wanted is not None:
+            return wanted
+        order = self.orders.get(value)
         dense = self.program.temp_like(value.dtype, value.shape)
         return dense if order is None else replace(dense, strides=strides_in(value.shape, order))
 
-    def _wanted_order(self, value: Value) -> tuple[int, ...] | None:
-        """The order of dimensions in memory that lets a later reshape be a view; None: their own."""
-        order = tuple(range(value.ndim))
-        at = value
-        while self.users.get(at) == 1 and len(self.consumers.get(at, ())) == 1:
-            (node,) = self.consumers[at]
-            if node.primitive.name == "permute":
-                order = tuple(order[d] for d in node.attributes["dims"])
-            elif node.primitive.name == "reshape":
-                return None if order == tuple(range(value.ndim)) else order
-            else:
+    def _seen_later(self, value: Value) -> Access | None:
+        """The value in a memory of which a later reshape of it, turned round, is a view; None where no
+        such thing is wanted. (Attention's output also serves its own backward pass, in any order.)"""
+        chain: list[Node] = []
+        at, turned, last = value, False, 0
+        while True:
+            found = self.consumers.get(at, [])
+            views = [n for n in found if n.primitive.name in ("permute", "reshape")]
+            own = value.node is not None and value.node.primitive.kind == "attention"
+            alone = self.users.get(at) == 1 or (at is value and own)
+            if len(views) != 1 or not alone:
+                break
+            chain += views
+            turned |= views[0].primitive.name == "permute"
+            at = views[0].outputs[0]
+            if turned and views[0].primitive.name == "reshape":
+                last = len(chain)
+        if last == 0:
+            return None
+        end = chain[last - 1].outputs[0]
+        access: Access | None = self.program.temp_like(end.dtype, end.shape)
+        for node in reversed(chain[:last]):
+            assert access is not None
+            access = _seen_back(node, access)
+            if access is None:
                 return None
-            at = node.outputs[0]
-        return None
+        return access
 
     def destination(self, value: Value) -> Access:
         access = self.destinations.get(value)
         if access is None:
             access = self._temporary(value)
         self.written.add(access.buffer)
+        self.owners[access.buffer] = value.node
         self.values[value] = Load(value.dtype, value.shape, access)
         return access
 
     def node(self, node: Node) -> None:
+        if node.primitive is hold_p:
+            self.keep(node.inputs[0])
+            self.values[node.outputs[0]] = self.values[node.inputs[0]]
+            return
         # What is computed small and used large is computed once, not at each place of use.
         name, value = node.primitive.name, node.inputs[0] if node.inputs else None
         single = name == "reshape" and value is not None and math.prod(value.shape) == 1
@@ -160,16 +183,22 @@ class WholeLowering(Lowering):
             if access.buffer >= inputs:
                 fresh.append((value, access))
             elif value is not self.graph.inputs[access.buffer]:
-                stores.append(Store(self.values[value], access))
+                stores.append(Store(self._sound(self.values[value]), access))
         for value, access in fresh:
             if not lies_at(self.values[value], access):
                 self.schedule.store(self.values[value], access)
         for family in families(stores):
             self._store_family(family)
+        self.schedule.entries += self.final
+        arguments = {a.buffer for _, a in self.outputs} | set(range(inputs))
+        self.schedule.drop_unread(arguments)
         self.outputs = []
         self.graph = Graph(self.graph.inputs, [], [])
-        self.schedule.entries += self.final
         return super().run()
+
+    def _sound(self, e: Expression) -> Expression:
+        """A new value of state, computed apart where that can fail: nothing is written then."""
+        return self.in_memory(replace(e)) if may_fail(e) else e
 
     def _store_family(self, stores: list[Store]) -> None:
         """Append the passes of stores that depend on one another's targets, readers first."""
@@ -195,7 +224,7 @@ class WholeLowering(Lowering):
                         one[:] = [Store(self.in_memory(s.expression), s.to) for s in one]
             waiting = [one for one in waiting if one is not chosen]
             reads = {b for s in chosen for b in buffers_of(s.expression)}
-            self.final.append(ElementEntry(reads, {s.to.buffer for s in chosen}, chosen))
+            self.final.append(ElementEntry(reads, {s.to.buffer for s in chosen}, chosen, commits=True))
 
 
 def _seen_back(node: Node, to: Access) -> Access | None:

@@ -1,17 +1,27 @@
 """The launcher: runs a program, phase after phase, from Python or from other native code.
 
-`fanal_run(program, bufs)` is the core: `bufs` has room for the arguments and the temporaries, the
-arguments being there already. `py_launch` is the builtin in front of it, which only turns Python
+`run_program` is the core: `bufs` has room for the arguments and the temporaries, the
+arguments being there already. Where a profile is taken, each launch and each of its phases leaves a
+record with its times (see `layout.py`); else that costs a comparison a phase. `py_launch` is the builtin in front of it, which only turns Python
 numbers (and Storages) into words. Shared state is never held across a call into Python, since a
 signal handler may run any Python there, even another launch.
 """
 
 SOURCE = '''
 launch_main_thread = zeros(8)       # the thread that may handle signals
+launch_profile = zeros(8)           # where records of all launches go, or 0
 
 @export
 def fanal_run(program: ptr, bufs: ptr) -> i64:
     """Run; `code | info << 8`, or -1 with a Python exception set. The caller holds the GIL."""
+    failed = buffer(8)
+    return run_program(program, bufs, failed, ptr[launch_profile])
+
+def run_program(program: ptr, bufs: ptr, failed: ptr, profile: ptr) -> i64:
+    """The same; also says which phase failed. `profile` is where records go, or nowhere."""
+    whole = ptr(None)
+    if profile:
+        whole = begin_record(profile, program, -1)
     n_args = i64[program + PROGRAM_N_ARGS]
     n_temps = i64[program + PROGRAM_N_TEMPS]
     arena = ptr(None)
@@ -33,14 +43,38 @@ def fanal_run(program: ptr, bufs: ptr) -> i64:
     control = fp_control()
     if control != FP_DEFAULT:
         fp_set_control(FP_DEFAULT)
-    result = run_phases(program, bufs, program + PROGRAM_TEMPS + (n_temps << 3))
+    result = run_phases(program, bufs, program + PROGRAM_TEMPS + (n_temps << 3), failed, profile)
     if control != FP_DEFAULT:
         fp_set_control(control)
     if arena:
         fanal_free(arena, i64[capacity])
+    if whole:
+        end_record(whole)
     return result
 
-def run_phases(program: ptr, bufs: ptr, phases: ptr) -> i64:
+@inline
+def phase_number(first: ptr, behind: ptr) -> i64:
+    return ((i64(behind) - i64(first)) >> PHASE_SHIFT) - 1
+
+@cold
+def begin_record(profile: ptr, program: ptr, phase: i64) -> ptr:
+    """A record of something that begins now; none where there is no more room."""
+    index = atomic_add_i64(profile, 1)
+    if index >= i64[profile + 8]:
+        return None
+    record = profile + RECORDS + index * RECORD_SIZE
+    i64[record] = i64(program)
+    i64[record + 8] = phase
+    i64[record + 24] = 0
+    i64[record + 32] = PyThread_get_thread_ident()
+    i64[record + 16] = clock_ns()
+    return record
+
+@cold
+def end_record(record: ptr):
+    i64[record + 24] = clock_ns()
+
+def run_phases(program: ptr, bufs: ptr, phases: ptr, failed: ptr, profile: ptr) -> i64:
     status = buffer(16)
     i64[status] = 0
     i64[status + 8] = 0
@@ -56,12 +90,20 @@ def run_phases(program: ptr, bufs: ptr, phases: ptr) -> i64:
         state = PyEval_SaveThread()
     leased = False
     interrupted = False
+    first = phases
     end = phases + i64[program + PROGRAM_N_PHASES] * PHASE_SIZE
+    # Where a program begins to write to what it was given it is not interrupted any more.
+    commit = end
+    if i64[program + PROGRAM_COMMIT] != 0:
+        commit = phases + (i64[program + PROGRAM_COMMIT] - 1) * PHASE_SIZE
+    record = ptr(None)
     while phases < end:
         kernel = ptr[phases]
         desc = ptr[phases + 8]
         tasks = i64[phases + 16]
         phases = phases + PHASE_SIZE
+        if profile and tasks >= 0:
+            record = begin_record(profile, program, phase_number(first, phases))
         if tasks == 1:
             call(void, kernel, desc, bufs, 0, status)
         elif tasks < 0:
@@ -73,9 +115,13 @@ def run_phases(program: ptr, bufs: ptr, phases: ptr) -> i64:
                 run_parallel(kernel, desc, bufs, tasks, status)
             else:
                 run_alone(kernel, desc, bufs, tasks, status)
+        if record:
+            end_record(record)
+            record = None
         if i64[status] != 0:
+            i64[failed] = phase_number(first, phases)
             break
-        if poll and phases < end:
+        if poll and phases < commit:
             # Taking the GIL can mean waiting for another thread, so not after every phase.
             now = clock_ns()
             if now - polled > SIGNAL_POLL_NS:
@@ -139,6 +185,18 @@ def check_signals(state: ptr, flags: i64) -> i1:
     return PyErr_CheckSignals() != 0
 
 def py_launch(module: ptr, args: ptr, count: i64) -> ptr:
+    return launched(args, count, ptr[launch_profile])
+
+def py_launch_recorded(module: ptr, args: ptr, count: i64) -> ptr:
+    word = buffer(8)
+    if count < 1:
+        return PyErr_Format(ptr[PyExc_TypeError], "[launch] expected the address for records.")
+    if not int_word(ptr[args], word):
+        return None
+    return launched(args + 8, count - 1, ptr[word])
+
+@inline
+def launched(args: ptr, count: i64, profile: ptr) -> ptr:
     word = buffer(8)
     if count < 1:
         return PyErr_Format(ptr[PyExc_TypeError],
@@ -170,13 +228,31 @@ def py_launch(module: ptr, args: ptr, count: i64) -> ptr:
         good = argument_word(ptr[args + 8 + (index << 3)], bufs + (index << 3))
         index += 1
     result = 0
+    failed = buffer(8)
+    i64[failed] = 0
     if good:
-        result = fanal_run(program, bufs)
+        result = run_program(program, bufs, failed, profile)
     if i64[capacity] != 0:
         fanal_free(bufs, i64[capacity])
     if not good or result == -1:
         return None
+    if i64[failed] != 0:
+        return status_number(result, i64[failed])
     return PyLong_FromLongLong(result)
+
+@cold
+def status_number(result: i64, phase: i64) -> ptr:
+    """code | info << 8 | phase << 63, as an integer of Python's."""
+    number = PyLong_FromLongLong(phase)
+    by = PyLong_FromLongLong(63)
+    low = PyLong_FromLongLong(result)
+    high = PyNumber_Lshift(number, by)
+    whole = PyNumber_Or(high, low)
+    Py_DecRef(number)
+    Py_DecRef(by)
+    Py_DecRef(low)
+    Py_DecRef(high)
+    return whole
 
 @cold
 def refuse_program(address: i64) -> ptr:

@@ -34,6 +34,7 @@ PROGRAM_WORDS = {
     "n_phases": 3,
     "flags": 4,
     "arena_bytes": 5,
+    "commit": 6,  # one more than the number of phases before those that write to state; 0: none do
 }
 PROGRAM_HEADER_WORDS = 8
 PHASE_WORDS = 4
@@ -50,6 +51,11 @@ CONTROL_COUNT = 3  # slot a = the number c
 CONTROL_REPEAT = 4  # slot a counts one down; go c bytes on in the table unless it reached 0
 CONTROL_UNLESS = 5  # go c bytes on in the table if the byte at slot a + b bytes is 0
 CONTROL_JUMP = 6  # go c bytes on in the table
+
+# Where a profile's records go: {how many were begun, room for so many}, and from byte 64 on the records,
+# five words each: {program, phase (-1: all of it), start, end (0: not yet), thread}, times in ns.
+RECORDS = 64
+RECORD_WORDS = 5
 
 MAX_THREADS = 512
 
@@ -87,6 +93,9 @@ CONSTANTS: dict[str, int] = {
     "PROGRAM_MAGIC_VALUE": PROGRAM_MAGIC,
     "PROGRAM_TEMPS": 8 * PROGRAM_HEADER_WORDS,
     "PHASE_SIZE": 8 * PHASE_WORDS,
+    "PHASE_SHIFT": (8 * PHASE_WORDS).bit_length() - 1,
+    "RECORDS": RECORDS,
+    "RECORD_SIZE": 8 * RECORD_WORDS,
     "FLAG_RELEASE_GIL": FLAG_RELEASE_GIL,
     "FLAG_CHECK_SIGNALS": FLAG_CHECK_SIGNALS,
     "CONTROL_POINT": CONTROL_POINT,

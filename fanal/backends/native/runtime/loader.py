@@ -35,6 +35,8 @@ class Runtime:
     note_contents: Callable[[int, int], None]
     same_contents: Callable[[int, int], bool]
     same_words: Callable[[int, int], bool]
+    launch_recorded: Callable[..., int]
+    record_launches: Callable[[int], None]
     set_num_threads: Callable[[int], None]
     get_num_threads: Callable[[], int]
     empty_cache: Callable[[], None]

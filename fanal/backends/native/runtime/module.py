@@ -39,6 +39,16 @@ _BUILTINS = {
         "($module, records, count, /)",
         "Whether memory holds what records {address, word} say.",
     ),
+    "launch_recorded": (
+        _FASTCALL,
+        "($module, records, program, /, *args)",
+        "As launch; the times of the launch and of its phases go to the records at an address.",
+    ),
+    "record_launches": (
+        _O,
+        "($module, records, /)",
+        "Let all launches leave their times in the records at an address; 0: no longer.",
+    ),
     "set_num_threads": (_O, "($module, n, /)", "How many threads a program may run on."),
     "get_num_threads": (_NOARGS, "($module, /)", "How many threads a program may run on."),
     "empty_cache": (_NOARGS, "($module, /)", "Give free blocks above 4 KiB back to the system."),
@@ -57,6 +67,13 @@ def py_set_num_threads(module: ptr, o: ptr) -> ptr:
         return PyErr_Format(ptr[PyExc_ValueError],
             "[set_num_threads] n: expected 1 to %lld, got %lld.", i64(MAX_THREADS), n)
     i64[pool_threads] = n
+    return none()
+
+def py_record_launches(module: ptr, o: ptr) -> ptr:
+    word = buffer(8)
+    if not int_word(o, word):
+        return None
+    i64[launch_profile] = i64[word]
     return none()
 
 def py_get_num_threads(module: ptr, unused: ptr) -> ptr:

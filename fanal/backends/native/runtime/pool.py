@@ -42,6 +42,7 @@ def may_work(index: i64) -> i1:
 
 def worker_main(argument: ptr) -> ptr:
     index = i64(argument)
+    name_thread("fanal worker")
     fp_set_control(FP_DEFAULT)
     spins = 0
     deadline = 0

@@ -84,6 +84,10 @@ def park_wake(word: ptr):
 
 def park_reset():
     pass
+
+@cold
+def name_thread(name: ptr):
+    syscall(SYS_PRCTL, 15, name, 0, 0, 0, 0)    # PR_SET_NAME: what debuggers and `top -H` show
 """
 _CONDITION = """
 def pthread_mutex_init(mutex: ptr, attributes: ptr) -> i32: ...
@@ -112,6 +116,9 @@ def park_wake(word: ptr):
 def park_reset():
     pthread_mutex_init(park_mutex, null())
     pthread_cond_init(park_condition, null())
+
+def name_thread(name: ptr):
+    pass
 """.replace("null()", "None")
 
 _LIBC = """
@@ -147,9 +154,9 @@ def system_use_huge_pages(at: ptr, size: i64):
 def describe(triple: str) -> tuple[str, str, dict[str, int]]:
     """(raw IR, dialect source, constants) of a target's processor and operating system."""
     if triple.startswith("x86_64"):
-        raw, constants = _X86, {"FP_DEFAULT": 0x1F80, "SYS_FUTEX": 202}
+        raw, constants = _X86, {"FP_DEFAULT": 0x1F80, "SYS_FUTEX": 202, "SYS_PRCTL": 157}
     elif triple.startswith(("aarch64", "arm64")):
-        raw, constants = _AARCH64, {"FP_DEFAULT": 0, "SYS_FUTEX": 98}
+        raw, constants = _AARCH64, {"FP_DEFAULT": 0, "SYS_FUTEX": 98, "SYS_PRCTL": 167}
     else:
         raise ImportError(
             f"[runtime] no native runtime for this processor: got target {triple}; "

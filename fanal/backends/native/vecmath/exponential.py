@@ -7,6 +7,7 @@ ln 2 is split so that n·hi is exact even without a fused multiply-add (Cody and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from fanal.backends.native.emit import Builder, V
@@ -69,6 +70,15 @@ def exp(b: Builder, x: V) -> V:
     f = format_of(x)
     r, shifted = reduce_exp(b, clamp(b, x, *_RANGES[f.bits].exp), 2 * f.bias)
     return scale(exp_reduced(b, r) + 1.0, shifted)
+
+
+def exp_or_zero(b: Builder, x: V) -> V:
+    """e^x with zero in the place of results below the smallest normal number: all others are `exp`'s."""
+    f = format_of(x)
+    high = _RANGES[f.bits].exp[1]
+    tiny = x.lt(math.log(f.smallest_normal))
+    r, shifted = reduce_exp(b, b.select(x.gt(high), const(x, high), x), f.bias)
+    return b.select(tiny, 0.0, (exp_reduced(b, r) + 1.0) * power_of_two(shifted))
 
 
 def exp_reduced(b: Builder, r: V) -> V:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from fanal.backends.native.flow import Flow, Operation, point, turn
 from fanal.backends.native.loops.expression import Const, Expression, Load, Op, leaves
-from fanal.backends.native.lower.groups import ElementEntry, Schedule
+from fanal.backends.native.lower.groups import Schedule
 from fanal.backends.native.lower.lowering import Lowering
 from fanal.backends.native.lower.whole import WholeLowering
 from fanal.backends.native.program import Access, ProgramBuilder
@@ -53,7 +52,7 @@ class BodyLowering(WholeLowering):
                 self.schedule.store(self.values[value], access)
         outputs, self.outputs = self.outputs, []
         self.graph = Graph(self.graph.inputs, [], [])
-        drop_unread(self.schedule, {a.buffer for _, a in outputs})
+        self.schedule.drop_unread({a.buffer for _, a in outputs})
         return Lowering.run(self)
 
 
@@ -68,19 +67,6 @@ def _parted(graph: Graph) -> set[Value]:
         else:
             others.update(node.inputs)
     return {x for x, size in sizes.items() if size <= math.prod(x.shape)} - others
-
-
-def drop_unread(schedule: Schedule, wanted: set[int]) -> None:
-    """Leave out what is stored and never read (its readers compute it themselves)."""
-    read = wanted.union(*(entry.reads for entry in schedule.entries))
-    kept: list[Any] = []
-    for entry in schedule.entries:
-        if isinstance(entry, ElementEntry):
-            entry.stores = [s for s in entry.stores if s.to.buffer in read]
-            if not entry.stores:
-                continue
-        kept.append(entry)
-    schedule.entries = kept
 
 
 @dataclass(slots=True)

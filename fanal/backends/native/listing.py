@@ -12,13 +12,13 @@ from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
-from fanal.backends.native.arena import lower_bound, plan_arena
-from fanal.backends.native.program import Phase, ProgramBuilder, Temp
+from fanal.backends.native.arena import Arena, lower_bound
+from fanal.backends.native.program import Phase, Temp
 from fanal.backends.native.runtime.layout import CONTROL_TASKS
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Listing:
     """What is launched: `kernels` are distinct keys, an entry is a kernel's number and its tasks, and
     `words` holds the entries' descriptors one behind the other, `lengths` words each."""
 
@@ -27,6 +27,7 @@ class Table:
     arena_bytes: int
     arena_bound: int
     flags: int
+    commit: int  # the number of the first entry that writes to memory the caller keeps, from 1 on; or 0
     kernels: list[str]
     entries: list[int]
     tasks: list[int]
@@ -35,11 +36,11 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class Listings:
     """A program, and the one that fills the `kept_bytes` which it keeps between calls, if any."""
 
-    main: Table
-    early: Table | None = None
+    main: Listing
+    early: Listing | None = None
     kept_bytes: int = 0
 
     def text(self) -> bytes:
@@ -51,27 +52,25 @@ class Tables:
         return json.dumps(record, separators=(",", ":")).encode()
 
 
-def _record(table: Table) -> dict[str, Any]:
-    return {f.name: getattr(table, f.name) for f in fields(Table)}
+def _record(table: Listing) -> dict[str, Any]:
+    return {f.name: getattr(table, f.name) for f in fields(Listing)}
 
 
-def table_of(builder: ProgramBuilder, phases: Sequence[Phase], flags: int) -> Table:
-    """The table of some of a finished program's phases, its arena planned."""
-    used = {b for phase in phases for b in phase.buffers}
-    temps = [
-        t if builder.arguments + i in used else Temp(0) for i, t in enumerate(builder.temps)
-    ]
-    arena = plan_arena(temps)
+def listing_of(
+    arguments: int, phases: Sequence[Phase], temps: Sequence[Temp], arena: Arena, flags: int
+) -> Listing:
+    """The listing of a program's phases."""
     numbers: dict[str, int] = {}
     entries = [numbers.setdefault(p.kernel.key, len(numbers)) for p in phases]
-    return Table(
-        builder.arguments, arena.offsets, arena.nbytes, lower_bound(temps), flags, list(numbers),
+    commit = next((i + 1 for i, p in enumerate(phases) if p.commits), 0)
+    return Listing(
+        arguments, arena.offsets, arena.nbytes, lower_bound(temps), flags, commit, list(numbers),
         entries, [p.tasks for p in phases], [len(p.descriptor) for p in phases],
         [_signed(w) for w in chain.from_iterable(p.descriptor for p in phases)],
     )  # fmt: skip
 
 
-def read_tables(data: bytes) -> Tables | None:
+def read_listings(data: bytes) -> Listings | None:
     """A program from its text; None where it is none."""
     try:
         found = json.loads(data)
@@ -82,12 +81,12 @@ def read_tables(data: bytes) -> Tables | None:
             return None
     except (ValueError, TypeError, KeyError):
         return None
-    return Tables(main, early, kept)
+    return Listings(main, early, kept)
 
 
-def _read(record: dict[str, Any]) -> Table:
-    """One table; raises ValueError or TypeError where it can't be one."""
-    found = Table(**record)
+def _read(record: dict[str, Any]) -> Listing:
+    """One listing; raises ValueError or TypeError where it can't be one."""
+    found = Listing(**record)
     lists = (found.offsets, found.entries, found.tasks, found.lengths, found.words)
     count = len(found.entries)
     good = (
@@ -100,9 +99,10 @@ def _read(record: dict[str, Any]) -> Table:
         and min(found.lengths, default=0) >= 0
         and sum(found.lengths) == len(found.words)
         and found.arguments >= 0
+        and 0 <= found.commit <= count
     )
     if not good:
-        raise ValueError("no table")
+        raise ValueError("no listing")
     return found
 
 

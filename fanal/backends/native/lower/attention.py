@@ -1,0 +1,45 @@
+"""Attention on the native backend: kernels of its own; the formula where heads are too wide."""
+
+from __future__ import annotations
+
+from fanal.backends.native.attention import add_backward, add_forward, fits
+from fanal.backends.native.lower.composed import lower_body
+from fanal.backends.native.lower.lowering import Lowering, rule
+from fanal.backends.native.program import Access, ProgramBuilder
+from fanal.graph.ir import Node
+
+
+def _has_kernels(node: Node) -> bool:
+    q, k, v = node.inputs[:3]
+    return fits(q.shape[3], v.shape[3]) and 0 not in (*q.shape, *k.shape, *v.shape)
+
+
+@rule("attention")
+def _attention(low: Lowering, node: Node) -> None:
+    if not _has_kernels(node):
+        lower_body(low, node)
+        return
+    reads = [low.operand(v) for v in node.inputs]
+    attributes = node.attributes
+
+    def emit(p: ProgramBuilder, *operands: Access) -> None:
+        *given, out, lse = operands
+        q, k, v, *masks = given
+        add_forward(p, q, k, v, masks[0] if masks else None, out, lse, **attributes)
+
+    low.opaque(reads, [low.destination(v) for v in node.outputs], emit)
+
+
+@rule("attention_backward")
+def _attention_backward(low: Lowering, node: Node) -> None:
+    if not _has_kernels(node):
+        lower_body(low, node)
+        return
+    reads = [low.operand(v) for v in node.inputs]
+    attributes = node.attributes
+
+    def emit(p: ProgramBuilder, *operands: Access) -> None:
+        *given, dq, dk, dv = operands
+        add_backward(p, tuple(given[:6]), given[6] if len(given) > 6 else None, (dq, dk, dv), **attributes)
+
+    low.opaque(reads, [low.destination(v) for v in node.outputs], emit)
