@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fanal.backends.native import diskcache
 from fanal.backends.native.emit.value import vector
-from fanal.backends.native.executable import Executable, launch, program_of, runtime
+from fanal.backends.native.executable import (
+    Executable,
+    compile_graph,
+    launch,
+    program_of,
+    runtime,
+)
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.backends.native.target import host_target
