@@ -178,8 +178,6 @@ class Replay:
                     raise Refused("a gradient is not the call's own")
                 self.gradients.append((p, i, g._layout))
                 explained[id(g)] = g
-        read = {id(p) for _, p in self.from_gradients}
-        self.replaced = [p for p, _, _ in self.gradients if id(p) not in read]
         for t in run.tensors:
             if id(t) not in explained:
                 raise Refused("a tensor that the call makes is kept elsewhere")
@@ -272,9 +270,6 @@ class Replay:
             words[word] = numbers[id(entry)][i]
         if self.generators:
             self._draw(words)
-        for p in self.replaced:  # first, so that new gradients may have the old ones' memory
-            if p._rare is not None:
-                p._rare.grad = None
         memories = [_empty(n) for n in self.sizes]
         words += memories
         words.append(self.kept.memory_for(words))
