@@ -207,6 +207,7 @@ class Replay:
         """Keys of random draws, as offsets from the generators' state."""
         self.generators: list[tuple[Any, int]] = []
         self.keys: list[tuple[Any, int, int]] = []  # generator, offset, word
+        self._drawn: dict[int, int] = {}  # where the latest call left each generator's stream
         places = {}
         for word, key_id in self.draw_words:
             places[key_id] = word
@@ -273,10 +274,15 @@ class Replay:
         memories = [_empty(n) for n in self.sizes]
         words += memories
         words.append(self.kept.memory_for(words))
-        if self.samples.open:
-            code = self.samples.launch(self.segment.executable, words)
-        else:
-            code = launch(self.address, *words)
+        code = 1
+        try:
+            if self.samples.open:
+                code = self.samples.launch(self.segment.executable, words)
+            else:
+                code = launch(self.address, *words)
+        finally:
+            if code and self.generators:
+                self._drop_draws()
         if code:
             raise_status("compile", code, self.segment.executable)
         for storage in self.written:
@@ -311,9 +317,17 @@ class Replay:
             begun = {id(g): g._stream for g, _ in self.generators}
             for generator, count in self.generators:
                 generator._stream += count
+                self._drawn[id(generator)] = generator._stream
         for generator, offset, word in self.keys:
             key = words[word] = _empty(16)
             pack_into("2q", key, 0, generator._seed, begun[id(generator)] + offset)
+
+    def _drop_draws(self) -> None:
+        """A call that failed has drawn nothing, unless somebody has drawn since."""
+        with _drawing:
+            for generator, count in self.generators:
+                if generator._stream == self._drawn[id(generator)]:
+                    generator._stream -= count
 
     def _recorded(
         self, given: Arguments, words: list[Any], results: list[Tensor], memories: list[Any]
