@@ -196,7 +196,8 @@ def _cost(c: Contraction, s: Shape, uses: Callable[[Access], int]) -> float:
     if not is_stored_as(c.operands[A].dtype, s.scalar):
         packing += rows * inner * 0.5
     if walk_of(c.inner, A)[-1:] and walk_of(c.inner, A)[-1][1] != 1:
-        packing += rows * inner * 0.6  # a line of A a k
+        # A line of A a k, by every tile or, where blocks are copied first, once.
+        packing += rows * inner * (0.15 if _copies(c, s, None) else 0.6)
     store = rows * cols * (0.3 if innermost_unit(c.cols, OUT) else 2.0)
     return tiles + packing + store
 
