@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import Node, anomaly
@@ -44,11 +45,9 @@ def run_backward(
     pending: dict[Node, list[Any]] = {}
     queue: list[tuple[int, Node]] = []  # sequence numbers are unique, so nodes never compare
     leaves: dict[int, tuple[Any, Any]] = {}
-    # Storages that several gradients may share: a leaf must not take one of them as its own.
-    shared: set[int] = set()
-    # A captured call must do the same each time: no other storage may come to have one of these ids.
-    # (They have no memory yet, so keeping them costs none. Else it only means a copy too many.)
-    held: list[Any] = []
+    # Storages that several gradients may share: a leaf must not take one of them as its own. They are
+    # looked up by number, which another storage may have once the first one is gone.
+    shared: dict[int, ref[Any]] = {}
     listening = recorder()
 
     def send(edge: Any, grad: Any) -> None:
@@ -70,8 +69,7 @@ def run_backward(
 
     with _Recording(create_graph, listening):
         for tensor, grad in roots:
-            shared.add(id(grad._storage))
-            held.append(grad._storage if listening is not None else None)
+            shared[id(grad._storage)] = ref(grad._storage)
             send(edge_of(tensor), grad)
         needed = _needed_nodes([n for _, n in queue], targets) if wanted is not None else None
         while queue:
@@ -95,14 +93,13 @@ def run_backward(
                     continue
                 for g in grads:
                     if g is not None and g._storage is grad._storage:
-                        shared.add(id(grad._storage))
-                        if listening is not None:
-                            held.append(grad._storage)
+                        shared[id(grad._storage)] = ref(grad._storage)
                 send(edge, grad)
         if listening is not None:
             listening.pulling_node(None)
         for leaf, grad in leaves.values():
-            own = id(grad._storage) not in shared
+            other = shared.get(id(grad._storage))
+            own = other is None or other() is not grad._storage
             _deliver(leaf, grad, targets, found, create_graph, own)
     return found
 

@@ -26,6 +26,7 @@ from fanal.compiler.results import Result, Unknown
 from fanal.compiler.steps import Step
 from fanal.core.dispatch import state
 from fanal.core.errors import message
+from fanal.core.stages import stage
 from fanal.tensor.recording import OpNode
 
 if TYPE_CHECKING:
@@ -130,18 +131,21 @@ class CompiledFunction:
         try:
             observer.start()
             try:
-                result = self.function(*args, **kwargs)
+                with stage("record"):
+                    result = self.function(*args, **kwargs)
             finally:
                 observer.stop()
             pending = self._pending(recorder, notes, observer, given, result, begun)
             recorder.state = owners(observer, notes).keys() - {id(t._storage) for t in given.tensors}
         finally:
             try:
-                recorder.finish(pending)
+                with stage("steps"):
+                    recorder.finish(pending)
             finally:
                 state.tracer = None
         try:
-            kind.replays.insert(0, Replay(notes, observer, given, result, before))
+            with stage("replay"):
+                kind.replays.insert(0, Replay(notes, observer, given, result, before))
         except Refused as refused:
             if refused.final:
                 kind.reason = str(refused)

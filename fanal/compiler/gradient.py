@@ -13,9 +13,11 @@ from typing import Any
 
 from fanal.autograd.engine import run_backward
 from fanal.autograd.tape import Node
+from fanal.backends.native.saved import name_of
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import built
 from fanal.core.dtypes import DType
+from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Builder, Graph, Value
 from fanal.ops.derive.reverse import Derivative, derivative, split
 from fanal.ops.derive.zeros import without
@@ -74,7 +76,12 @@ class CapturedGradient:
         ordered = [*rest[:n], *extras, *rest[n:]]
         graph = Graph(self.graph.inputs, self.graph.nodes, ordered).pruned()
         fresh = [*(layout for _, layout in alive), *self.layouts[v:]]
-        made = Segment(graph, self.kinds, fresh, [t for _, t in writes])
+        targets = [t for _, t in writes]
+        try:
+            place = name_of(["forward", digest(graph), repr((self.kinds, fresh, targets))])
+        except Unnamed:
+            place = None
+        made = Segment(lambda: graph, place, self.kinds, fresh, targets)
         made.gradient = self
         return made
 
@@ -83,7 +90,7 @@ class CapturedGradient:
         found = self.backward.get(mask)
         if found is None:
             if any(mask[self.visible :]):  # a gradient of what was saved: of a gradient, that is
-                found = self._backward(derivative(self.base, self.wanted, mask))
+                found = self._backward(derivative(self.base, self.wanted, mask, again=True))
             else:
                 found = self._without(mask)
             self.backward[mask] = found

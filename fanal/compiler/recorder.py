@@ -26,6 +26,7 @@ from fanal.core import dtypes
 from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import Fused, LiveNumber, tracing
 from fanal.core.errors import message
+from fanal.core.stages import stage
 from fanal.graph.ir import Graph
 from fanal.graph.origin import Origin, users_origin
 from fanal.tensor import eager, inplace, update
@@ -488,7 +489,7 @@ class Recorder:
             return
         key: Any = (
             tuple([(c.regions[0].number, c.layout) for c in alive]),
-            tuple([(r.number, self._target(r)) for _, r in writes]),
+            self._targets(writes),
             self._steady(writes),
         )
         gradient = None
@@ -509,7 +510,8 @@ class Recorder:
             written = [r.tensor for _, r in writes]
             self.notes.ran(segment, self.inputs, alive, written, tensors, gradient)
         inputs = self.inputs
-        memories = segment.run(inputs, [t for _, r in writes if (t := r.tensor) is not None])
+        with stage("run"):
+            memories = segment.run(inputs, [t for _, r in writes if (t := r.tensor) is not None])
         self.segments += 1
         for cell, storage in zip(alive, memories, strict=False):
             storage.version = cell.version
@@ -543,12 +545,11 @@ class Recorder:
             found = self.at.runs[key] = (None, Step(None, 0, None))
         return found[1]
 
-    def _target(self, region: Region) -> Any:
-        """Where a written region lies: an input's number, or the layout of other memory."""
-        for i, x in enumerate(self.inputs):
-            if x is region.tensor:
-                return i
-        return region.layout
+    def _targets(self, writes: Sequence[tuple[Any, Region]]) -> tuple[tuple[int, Any], ...]:
+        """The value of each written region and where it lies: an input's number, or the layout of
+        other memory."""
+        inputs = {id(x): i for i, x in reversed(list(enumerate(self.inputs)))}
+        return tuple([(r.number, inputs.get(id(r.tensor), r.layout)) for _, r in writes])
 
 
 def _overlap(region: Region, start: int, layout: Layout) -> bool:

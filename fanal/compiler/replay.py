@@ -5,6 +5,7 @@ Made from what was noted and observed of one call. `Replay.refusal` says why the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from operator import is_
 from struct import pack_into
@@ -17,6 +18,7 @@ from fanal.compiler.arguments import Arguments
 from fanal.compiler.kept import Kept
 from fanal.compiler.notes import UNREAD, LiveOptions, Notes
 from fanal.compiler.observer.package import ModuleFacts
+from fanal.compiler.observer.places import Slots
 from fanal.compiler.observer.watch import Observer
 from fanal.compiler.results import Result
 from fanal.core import dtypes
@@ -24,9 +26,11 @@ from fanal.core.dispatch import LiveNumber
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout, layout
 from fanal.tensor.recording import OpNode
-from fanal.tensor.tensor import Tensor, allocate, new_tensor
+from fanal.tensor.tensor import Tensor, new_tensor
 
 _empty = runtime.empty
+_KEY = layout(dtypes.int64, (2,))
+_drawing = threading.Lock()  # while a call takes its part of a generator's stream
 
 
 class Refused(Exception):
@@ -133,6 +137,7 @@ class Replay:
         self.layouts = [t._layout for t in self.held]
         self.pointers = [t._ptr for t in self.held]
         self.known = set(map(id, self.storages))
+        self.places = Slots(self.held, ("_storage", "_layout", "_ptr"), Tensor)
 
     def _outputs(
         self, run: Any, notes: Notes, result: Any, given: Arguments, observer: Observer
@@ -173,6 +178,8 @@ class Replay:
                     raise Refused("a gradient is not the call's own")
                 self.gradients.append((p, i, g._layout))
                 explained[id(g)] = g
+        read = {id(p) for _, p in self.from_gradients}
+        self.replaced = [p for p, _, _ in self.gradients if id(p) not in read]
         for t in run.tensors:
             if id(t) not in explained:
                 raise Refused("a tensor that the call makes is kept elsewhere")
@@ -201,7 +208,7 @@ class Replay:
     def _draws(self, notes: Notes) -> None:
         """Keys of random draws, as offsets from the generators' state."""
         self.generators: list[tuple[Any, int]] = []
-        self.keys: list[tuple[Any, int, Tensor]] = []
+        self.keys: list[tuple[Any, int, int]] = []  # generator, offset, word
         places = {}
         for word, key_id in self.draw_words:
             places[key_id] = word
@@ -209,10 +216,8 @@ class Replay:
             first_seed, first = notes.generators[id(generator)][1:]
             if seed != first_seed or stream < first:
                 raise Refused("the random generator is seeded anew")
-            key = allocate(layout(dtypes.int64, (2,)))
-            self.keys.append((generator, stream - first, key))
             if key_id in places:
-                self.words[places[key_id]] = key._ptr
+                self.keys.append((generator, stream - first, places[key_id]))
         for generator, seed, first in notes.generators.values():
             if generator._seed != seed or generator._stream < first:
                 raise Refused("the random generator is seeded anew")
@@ -230,9 +235,11 @@ class Replay:
         if why is not None:
             return why
         held = self.held
-        if [t._ptr for t in held] != self.pointers or not all(
-            map(is_, [t._layout for t in held], self.layouts)
-        ) or not all(map(is_, [t._storage for t in held], self.storages)):
+        if not self.places.same() and (
+            [t._ptr for t in held] != self.pointers
+            or not all(map(is_, [t._layout for t in held], self.layouts))
+            or not all(map(is_, [t._storage for t in held], self.storages))
+        ):
             return "a tensor was replaced"
         for p, before in self.entry:
             g = None if p._rare is None else p._rare.grad
@@ -263,8 +270,11 @@ class Replay:
                 numbers[id(event)] = event.numbers()
         for word, entry, i in self.from_options:
             words[word] = numbers[id(entry)][i]
-        for generator, offset, key in self.keys:
-            pack_into("2q", key._storage, 0, generator._seed, generator._stream + offset)
+        if self.generators:
+            self._draw(words)
+        for p in self.replaced:  # first, so that new gradients may have the old ones' memory
+            if p._rare is not None:
+                p._rare.grad = None
         memories = [_empty(n) for n in self.sizes]
         words += memories
         words.append(self.kept.memory_for(words))
@@ -278,18 +288,15 @@ class Replay:
             storage.version += 1
         for i in self.written_arguments:
             tensors[i]._storage.version += 1
-        for generator, count in self.generators:
-            generator._stream += count
         for event in self.sequence:
             if not isinstance(event, LiveOptions):
                 event()
         for p, number, where in self.gradients:
-            if number is None:
-                if p._rare is not None:
-                    p._rare.grad = None
-            else:
+            if number is not None:
                 memory = memories[number]
                 p._extra().grad = new_tensor(memory, where, memory.ptr)
+            elif p._rare is not None:
+                p._rare.grad = None
         results = []
         for number, where, offset, node in self.leaves:
             memory = memories[number]
@@ -303,6 +310,15 @@ class Replay:
             self._recorded(given, words, results, memories)
         return self.result.again(results, given)
 
+    def _draw(self, words: list[Any]) -> None:
+        """Give the call its keys, in memory of its own: other threads may be calling, too."""
+        with _drawing:
+            begun = {id(g): g._stream for g, _ in self.generators}
+            for generator, count in self.generators:
+                generator._stream += count
+        for generator, offset, word in self.keys:
+            key = words[word] = _empty(16)
+            pack_into("2q", key, 0, generator._seed, begun[id(generator)] + offset)
 
     def _recorded(
         self, given: Arguments, words: list[Any], results: list[Tensor], memories: list[Any]
@@ -311,6 +327,8 @@ class Replay:
         operands = self.operands.copy()
         for word, i, offset in self.from_arguments:
             operands[word] = given.tensors[i] if offset == 0 else operands[word]
+        for _, _, word in self.keys:
+            operands[word] = new_tensor(words[word], _KEY, words[word].ptr)
         visible = [t for t, leaf in zip(results, self.leaves, strict=True) if type(leaf[3]) is int]
         places = [(t._storage, t._ptr) for t in sorted(visible, key=lambda t: t._index)]
         places += [(m, m.ptr) for m in memories[self.cell_count :]]

@@ -31,9 +31,8 @@ class Samples:
         """Launch, and keep the times (unless a profile does)."""
         if is_recording():
             return launch(program.address, *words)
-        count = len(program.description.phases)
-        loops = any(p.kernel is None for p in program.description.phases)
-        records = Records(count + 1 + _LOOPS * loops)
+        count = program.phases
+        records = Records(count + 1 + _LOOPS * program.loops)
         code: int = runtime.launch_recorded(records.address, program.address, *words)
         self.launches += 1
         self.open = self.launches < LAUNCHES

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fanal.backends.native.executable import Executable, compile_whole, launch, runtime
@@ -10,11 +12,13 @@ from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access
 from fanal.compiler.kept import Kept
 from fanal.compiler.samples import Samples
-from fanal.compiler.steps import NumberInput, Step, TensorInput, built
+from fanal.compiler.steps import NumberInput, Step, TensorInput, built, name
+from fanal.core.collector import held_back
 from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
+from fanal.core.stages import stage
 from fanal.graph.ir import Graph
-from fanal.ops.passes import improved
+from fanal.ops.passes import Pass, improved
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
@@ -30,14 +34,17 @@ class Segment:
     lies at `targets`: an input's number, or the layout of memory that is no input. `steady` inputs are
     taken not to change from call to call: what the program makes of them alone is kept (`kept.py`).
     `exact`: no bit may differ from eager mode's.
+
+    `place` names all of this in every process. Where a program is found on disk under it, the graph,
+    which `source` makes, only comes into being if somebody asks for it.
     """
 
     def __init__(
-        self, graph: Graph, inputs: Sequence[Layout | DType], fresh: Sequence[Layout],
-        targets: Sequence[int | Layout], steady: Sequence[int] = (), exact: bool = True,
+        self, source: Callable[[], Graph], place: str | None, inputs: Sequence[Layout | DType],
+        fresh: Sequence[Layout], targets: Sequence[int | Layout], steady: Sequence[int] = (),
+        exact: bool = True,
     ):  # fmt: skip
-        graph, self.rewrites = improved(graph, () if exact else steady)
-        self.graph = graph
+        self._source, self._folding = source, () if exact else steady
         loads = [
             _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
             for i, x in enumerate(inputs)
@@ -55,9 +62,28 @@ class Segment:
                 outputs.append(loads[target].access)
         self.steady = steady
         self.kept: Kept | None = None
-        self.executable: Executable = compile_whole(graph, loads, outputs, "compiled", steady)
+        with held_back():
+            self.executable: Executable = compile_whole(
+                lambda: self.graph, loads, outputs, "compiled", steady, place
+            )
         self.samples = Samples()
         self.gradient: CapturedGradient | None = None  # whose forward program it is
+
+    @functools.cached_property
+    def _improved(self) -> tuple[Graph, Counter[Pass]]:
+        graph = self._source()
+        with stage("passes"):
+            return improved(graph, self._folding)
+
+    @property
+    def graph(self) -> Graph:
+        """What is computed, after all passes."""
+        return self._improved[0]
+
+    @property
+    def rewrites(self) -> Counter[Pass]:
+        """How often each pass changed the graph."""
+        return self._improved[1]
 
     def named(self, name: str) -> Segment:
         """The same, of a user's function: what profiles call it, and that its kernels are of interest."""
@@ -73,15 +99,22 @@ class Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
         target) of each written region, the steady inputs."""
         alive, writes, steady = key
-        builder, values = built(path)
-        graph = builder.graph([values[n] for n, _ in (*alive, *writes)])
+        path = tuple(path)
+
+        def source() -> Graph:
+            with stage("graph"):
+                builder, values = built(path)
+                return builder.graph([values[n] for n, _ in (*alive, *writes)])
+
         kinds = [
             a.layout if isinstance(a, TensorInput) else a.dtype
             for a in (s.action for s in path)
             if isinstance(a, TensorInput | NumberInput)
         ]
         fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
-        return cls(graph, kinds, fresh, targets, steady, exact)
+        with stage("recall"):
+            place = name(path, (key, exact))
+        return cls(source, place, kinds, fresh, targets, steady, exact)
 
     def launch(self, words: list[Any]) -> int:
         """Run on words and memories; the first few times are timed."""

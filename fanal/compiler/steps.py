@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fanal.backends.native.saved import name_of
 from fanal.compiler.windows import Window
-from fanal.core.dispatch import bind
 from fanal.core.dtypes import DType
+from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Builder, Graph, Value
 from fanal.graph.origin import Origin
 from fanal.ops.promotion import constant
@@ -71,7 +72,7 @@ class Apply:
             assert inputs[-1].dtype is wanted.dtype and inputs[-1].shape == wanted.shape, (
                 f"{inputs[-1].type} for {wanted.type} of {self.graph}"
             )
-        return self.graph.apply(inputs, bind)
+        return b.inlined(self.graph, inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,24 @@ class Blank:
 
     def make(self, b: Builder, values: Sequence[Value]) -> Sequence[Value]:
         return [constant(0, self.layout.dtype, self.layout.shape)]
+
+
+def name(path: Sequence[Step], key: Any) -> str | None:
+    """A name for the program of some steps (see `backends.native.saved`), in every process the same.
+
+    None where a graph has none.
+    """
+    parts = []
+    try:
+        for step in path:
+            a = step.action
+            if type(a) is Apply:
+                parts.append(f"{digest(a.graph)} {a.operands}")
+            else:
+                parts.append(repr(a))
+    except Unnamed:
+        return None
+    return name_of([*parts, repr(key)])
 
 
 def built(path: Sequence[Step]) -> tuple[Builder, list[Value]]:

@@ -65,15 +65,16 @@ class Value:
 
 
 class Node:
-    """One application of a primitive. `attributes` are hashable Python data. `origin` says where in the
-    user's program it comes from, where that is known; it is no part of the meaning."""
+    """One application of a primitive. `attributes` are hashable Python data, never changed. `origin` says
+    where in the user's program it comes from, where that is known; it is no part of the meaning."""
 
-    __slots__ = ("attributes", "inputs", "origin", "outputs", "primitive")
+    __slots__ = ("attributes", "inputs", "key", "origin", "outputs", "primitive")
 
     def __init__(self, primitive: Any, inputs: tuple[Value, ...], attributes: dict[str, Any]):
         self.primitive = primitive
         self.inputs = inputs
         self.attributes = attributes
+        self.key: tuple[Any, ...] | None = None  # of the attributes; see `attribute_key`
         self.outputs: tuple[Value, ...] = ()
         self.origin: Origin | None = None
 
@@ -84,12 +85,13 @@ class Node:
 class Graph:
     """Inputs, nodes in order, outputs."""
 
-    __slots__ = ("inputs", "nodes", "outputs")
+    __slots__ = ("digest", "inputs", "nodes", "outputs")
 
     def __init__(self, inputs: list[Value], nodes: list[Node], outputs: list[Value]):
         self.inputs = inputs
         self.nodes = nodes
         self.outputs = outputs
+        self.digest = ""  # see `graph.digest`
 
     def __str__(self) -> str:
         from fanal.graph.text import graph_text
@@ -116,7 +118,7 @@ class Graph:
         needed = set(self.outputs)
         kept = []
         for node in reversed(self.nodes):
-            if any(v in needed for v in node.outputs):
+            if not needed.isdisjoint(node.outputs):
                 kept.append(node)
                 needed.update(node.inputs)
         return kept[::-1]
@@ -188,6 +190,7 @@ class Builder:
         if outputs is None:
             types = primitive.infer(*inputs, **attributes)
             node = Node(primitive, inputs, attributes)
+            node.key = key[2]
             node.origin = self.origin
             node.outputs = tuple(Value(t.dtype, t.shape, node, i) for i, t in enumerate(types))
             outputs = node.outputs
@@ -195,19 +198,36 @@ class Builder:
             self._seen[key] = outputs
         return outputs[0] if len(outputs) == 1 and not primitive.multiple else outputs
 
-    def copied(self, node: Node, inputs: tuple[Value, ...]) -> Any:
-        """A node of another graph for inputs of the same types: nothing is inferred anew."""
-        key = (node.primitive, inputs, attribute_key(node.attributes))
+    def copied(self, node: Node, inputs: tuple[Value, ...], origin: Origin | None = None) -> Any:
+        """A node of another graph for inputs of the same types (the same node, if they are its own):
+        nothing is inferred anew."""
+        if node.key is None:
+            node.key = attribute_key(node.attributes)
+        key = (node.primitive, inputs, node.key)
         outputs = self._seen.get(key)
         if outputs is None:
-            new = Node(node.primitive, inputs, node.attributes)
-            new.origin = node.origin
-            outputs = new.outputs = tuple(
-                [Value(v.dtype, v.shape, new, v.index) for v in node.outputs]
-            )
+            if inputs == node.inputs and origin in (None, node.origin):
+                new = node
+            else:
+                new = Node(node.primitive, inputs, node.attributes)
+                new.key, new.origin = node.key, origin or node.origin
+                new.outputs = tuple([Value(v.dtype, v.shape, new, v.index) for v in node.outputs])
+            outputs = new.outputs
             self.nodes.append(new)
             self._seen[key] = outputs
         return outputs[0] if len(outputs) == 1 and not node.primitive.multiple else outputs
+
+    def inlined(self, graph: Graph, inputs: Sequence[Value]) -> list[Value]:
+        """A graph's outputs for inputs of the same types: its nodes are copied, nothing is inferred."""
+        values = dict(zip(graph.inputs, inputs, strict=True))
+        for node in graph.nodes:
+            given = tuple([values[v] for v in node.inputs])
+            found = self.copied(node, given, node.origin or self.origin)
+            if isinstance(found, tuple):
+                values.update(zip(node.outputs, found, strict=True))
+            else:
+                values[node.outputs[0]] = found
+        return [values[v] for v in graph.outputs]
 
     def graph(self, outputs: Iterable[Value]) -> Graph:
         return Graph(list(self.inputs), self.nodes, list(outputs)).pruned()
@@ -220,7 +240,7 @@ class Builder:
 
 def attribute_key(attributes: dict[str, Any]) -> tuple[Any, ...]:
     """Attributes as a key that compares by type as well (1, 1.0 and True are different constants)."""
-    return tuple(sorted((k, *_keyed(v)) for k, v in attributes.items()))
+    return tuple(sorted([(k, *_keyed(v)) for k, v in attributes.items()])) if attributes else ()
 
 
 def _keyed(v: Any) -> tuple[str, str]:

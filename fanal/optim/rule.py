@@ -15,10 +15,11 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from fanal.autograd.mode import mode
-from fanal.core import dtypes
+from fanal.core import dispatch, dtypes
+from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import recorder, tracing
 from fanal.core.dtypes import DType
-from fanal.graph.ir import Value
+from fanal.graph.ir import Builder, Value
 from fanal.ops.layout import slice_dim
 from fanal.ops.promotion import cast
 from fanal.ops.shape import reshaped
@@ -31,6 +32,7 @@ from fanal.tensor.tensor import Tensor, allocate, new_tensor
 from fanal.tensor.update import update
 
 State = dict[str, Any]
+_TYPES = 4096  # of parameters, whose formulas are kept
 
 
 class Rule:
@@ -50,6 +52,7 @@ class Rule:
         one: Callable[..., tuple[Value, list[Value]]],
     ):
         self.__name__, self.numbers, self.one = name, numbers, one
+        self._graphs: BoundedCache = BoundedCache(_TYPES)
 
     def __call__(self, params: list[Value], *rest: Any, options: tuple[str, ...], flags: Any) -> Any:
         end = len(rest) - len(options)
@@ -60,16 +63,36 @@ class Rule:
         new_moments: list[list[Value]] = [[] for _ in moments]
         for i, (p, g) in enumerate(zip(params, grads, strict=True)):
             wide = computing_dtype(p.dtype)
-            k = SimpleNamespace(
-                **{name: element(cast(v, wide), i) for name, v in coefficients.items()}
-            )
-            g = cast(-g if flags.maximize else g, wide)
-            mine = [cast(m[i], wide) for m in moments]
-            p, found = self.one(cast(p, wide), g, mine, k, flags)
+            k = {name: element(cast(v, wide), i) for name, v in coefficients.items()}
+            p, *found = self._stepped(p, g, [m[i] for m in moments], k, flags)
             new_params.append(p)
             for some, value in zip(new_moments, found, strict=True):
                 some.append(value)
         return new_params, *new_moments, new_columns
+
+    def _stepped(
+        self, p: Value, g: Value, moments: list[Value], k: dict[str, Value], flags: Any
+    ) -> list[Value]:
+        """One parameter's new value and moments. Parameters of the same types share the tracing."""
+        given = [p, g, *moments, *k.values()]
+        key = (tuple([v.type for v in given]), tuple(k), flags)
+        graph = self._graphs.get(key)
+        if graph is None:
+            builder = Builder()
+            inputs = [builder.input(v.dtype, v.shape) for v in given]
+
+            def body() -> list[Value]:
+                numbers = SimpleNamespace(**dict(zip(k, inputs[2 + len(moments) :], strict=True)))
+                wide = computing_dtype(p.dtype)
+                x, d, *mine = inputs[: 2 + len(moments)]
+                d = cast(-d if flags.maximize else d, wide)
+                mine = [cast(m, wide) for m in mine]
+                x, found = self.one(cast(x, wide), d, mine, numbers, flags)
+                return [x, *found]
+
+            graph = self._graphs[key] = builder.graph(builder.trace(body))
+        found: list[Value] = dispatch.state.tracer.inlined(graph, given)
+        return found
 
 
 def some_of(indices: list[int], params: Any, grads: Any, states: Any) -> tuple[Any, Any, Any]:

@@ -18,6 +18,7 @@ from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import Fused, bind, call_eager, fused, state
 from fanal.core.dtypes import category
 from fanal.core.errors import message
+from fanal.core.watching import unwatched
 from fanal.graph.ir import Builder, Graph, Value
 from fanal.ops.arithmetic import cast_p
 from fanal.ops.layout import expand_to
@@ -158,6 +159,7 @@ def _compile(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return compile_graph(graph, loads, [first], f"{function.label}_")
 
 
+@unwatched
 def write_graph(
     function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Graph, list[Any]]:

@@ -15,6 +15,7 @@ from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.loops.views import VIEWS
 from fanal.backends.native.program import Access
 from fanal.core.dispatch import Fused, bind, call_eager
+from fanal.core.watching import unwatched
 from fanal.graph.ir import Graph, Value
 from fanal.ops.derive.reverse import Derivative, derivative
 from fanal.ops.primitive import contiguous_strides
@@ -86,6 +87,7 @@ class GradPlan:
         self.executable: Executable | None = None
         self.address = 0
 
+    @unwatched
     def derive(self) -> None:
         """Derive the plan's graph; Limit where it has no derivative."""
         plan, wrt, graph = self.plan, self.wrt, self.plan.graph
@@ -128,6 +130,7 @@ class GradPlan:
                 self.address = self.executable.address
             return self.executable
 
+    @unwatched
     def backward_for(self, mask: tuple[bool, ...]) -> Backward:
         """The backward function for the outputs that have a gradient."""
         found = self.backward.get(mask)
@@ -158,6 +161,7 @@ class GradPlan:
 Backward = tuple[Fused, list[int], "tuple[int, ...] | None", "tuple[int | None, ...]"]
 
 
+@unwatched
 def make_plan(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
     """The plan of a call that was not seen yet."""
     plan = Plan(function, *trace(function, args, kwargs))

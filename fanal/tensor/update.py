@@ -19,6 +19,7 @@ from fanal.backends.native.program import Access
 from fanal.core import dtypes
 from fanal.core.dispatch import Fused, bind, recorder
 from fanal.core.errors import message
+from fanal.core.watching import unwatched
 from fanal.graph.ir import Builder, Graph, Value
 from fanal.ops.arithmetic import cast_p
 from fanal.tensor import inplace
@@ -115,6 +116,7 @@ def _fitting(name: str, value: Value, target: Layout) -> Value:
     return value if value.dtype is target.dtype else bind(cast_p, value, dtype=target.dtype)
 
 
+@unwatched
 def traced(
     function: Any, targets: Lists, operands: Lists, scalars: int, static: dict[str, Any]
 ) -> Graph:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fanal.backends.native import elf
-from fanal.backends.native.executable import plan_arena
+from fanal.backends.native.arena import plan_arena
 from fanal.backends.native.jit import compile_ir
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.lower import lower

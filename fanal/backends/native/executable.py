@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import weakref
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fanal.backends.native import diskcache, kernels
+from fanal.backends.native import diskcache, kernels, saved
+from fanal.backends.native.arena import plan_arena
 from fanal.backends.native.description import Description
 from fanal.backends.native.early import split
+from fanal.backends.native.listing import Listing, Listings, listing_of
 from fanal.backends.native.merging import merge
-from fanal.backends.native.program import Access, Phase, ProgramBuilder, Temp
+from fanal.backends.native.program import Access, Kernel, Phase, ProgramBuilder, Temp
 from fanal.backends.native.runtime import (
     FLAG_CHECK_SIGNALS,
     FLAG_RELEASE_GIL,
@@ -24,6 +28,8 @@ from fanal.backends.native.runtime import (
 )
 from fanal.backends.native.runtime.loader import check_interpreter
 from fanal.backends.native.target import host_target
+from fanal.core.stages import stage
+from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Graph
 
 if TYPE_CHECKING:
@@ -31,7 +37,8 @@ if TYPE_CHECKING:
 
 # Work (elements touched) above which releasing the GIL is worth its 50 ns.
 RELEASE_ABOVE = 20_000
-
+# Nodes from which on a single function's program is kept on disk.
+WORTH_KEEPING = 24
 
 
 def _load_runtime() -> Runtime:
@@ -53,33 +60,42 @@ class Table:
     """Phases in memory as the launcher reads them: `address` is what it is given."""
 
     __slots__ = (
-        "__weakref__", "address", "captured", "description", "memory", "name", "results_bytes", "shapes",
+        "__weakref__", "_describe", "_description", "address", "arena_bound", "arena_bytes", "captured",
+        "loops", "memory", "name", "phases", "results_bytes", "shapes",
     )  # fmt: skip
 
     def __init__(
-        self, builder: ProgramBuilder, phases: Sequence[Phase], temps: Sequence[Temp], flags: int,
-        name: str,
+        self, listing: Listing, addresses: Mapping[str, int], owners: Sequence[object], name: str,
+        describe: Callable[[], Description],
     ):  # fmt: skip
         self.name = name
         self.captured = False  # whether it is a user's function, so that its kernels are of interest
         self.shapes: tuple[tuple[int, ...], ...] = ()  # of its inputs
         self.results_bytes = 0  # of outputs that are not in its inputs' memory
-        offsets, arena = plan_arena(temps)
-        self.description = Description.of(phases, temps, offsets, arena)
-        descriptors = [array("q", [_signed(w) for w in p.descriptor]) for p in phases]
-        commit = next((i + 1 for i, p in enumerate(phases) if p.commits), 0)
-        table = array("q", [PROGRAM_MAGIC, builder.arguments, len(offsets), len(phases), flags])
-        table.extend([arena, commit, 0, *offsets])
-        for phase, words in zip(phases, descriptors, strict=True):
-            entry = kernels.address(phase.kernel)
-            table.extend([entry, words.buffer_info()[0], phase.tasks, 0])
-        self.memory = (table, descriptors, [p.kernel.owner for p in phases])
+        self.arena_bytes, self.arena_bound = listing.arena_bytes, listing.arena_bound
+        self.phases = len(listing.entries)
+        self.loops = min(listing.tasks, default=0) < 0
+        self._describe, self._description = describe, None
+        words = array("q", listing.words)
+        table = array("q", [PROGRAM_MAGIC, listing.arguments, len(listing.offsets), self.phases])
+        table.extend([listing.flags, listing.arena_bytes, listing.commit, 0, *listing.offsets])
+        at = words.buffer_info()[0]
+        entries = zip(listing.entries, listing.tasks, listing.lengths, strict=True)
+        for number, tasks, length in entries:
+            table.extend([addresses[listing.kernels[number]], at, tasks, 0])
+            at += 8 * length
+        self.memory = (table, words, owners)
         self.address: int = table.buffer_info()[0]
         programs[self.address] = self
 
     @property
-    def arena_bytes(self) -> int:
-        return self.description.arena_bytes
+    def description(self) -> Description:
+        """What it consists of; of a program from disk that is only found out when somebody asks."""
+        if self._description is None:
+            self._description = self._describe()
+        return self._description
+
+    _description: Description | None
 
 
 class Executable(Table):
@@ -93,25 +109,58 @@ class Executable(Table):
     __slots__ = ("arguments", "early", "kept_bytes")
 
     def __init__(
-        self, builder: ProgramBuilder, work: int, name: str = "", kept: int | None = None
-    ):
-        parts = None if kept is None else split(builder, kept)
-        builder.phases = merge(builder, builder.phases if parts is None else parts.late)
-        builder.finish()
-        long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
-        flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
-        temps = builder.temps if builder.flow else _lifetimes(builder, builder.phases)
-        super().__init__(builder, builder.phases, temps, flags, name)
-        self.arguments = builder.arguments
-        self.kept_bytes = 0 if parts is None else parts.kept_bytes
+        self, listings: Listings, addresses: Mapping[str, int], owners: Sequence[object], name: str,
+        written: Callable[[], Written],
+    ):  # fmt: skip
+        super().__init__(listings.main, addresses, owners, name, lambda: written().main)
+        self.arguments, self.kept_bytes = listings.main.arguments, listings.kept_bytes
         self.early: Table | None = None
-        if parts is not None and self.kept_bytes:
-            temps = _lifetimes(builder, parts.early)
-            self.early = Table(builder, parts.early, temps, flags, name)
+        if listings.early is not None:
+            self.early = Table(listings.early, addresses, owners, name, lambda: written().early)
 
 
 # All programs of this process by address, for messages and profiles.
 programs: weakref.WeakValueDictionary[int, Table] = weakref.WeakValueDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a lowering has written: listings, what they consist of, and the kernels that they name."""
+
+    listings: Listings
+    kernels: list[Kernel]
+    main: Description
+    early: Description
+
+
+def _written(builder: ProgramBuilder, work: int, kept: int | None = None) -> Written:
+    """Finish a program that touches `work` elements. `kept`: the argument that is what it keeps between
+    calls."""
+    parts = None if kept is None else split(builder, kept)
+    builder.phases = merge(builder, builder.phases if parts is None else parts.late)
+    builder.finish()
+    long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
+    flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
+    temps = builder.temps if builder.flow else _lifetimes(builder, builder.phases)
+    main, facts = _listed(builder, builder.phases, temps, flags)
+    first = parts.early if parts is not None and parts.kept_bytes else []
+    early, early_facts = _listed(builder, first, _lifetimes(builder, first), flags)
+    kept_bytes = 0 if parts is None else parts.kept_bytes
+    listings = Listings(main, early if first else None, kept_bytes)
+    used = [p.kernel for p in (*builder.phases, *first)]
+    return Written(listings, used, facts, early_facts)
+
+
+def _work(graph: Graph) -> int:
+    return sum(math.prod(v.shape) for v in (*graph.inputs, *graph.outputs))
+
+
+def _listed(
+    builder: ProgramBuilder, phases: Sequence[Phase], temps: Sequence[Temp], flags: int
+) -> tuple[Listing, Description]:
+    arena = plan_arena(temps)
+    listing = listing_of(builder.arguments, phases, temps, arena, flags)
+    return listing, Description.of(phases, temps, arena.offsets, arena.nbytes)
 
 
 def _lifetimes(builder: ProgramBuilder, phases: Sequence[Phase]) -> list[Temp]:
@@ -126,72 +175,75 @@ def _lifetimes(builder: ProgramBuilder, phases: Sequence[Phase]) -> list[Temp]:
     return found
 
 
-def _signed(word: int) -> int:
-    word &= (1 << 64) - 1
-    return word - (1 << 64) if word >> 63 else word
-
-
-def plan_arena(temps: Sequence[Temp]) -> tuple[list[int], int]:
-    """Offsets of temporaries in one arena such that those alive together don't overlap.
-
-    Larger ones are placed first, each in the lowest gap that fits.
-    """
-    offsets = [0] * len(temps)
-    placed: list[int] = []
-    total = 0
-    for number in sorted(range(len(temps)), key=lambda i: (-temps[i].nbytes, i)):
-        temp = temps[number]
-        if temp.first < 0:
-            continue
-        size = -(-max(temp.nbytes, 1) // 64) * 64
-        busy = sorted(
-            (offsets[o], offsets[o] + -(-max(temps[o].nbytes, 1) // 64) * 64)
-            for o in placed
-            if temps[o].first <= temp.last and temp.first <= temps[o].last
-        )
-        at = 0
-        for start, end in busy:
-            if at + size <= start:
-                break
-            at = max(at, end)
-        offsets[number] = at
-        placed.append(number)
-        total = max(total, at + size)
-    return offsets, total
-
-
 def compile_graph(
     graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], name: str = ""
 ) -> Executable:
     """Compile a graph for inputs and outputs that lie in memory as their accesses say. `name` is what
     profiles call it."""
-    from fanal.backends.native.lower import lower  # much code, needed only now
 
-    builder = lower(graph, inputs, outputs, host_target())
-    shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
-    work = sum(math.prod(s) for s in shapes)
-    return _described(Executable(builder, work, name), inputs, outputs)
+    def written() -> Written:
+        from fanal.backends.native.lower import lower  # much code, needed only now
+
+        return _written(lower(graph, inputs, outputs, host_target()), _work(graph))
+
+    place = _place(graph, inputs, outputs) if len(graph.nodes) >= WORTH_KEEPING else None
+    return _executable(written, name, place, inputs, outputs)
 
 
 def compile_whole(
-    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], name: str = "",
-    steady: Collection[int] | None = None,
+    graph: Graph | Callable[[], Graph], inputs: Sequence[Load], outputs: Sequence[Access],
+    name: str = "", steady: Collection[int] | None = None, place: str | None = None,
 ) -> Executable:
     """Compile a graph whose outputs may replace inputs: an access of an input's buffer.
 
     `steady`: inputs that are taken not to change from call to call. If it is given, the program takes
-    one more argument than inputs and outputs: what it keeps between calls.
+    one more argument than inputs and outputs: what it keeps between calls. `place`: a name for all of
+    this (see `saved`), by which other processes find the program, without asking for the graph.
     """
-    from fanal.backends.native.lower.whole import WholeLowering
 
-    lowering = WholeLowering(graph, inputs, outputs, host_target(), steady)
-    builder = lowering.run()
-    shapes = [v.shape for v in (*graph.inputs, *graph.outputs)]
-    made = Executable(builder, sum(math.prod(s) for s in shapes), name, lowering.kept)
-    return _described(made, inputs, outputs)
+    def written() -> Written:
+        from fanal.backends.native.lower.whole import WholeLowering
+
+        whole = graph if isinstance(graph, Graph) else graph()
+        with stage("lower"):
+            lowering = WholeLowering(whole, inputs, outputs, host_target(), steady)
+            builder = lowering.run()
+        with stage("plan"):
+            return _written(builder, _work(whole), lowering.kept)
+
+    return _executable(written, name, place, inputs, outputs)
 
 
-def _described(made: Executable, inputs: Sequence[Load], outputs: Sequence[Access]) -> Executable:
+def _executable(
+    write: Callable[[], Written], name: str, place: str | None, inputs: Sequence[Load],
+    outputs: Sequence[Access],
+) -> Executable:  # fmt: skip
+    """The program that is kept on disk at a place, or is written now and kept there."""
+    written = functools.cache(write)
+    with stage("recall"):
+        found = None if place is None else saved.recalled(place)
+    if found is not None:
+        made = Executable(*found, (), name, written)
+    else:
+        new = written()
+        kernels.prepare(new.kernels)
+        owners = [k.owner for k in new.kernels if k.owner is not None]
+        if place is not None and not owners:
+            saved.keep(place, new.listings)
+        addresses = {k.key: kernels.address(k) for k in new.kernels}
+        made = Executable(new.listings, addresses, owners, name, written)
     made.shapes = tuple(load.shape for load in inputs)
     made.results_bytes = sum(a.nbytes for a in outputs if a.buffer >= len(inputs))
     return made
+
+
+def program_of(builder: ProgramBuilder, work: int) -> Executable:
+    """The program of phases that somebody wrote by hand."""
+    return _executable(lambda: _written(builder, work), "", None, (), ())
+
+
+def _place(graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]) -> str | None:
+    try:
+        return saved.name_of([digest(graph), repr(list(inputs)), repr(list(outputs))])
+    except Unnamed:
+        return None

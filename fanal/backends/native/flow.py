@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
 
-from fanal.backends.native.program import Access, Kernel, Phase, ProgramBuilder
+from fanal.backends.native.program import CONTROL, Access, Phase, ProgramBuilder
 from fanal.backends.native.runtime.layout import (
     CONTROL_ADVANCE,
     CONTROL_COUNT,
@@ -26,9 +25,6 @@ from fanal.backends.native.runtime.layout import (
     CONTROL_UNLESS,
     PHASE_WORDS,
 )
-
-if TYPE_CHECKING:
-    from fanal.backends.native.emit import Builder
 
 _ENTRY_BYTES = 8 * PHASE_WORDS
 
@@ -77,13 +73,6 @@ def jump(to: Mark) -> Operation:
     return CONTROL_JUMP, 0, 0, to
 
 
-def _no_code(b: Builder) -> NoReturn:
-    raise AssertionError("an entry of control is no kernel")
-
-
-_CONTROL = Kernel("control", _no_code, entry=1)
-
-
 @dataclass(slots=True, eq=False)
 class Loop:
     """A loop that is being written: buffers that are the same at every step, and how many of these
@@ -123,7 +112,7 @@ class Flow:
                 c = 0
             words += (code, a, b, c)
         buffers = tuple(access.buffer for access in touched)
-        phase = Phase(_CONTROL, words, CONTROL_TASKS, buffers)
+        phase = Phase(CONTROL, words, CONTROL_TASKS, buffers)
         self.jumps += [(phase, place, mark) for place, mark in jumps]
         self.p.phases.append(phase)
         return phase

@@ -13,13 +13,18 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import llvmlite.binding as llvm
 
 from fanal.backends.native import diskcache, elf
 from fanal.backends.native.jit import compile_ir
-from fanal.backends.native.program import Kernel
+from fanal.backends.native.program import CONTROL, Kernel
 from fanal.backends.native.target import host_target
+from fanal.core.stages import stage
+
+if TYPE_CHECKING:
+    from fanal.backends.native.workers import Batch
 
 _addresses: dict[str, int] = {}
 _lock = threading.Lock()
@@ -52,15 +57,75 @@ def address(kernel: Kernel) -> int:
 def _build(kernel: Kernel) -> int:
     began = time.perf_counter()
     try:
-        return _made(symbol(kernel), kernel)
+        with stage("kernels"):
+            return _made(symbol(kernel), kernel)
     finally:
         statistics["seconds"] += time.perf_counter() - began
+
+
+def prepare(kernels: Iterable[Kernel]) -> None:
+    """Have kernels ready; those that are not on disk are compiled side by side."""
+    with _lock:
+        missing = {k.key: k for k in kernels if not k.entry and k.key not in _addresses}
+        if not missing:
+            return
+        began = time.perf_counter()
+        names = {symbol(k): k for k in missing.values()}
+
+        def done(name: str, data: bytes) -> None:
+            statistics["compiled"] += 1
+            diskcache.write(name, data)
+            _addresses[names[name].key] = elf.load(data, (name,))[name]
+
+        batch: Batch | None = None
+        try:
+            with stage("kernels"):
+                for name, kernel in names.items():
+                    data = diskcache.read(name)
+                    if data is not None:
+                        statistics["loaded"] += 1
+                        _addresses[kernel.key] = elf.load(data, (name,))[name]
+                        continue
+                    if batch is None:
+                        from fanal.backends.native.workers import Batch
+
+                        batch = Batch(done)
+                    with stage("write kernels"):
+                        text = kernel.ir(host_target(), name)
+                    batch.add(name, text)
+            if batch is not None:
+                with stage("compile kernels"):
+                    batch.finish()
+        finally:
+            if batch is not None:
+                batch.close()
+            statistics["seconds"] += time.perf_counter() - began
+
+
+def recalled(keys: Iterable[str]) -> dict[str, int] | None:
+    """The entry points of kernels by their keys, from this process or from disk; None if one lacks."""
+    found: dict[str, int] = {}
+    with _lock:
+        for key in keys:
+            entry = CONTROL.entry if key == CONTROL.key else _addresses.get(key)
+            if entry is None:
+                name = _named(key)
+                data = diskcache.read(name)
+                if data is None:
+                    return None
+                entry = _addresses[key] = elf.load(data, (name,))[name]
+                statistics["loaded"] += 1
+            found[key] = entry
+    return found
 
 
 def _made(name: str, kernel: Kernel) -> int:
     data = diskcache.read(name)
     if data is None:
-        data = compile_ir(kernel.ir(host_target(), name))
+        with stage("write kernels"):
+            text = kernel.ir(host_target(), name)
+        with stage("compile kernels"):
+            data = compile_ir(text)
         statistics["compiled"] += 1
         diskcache.write(name, data)
     else:
@@ -70,7 +135,11 @@ def _made(name: str, kernel: Kernel) -> int:
 
 def symbol(kernel: Kernel) -> str:
     """A kernel's name: a hash of all that its code depends on."""
-    return "k" + hashlib.sha256(f"{generator_digest()}|{kernel.key}".encode()).hexdigest()[:40]
+    return _named(kernel.key)
+
+
+def _named(key: str) -> str:
+    return "k" + hashlib.sha256(f"{generator_digest()}|{key}".encode()).hexdigest()[:40]
 
 
 def compiled_kernels() -> int:

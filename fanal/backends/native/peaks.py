@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fanal.backends.native import diskcache
 from fanal.backends.native.emit.value import vector
-from fanal.backends.native.executable import Executable, compile_graph, launch, runtime
+from fanal.backends.native.executable import (
+    Executable,
+    compile_graph,
+    launch,
+    program_of,
+    runtime,
+)
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.backends.native.target import host_target
@@ -95,7 +101,7 @@ def _flops(threads: int) -> float:
     out = Access(0, dtypes.float32, (tasks * lanes,), (1,))
     p.phase(Kernel(f"peak of {_CHAINS} chains", _emit_chains), [out], [_STEPS], tasks)
     memory = runtime.empty(4 * tasks * lanes)
-    return 2.0 * _CHAINS * lanes * _STEPS * tasks / _best(Executable(p, 10**6), [memory])
+    return 2.0 * _CHAINS * lanes * _STEPS * tasks / _best(program_of(p, 10**6), [memory])
 
 
 def _emit_chains(b: Emitter) -> None:

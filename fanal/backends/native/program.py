@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from fanal.backends.native.target import Target
 from fanal.core.dtypes import DType
@@ -78,6 +78,13 @@ class Kernel:
         b = Builder(target, name)
         self.emit(b)
         return b.finish()
+
+
+def _no_code(b: Builder) -> NoReturn:
+    raise AssertionError("an entry of control is no kernel")
+
+
+CONTROL = Kernel("control", _no_code, entry=1)  # of entries that the launching thread interprets
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,6 +21,7 @@ from fanal.compiler.observer import calls, frames
 from fanal.compiler.observer.guards import PLAIN, Guards
 from fanal.compiler.observer.objects import MISSING, in_class, is_data_descriptor, understood
 from fanal.compiler.observer.package import Package
+from fanal.core import watching
 from fanal.tensor.tensor import Tensor
 
 _LIBRARY = tuple({sysconfig.get_path(n) for n in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -68,11 +69,22 @@ class Observer:
             self.refuse("a debugger is watching" if self._before else "this Python can't be watched")
             return
         frames.traced(self._called)
+        watching.active.watcher = self
 
     def stop(self) -> None:
         """Watch no longer."""
+        watching.active.watcher = None
         if self._before is None:
             sys.settrace(None)
+
+    def pause(self) -> None:
+        """Look away for a while; see `core.watching`."""
+        sys.settrace(None)
+
+    def resume(self) -> None:
+        """Watch again, unless it is known by now that the call can't be replayed."""
+        if self.impure is None:
+            frames.traced(self._called)
 
     def refuse(self, why: str, frame: types.FrameType | None = None) -> None:
         """Note why the call can't be replayed; the first reason stays."""

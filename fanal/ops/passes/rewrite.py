@@ -1,4 +1,4 @@
-"""Walking a graph and writing it anew: what all passes are made of.
+"""Walking a graph and writing it anew: what all passes are made of. Nodes that stay are shared.
 
 A rule looks at one node, whose inputs are rewritten already, and returns the value (or values) that
 take its place, made of primitives that it binds, or None to leave the node as it is. Equal nodes are
@@ -30,10 +30,8 @@ class Pass:
         """The graph rewritten; `fired` counts the nodes that a rule took the place of. New nodes have the
         origin of what they replace."""
         builder = Builder()
-        values: dict[Value, Value] = {}
-        for v in graph.inputs:
-            values[v] = builder.input(v.dtype, v.shape)
-            values[v].weak = v.weak
+        builder.inputs = list(graph.inputs)
+        values: dict[Value, Value] = {v: v for v in graph.inputs}
         with tracing(builder):
             for node in graph.nodes:
                 given = tuple([values[v] for v in node.inputs])
@@ -43,8 +41,10 @@ class Pass:
                     made = builder.copied(node, given)
                 elif fired is not None:
                     fired[self] += 1
-                results = made if isinstance(made, tuple) else (made,)
-                values.update(zip(node.outputs, results, strict=True))
+                if isinstance(made, tuple):
+                    values.update(zip(node.outputs, made, strict=True))
+                else:
+                    values[node.outputs[0]] = made
         return builder.graph([values[v] for v in graph.outputs])
 
     def _one(self, node: Node, given: tuple[Value, ...]) -> Any:

@@ -7,7 +7,8 @@ expand, slice, flip, most reshapes) is the same expression over other strides: v
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fanal.backends.native.loops.views import View
@@ -24,6 +25,9 @@ Shape = tuple[int, ...]
 class Expression:
     dtype: DType
     shape: Shape
+    # Remembered by `leaves` and `buffers_of`, which are asked for the same again and again.
+    _leaves: tuple[Expression, ...] | None = field(default=None, init=False, repr=False)
+    _buffers: frozenset[int] | None = field(default=None, init=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -105,22 +109,23 @@ def viewed(e: Expression, shape: Shape, view: View, memo: dict[int, Expression])
         return found
     result: Expression
     if isinstance(e, Const):
-        result = replace(e, shape=shape)
+        result = Const(e.dtype, shape, e.value)
     elif isinstance(e, Load):
         moved = view(e.shape, e.access.strides)
         if moved is None:
             raise CannotView(e)
-        offset = e.access.offset + moved[1] * e.dtype.itemsize
-        access = replace(e.access, shape=shape, strides=moved[0], offset=offset)
-        result = replace(e, shape=shape, access=access)
+        a = e.access
+        offset = a.offset + moved[1] * e.dtype.itemsize
+        access = Access(a.buffer, a.dtype, shape, moved[0], offset)
+        result = Load(e.dtype, shape, access, e.scalar)
     elif isinstance(e, Ramp):
         moved = view(e.shape, e.strides)
         if moved is None:
             raise CannotView(e)
-        result = replace(e, shape=shape, strides=moved[0], start=e.start + moved[1])
+        result = Ramp(e.dtype, shape, moved[0], e.start + moved[1])
     elif isinstance(e, Op):
-        args = tuple(viewed(a, shape, view, memo) for a in e.args)
-        result = replace(e, shape=shape, args=args)
+        args = tuple([viewed(a, shape, view, memo) for a in e.args])
+        result = Op(e.dtype, shape, e.name, args, e.operand)
     elif isinstance(e, Random):
         position = viewed(e.position, shape, view, memo)
         assert isinstance(position, Ramp)
@@ -138,16 +143,40 @@ def viewed(e: Expression, shape: Shape, view: View, memo: dict[int, Expression])
     return result
 
 
-def leaves(e: Expression, seen: set[int] | None = None) -> list[Expression]:
+def leaves(e: Expression) -> tuple[Expression, ...]:
     """All leaves, each once, in a fixed order."""
-    seen = set() if seen is None else seen
+    if e._leaves is None:
+        found: list[Expression] = []
+        _collect(e, set(), found)
+        object.__setattr__(e, "_leaves", tuple(found))
+    assert e._leaves is not None
+    return e._leaves
+
+
+def _collect(e: Expression, seen: set[int], found: list[Expression]) -> None:
     if id(e) in seen:
-        return []
+        return
     seen.add(id(e))
-    found: list[Expression] = []
     inner = children(e)
     if not inner or isinstance(e, Gather | Random):
         found.append(e)
     for child in inner:
-        found += leaves(child, seen)
-    return found
+        _collect(child, seen, found)
+
+
+def buffers_of(e: Expression) -> frozenset[int]:
+    """Numbers of the buffers that an expression reads."""
+    if e._buffers is None:
+        object.__setattr__(e, "_buffers", frozenset(_buffers(e)))
+    assert e._buffers is not None
+    return e._buffers
+
+
+def _buffers(e: Expression) -> Iterator[int]:
+    for leaf in leaves(e):
+        if isinstance(leaf, Load):
+            yield leaf.access.buffer
+        elif isinstance(leaf, Gather):
+            yield leaf.table.buffer
+        elif isinstance(leaf, Random):
+            yield leaf.key.buffer

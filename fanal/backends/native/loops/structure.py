@@ -142,7 +142,7 @@ class Program:
         elif isinstance(e, Gather):
             number = self._gather(e, outside, memo)
         elif isinstance(e, Op):
-            args = tuple(self.add(a, outside, memo) for a in e.args)
+            args = [self.add(a, outside, memo) for a in e.args]
             number = self._add(("op", e.name, e.operand.name, e.dtype.name, *args))
         else:
             raise TypeError(type(e))

@@ -20,6 +20,7 @@ from fanal.backends.native.loops.expression import (
     Expression,
     Load,
     Op,
+    buffers_of,
     leaves,
     viewed,
 )
@@ -29,7 +30,6 @@ from fanal.backends.native.lower.groups import (
     ElementEntry,
     OpaqueEntry,
     Scheduled,
-    buffers_of,
     resolved,
     taken_strides,
 )

@@ -22,6 +22,7 @@ from fanal.backends.native.loops.expression import (
     Load,
     Op,
     Random,
+    buffers_of,
     leaves,
     viewed,
 )
@@ -36,19 +37,6 @@ Shape = tuple[int, ...]
 MANY_PARTS = 8
 
 
-def buffers_of(e: Expression) -> set[int]:
-    """Numbers of the buffers that an expression reads."""
-    found = set()
-    for leaf in leaves(e):
-        if isinstance(leaf, Load):
-            found.add(leaf.access.buffer)
-        elif isinstance(leaf, Gather):
-            found.add(leaf.table.buffer)
-        elif isinstance(leaf, Random):
-            found.add(leaf.key.buffer)
-    return found
-
-
 @dataclass(slots=True)
 class Entry:
     """One step of the schedule: what it reads and writes, as buffer numbers."""
@@ -59,9 +47,12 @@ class Entry:
     commits: bool = field(default=False, kw_only=True)
     nodes: tuple[Node, ...] = field(default=(), kw_only=True)
 
-    def conflicts(self, reads: set[int], writes: set[int]) -> bool:
+    def conflicts(self, reads: frozenset[int], writes: set[int]) -> bool:
         """Whether something with these accesses must stay after this entry."""
-        return bool(self.writes & (reads | writes) or self.reads & writes)
+        mine = self.writes
+        return not (
+            mine.isdisjoint(reads) and mine.isdisjoint(writes) and self.reads.isdisjoint(writes)
+        )
 
 
 @dataclass(slots=True)
@@ -142,7 +133,7 @@ class StageEntry(Entry):
 
     def admit(self, e: Expression, to: Access) -> RowStore | None:
         """The store as a member of this group, or None where it doesn't fit."""
-        if not buffers_of(e) & self.writes:
+        if buffers_of(e).isdisjoint(self.writes):
             return None
         size = math.prod(to.shape)
         for shape, per_row in ((self.shape, False), (self.kept, True)):
@@ -172,7 +163,8 @@ class StageEntry(Entry):
         return True
 
     def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
-        outside = {k: v for k, v in real.items() if k not in self.own}
+        own = self.own
+        outside = {n: real[n] for n in self.reads if n in real and n not in own}
         reductions = [
             RowReduction(r.op, resolved(r.expression, outside), r.to) for r in self.reductions
         ]
@@ -211,7 +203,9 @@ def forwarded(
             return values.get((x.access.buffer, x.access.offset, taken_strides(x.access)))
         if isinstance(x, Op):
             args = [v for v in map(visit, x.args) if v is not None]
-            return None if len(args) < len(x.args) else replace(x, args=tuple(args))
+            if len(args) < len(x.args):
+                return None
+            return Op(x.dtype, x.shape, x.name, tuple(args), x.operand)
         if isinstance(x, Gather):
             indices = [v for v in map(visit, x.indices) if v is not None]
             return None if len(indices) < len(x.indices) else replace(x, indices=tuple(indices))
@@ -260,7 +254,7 @@ def buffers_of_gathers(e: Expression) -> set[int]:
 
 def resolved(e: Expression, real: dict[int, Access]) -> Expression:
     """The expression with virtual buffers replaced by the memory that they were given."""
-    if not buffers_of(e) & real.keys():
+    if buffers_of(e).isdisjoint(real):
         return e
     memo: dict[int, Expression] = {}
 
@@ -275,9 +269,10 @@ def resolved(e: Expression, real: dict[int, Access]) -> Expression:
             return memo[id(x)]
         result: Expression = x
         if isinstance(x, Load):
-            result = replace(x, access=fixed(x.access))
+            result = Load(x.dtype, x.shape, fixed(x.access), x.scalar)
         elif isinstance(x, Op):
-            result = replace(x, args=tuple(visit(a) for a in x.args))
+            args = tuple([visit(a) for a in x.args])
+            result = Op(x.dtype, x.shape, x.name, args, x.operand)
         elif isinstance(x, Gather):
             result = replace(
                 x, table=fixed(x.table), indices=tuple(visit(i) for i in x.indices)
@@ -318,7 +313,7 @@ class Schedule:
         """Compute an expression into memory."""
         reads, writes = buffers_of(e), {to.buffer}
         for entry in reversed(self.entries):
-            if isinstance(entry, StageEntry):
+            if isinstance(entry, StageEntry) and not reads.isdisjoint(entry.writes):
                 member = entry.admit(e, to)
                 if member is not None:
                     entry.stores.append(member)
@@ -329,7 +324,7 @@ class Schedule:
                 return
             if entry.conflicts(reads, writes):
                 break
-        self.entries.append(ElementEntry(reads, writes, [Store(e, to)]))
+        self.entries.append(ElementEntry(set(reads), writes, [Store(e, to)]))
 
     def _joins(self, entry: ElementEntry, e: Expression, to: Access) -> bool:
         """Add a store to an elementwise entry, if it fits."""
@@ -366,10 +361,10 @@ class Schedule:
             if entry.conflicts(reads, {result}):
                 break
         member = RowReduction(op, e, to)
-        self.entries.append(StageEntry(reads, {result}, e.shape, dims, width, [member]))
+        self.entries.append(StageEntry(set(reads), {result}, e.shape, dims, width, [member]))
 
     def _fits(
-        self, entry: StageEntry, e: Expression, dims: Shape, width: int, reads: set[int]
+        self, entry: StageEntry, e: Expression, dims: Shape, width: int, reads: frozenset[int]
     ) -> bool:
         same = (entry.shape, entry.dims, entry.width) == (e.shape, dims, width)
         if not same or not entry.is_local(e):

@@ -20,13 +20,14 @@ from fanal.backends.native.loops.expression import (
     Op,
     Ramp,
     Random,
+    buffers_of,
     leaves,
     viewed,
 )
 from fanal.backends.native.loops.rows import CannotMerge
 from fanal.backends.native.loops.views import VIEWS, View, expand_view, reshape_view, slice_view
 from fanal.backends.native.lower.epilogues import ContractionEntry, take_epilogues
-from fanal.backends.native.lower.groups import Schedule, buffers_of, check_merge
+from fanal.backends.native.lower.groups import Schedule, check_merge
 from fanal.backends.native.lower.orders import Order, strides_in
 from fanal.backends.native.lower.sources import unit_of
 from fanal.backends.native.program import Access, ProgramBuilder

@@ -14,8 +14,16 @@ from dataclasses import replace
 from fanal.backends.native.emit.value import bits_of
 from fanal.backends.native.loops.convert import compute_type
 from fanal.backends.native.loops.elementwise import Store
-from fanal.backends.native.loops.expression import Expression, Load, Op, Random, children, leaves
-from fanal.backends.native.lower.groups import ElementEntry, Schedule, buffers_of
+from fanal.backends.native.loops.expression import (
+    Expression,
+    Load,
+    Op,
+    Random,
+    buffers_of,
+    children,
+    leaves,
+)
+from fanal.backends.native.lower.groups import ElementEntry, Schedule
 from fanal.backends.native.lower.lowering import Lowering, lies_at, window
 from fanal.backends.native.lower.orders import memory_orders, strides_in
 from fanal.backends.native.lower.sources import may_fail

@@ -34,6 +34,7 @@ class Runtime:
     launch: Callable[..., int]
     note_contents: Callable[[int, int], None]
     same_contents: Callable[[int, int], bool]
+    same_words: Callable[[int, int], bool]
     launch_recorded: Callable[..., int]
     record_launches: Callable[[int], None]
     set_num_threads: Callable[[int], None]

@@ -34,6 +34,11 @@ _BUILTINS = {
         "($module, records, count, /)",
         "Whether nobody can have written to the Storages of such records since.",
     ),
+    "same_words": (
+        _FASTCALL,
+        "($module, records, count, /)",
+        "Whether memory holds what records {address, word} say.",
+    ),
     "launch_recorded": (
         _FASTCALL,
         "($module, records, program, /, *args)",

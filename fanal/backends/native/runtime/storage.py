@@ -90,6 +90,20 @@ def py_same_contents(module: ptr, args: ptr, count: i64) -> ptr:
         at = at + 24
     return PyBool_FromLong(same)
 
+def py_same_words(module: ptr, args: ptr, count: i64) -> ptr:
+    """Whether memory holds what records {address, word} say."""
+    word = buffer(16)
+    if count != 2 or not int_word(ptr[args], word) or not int_word(ptr[args + 8], word + 8):
+        return refuse_records()
+    at = ptr(i64[word])
+    end = at + i64[word + 8] * 16
+    same = 1
+    while at < end:
+        if i64[ptr[at]] != i64[at + 8]:
+            same = 0
+        at = at + 16
+    return PyBool_FromLong(same)
+
 @cold
 def refuse_records() -> ptr:
     if PyErr_Occurred() != None:

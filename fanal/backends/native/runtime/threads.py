@@ -24,6 +24,11 @@ def default_num_threads() -> int:
                 f"[fanal] FANAL_NUM_THREADS: expected 1 to {MAX_THREADS}, got {wanted!r}."
             )
         return int(wanted)
+    return min(available_processors(), MAX_THREADS)
+
+
+def available_processors() -> int:
+    """How many processors this process may use at once; at least 1."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:
@@ -31,7 +36,7 @@ def default_num_threads() -> int:
     quota = _cgroup_quota(_CGROUPS, Path("/proc/self/cgroup"))
     if quota is not None:
         count = min(count, math.ceil(quota))
-    return max(1, min(count, MAX_THREADS))
+    return max(1, count)
 
 
 def _cgroup_quota(root: Path, membership: Path) -> float | None:
