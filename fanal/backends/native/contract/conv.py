@@ -19,6 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fanal.backends.native.contract.cutting import row_cycles
 from fanal.backends.native.contract.depthwise import add_depthwise, strip_for
 from fanal.backends.native.contract.depthwise_last import add_depthwise_channels, fits_channels
 from fanal.backends.native.contract.dims import Dim, Steps
@@ -26,7 +27,7 @@ from fanal.backends.native.contract.dot import broadcast
 from fanal.backends.native.contract.element import compute_type
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.images import padded_image
-from fanal.backends.native.contract.plan import Contraction, lower, reordered, row_cycles
+from fanal.backends.native.contract.plan import Contraction, lower, reordered
 from fanal.backends.native.contract.shape import Shape, shape_for
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.contract.windows import Phase, output_extent, phases

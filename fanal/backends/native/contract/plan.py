@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fanal.backends.native.contract import gemm
+from fanal.backends.native.contract.cutting import STREAM_ELEMENTS, cut, row_cycles
 from fanal.backends.native.contract.dims import (
     Dim,
     extent_of,
@@ -21,7 +22,7 @@ from fanal.backends.native.contract.dims import (
 )
 from fanal.backends.native.contract.element import compute_type, is_stored_as
 from fanal.backends.native.contract.finish import Epilogue
-from fanal.backends.native.contract.gemm import Numbers, Side
+from fanal.backends.native.contract.gemm import Side
 from fanal.backends.native.contract.prepare import add_pack
 from fanal.backends.native.contract.shape import (
     Shape,
@@ -38,20 +39,10 @@ from fanal.core.dtypes import DType, float32, float64, int32, int64
 
 A, B, OUT = 0, 1, 2
 THIN_ROWS = 2
-# Elements of B from which on it is streamed past a few rows (a megabyte of floats).
-STREAM_ELEMENTS = 1 << 18
 COMPUTE_DTYPES: dict[str, DType] = {"float": float32, "double": float64, "i32": int32, "i64": int64}
 
-# Multiply-adds of one task at least (its claim must not count), and tasks to aim at.
-_TASK_MIN, _TASKS = 1 << 17, 64
-# Rows of a block whose panels were packed ahead: it shares the second cache with their totals, and
-# costs no other block a packing.
-_READY_ROWS = 96
-# Panels of one unit: their running totals share the second cache with a block of A.
-_BLOCK_PANELS = 16
-# The same where rows are copied: tiles of a block at least, its panels at most and at least, tasks.
-_COPIED_TILES, _COPIED_PANELS, _FEW_PANELS, _COPIED_TASKS = 3, 64, 8, 32
-_COPIED_DEPTH = 40  # k's at least
+# Products of fewer k's than this read the rows of A where they lie.
+_COPIED_DEPTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,21 +196,10 @@ def _cost(c: Contraction, s: Shape, uses: Callable[[Access], int]) -> float:
     if not is_stored_as(c.operands[A].dtype, s.scalar):
         packing += rows * inner * 0.5
     if walk_of(c.inner, A)[-1:] and walk_of(c.inner, A)[-1][1] != 1:
-        packing += rows * inner * 0.6  # a line of A a k
+        # A line of A a k, by every tile or, where blocks are copied first, once.
+        packing += rows * inner * (0.15 if _copies(c, s, None) else 0.6)
     store = rows * cols * (0.3 if innermost_unit(c.cols, OUT) else 2.0)
     return tiles + packing + store
-
-
-def row_cycles(s: Shape, rows: int) -> int:
-    """Cycles per k and panel that the tiles over `rows` rows take (see `gemm.tile_counts`)."""
-    whole, rest = divmod(rows, s.rows)
-    if rest == 0:
-        return rows
-    if whole and rest <= 2 * s.few_rows - s.rows:
-        return rows - rest - s.rows + 2 * s.few_rows
-    if rest <= s.few_rows:
-        return rows - rest + s.few_rows
-    return rows - rest + (2 * s.few_rows if s.rows > gemm.MANY_ROWS else s.rows)
 
 
 def fitted(s: Shape, rows: int, columns: int) -> Shape:
@@ -269,7 +249,8 @@ def _lower_gemm(
         sides.append(_side(c, n, "rows", "cols", modes, tables))
     tables.emit()
     left = _way_of_copying(c, s) if _copies(c, s, thin) else ""
-    numbers = cut(s, c.batch, rows, cols, inner, ready, bool(left))
+    batch = tuple(d.extent for d in c.batch)
+    numbers = cut(s, batch, rows, cols, inner, ready, bool(left))
     gemm.add_phase(p, s, how, sides, numbers, c.epilogue, left)
 
 
@@ -480,77 +461,3 @@ def _packed_ahead(
     batch = [next(found) if d.steps[B] != 0 else 0 for d in c.batch]
     batch = [0] * (2 - len(batch)) + batch
     return Side(access, Step("0"), Step("0"), (batch[0], batch[1]))
-
-
-# -- cutting the work -------------------------------------------------------------------------------
-
-
-def cut(
-    s: Shape, batch: Sequence[Dim], rows: int, cols: int, inner: int, ready: bool,
-    copied: bool = False,
-) -> Numbers:  # fmt: skip
-    """Blocks and tasks; a function of the problem alone.
-
-    Blocks start as large as the caches like them and are halved until there are enough to share:
-    rows first where panels are packed ahead (all blocks read the same ones), else panels first.
-    Where rows are copied, every block of panels copies them again: hardly at the expense of panels.
-    """
-    panels, count = -(-cols // s.width), extent_of(batch)
-    work = count * rows * panels * s.width * inner
-    wanted = min(max(work // _TASK_MIN, 1), _TASKS)
-    if copied:
-        return _cut_copied(s, batch, rows, cols, inner, ready, min(wanted, _COPIED_TASKS))
-    tallest = min(rows_max(s), _READY_ROWS // s.rows * s.rows) if ready else rows_max(s)
-    block_rows, block_panels = min(tallest, rows), min(panels, _BLOCK_PANELS)
-
-    def blocks(extent: int, block: int) -> int:
-        return -(-extent // block)
-
-    while (units := count * blocks(rows, block_rows) * blocks(panels, block_panels)) < wanted:
-        tall = block_rows > 8 * s.rows
-        if ready and tall:
-            block_rows = -(-block_rows // 2)
-        elif block_panels > (4 if ready else 1):
-            block_panels = -(-block_panels // 2)
-        elif tall and units < _TASKS // 4:
-            # Every block of rows packs its panels itself: not lightly.
-            block_rows = -(-block_rows // 2)
-        elif block_panels > 1:
-            block_panels = -(-block_panels // 2)
-        else:
-            break
-    block_rows = blocks(blocks(rows, blocks(rows, block_rows)), s.rows) * s.rows
-    block_panels = -(-panels // blocks(panels, block_panels))
-    units = count * blocks(rows, block_rows) * blocks(panels, block_panels)
-    unit = max(1, min(block_rows, rows) * block_panels * s.width * inner)
-    per_task = max(1, min(_TASK_MIN // unit, units))
-    batch_inner = batch[-1].extent if batch else 1
-    return Numbers(batch_inner, units, per_task, rows, cols, inner, block_rows, block_panels)
-
-
-def _cut_copied(
-    s: Shape, batch: Sequence[Dim], rows: int, cols: int, inner: int, ready: bool, wanted: int
-) -> Numbers:
-    panels, count = -(-cols // s.width), extent_of(batch)
-    tiles = -(-rows // s.rows)
-    tallest = rows_max(s) // s.rows
-
-    def blocks(tall: int, wide: int) -> int:
-        return count * -(-tiles // tall) * -(-panels // wide)
-
-    tall, wide = min(tallest, tiles), min(_COPIED_PANELS, panels)
-    while blocks(tall, wide) < wanted:
-        if ready and tall > _COPIED_TILES:
-            tall = -(-tall // 2)
-        elif wide > _FEW_PANELS:
-            wide = -(-wide // 2)
-        elif not ready and tall > 2 * _COPIED_TILES:
-            tall = -(-tall // 2)
-        else:
-            break
-    tall, wide = -(-tiles // -(-tiles // tall)), -(-panels // -(-panels // wide))
-    units = blocks(tall, wide)
-    unit = max(1, tall * s.rows * wide * s.width * inner)
-    per_task = max(1, min(_TASK_MIN // unit, units))
-    batch_inner = batch[-1].extent if batch else 1
-    return Numbers(batch_inner, units, per_task, rows, cols, inner, tall * s.rows, wide)
