@@ -69,7 +69,7 @@ def measure(name: str, threads: int) -> dict[str, Any]:
     taken, steady = stages.taken(), min(times[1:])
     programs = [s.executable for s in segments(step.root)]
     return {
-        "seconds": times[0] - steady, "steady": steady, "memory": taken.pop("run", 0.0) - steady,
+        "seconds": times[0] - steady, "steady": steady, "memory": taken.pop("run", 0.0) + taken.pop("states", 0.0) - steady,
         "stages": taken, "arena": sum(p.arena_bytes for p in programs),
         "bound": sum(p.arena_bound for p in programs), "peak": resident("VmHWM") - empty,
         "phases": sum(p.phases for p in programs),

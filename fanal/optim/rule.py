@@ -19,6 +19,7 @@ from fanal.core import dispatch, dtypes
 from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import recorder, tracing
 from fanal.core.dtypes import DType
+from fanal.core.stages import stage
 from fanal.graph.ir import Builder, Value
 from fanal.ops.layout import slice_dim
 from fanal.ops.promotion import cast
@@ -245,7 +246,8 @@ class Stepper(Optimizer):
         ):  # fmt: skip
             return known.params, grads, known.states
         params = [p for p, none in zip(given, absent, strict=True) if not none]
-        states = [self._state(group, p) for p in params]
+        with stage("states"):
+            states = [self._state(group, p) for p in params]
         if type(state) is States:
             self._known[id(group)] = Known(
                 list(map(id, given)), absent, names, state, state.changes, params, states
