@@ -5,16 +5,15 @@ Made from what was noted and observed of one call. `Replay.refusal` says why the
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from operator import is_
-from struct import pack_into
 from typing import Any
 
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import Node, released
 from fanal.backends.native.executable import launch, runtime
 from fanal.compiler.arguments import Arguments
+from fanal.compiler.draws import Draws, SeededAnew
 from fanal.compiler.kept import Kept
 from fanal.compiler.notes import UNREAD, LiveOptions, Notes
 from fanal.compiler.observer.package import ModuleFacts
@@ -24,13 +23,11 @@ from fanal.compiler.results import Result
 from fanal.core import dtypes
 from fanal.core.dispatch import LiveNumber
 from fanal.tensor.launching import number_bits, raise_status
-from fanal.tensor.layout import Layout, layout
+from fanal.tensor.layout import Layout
 from fanal.tensor.recording import OpNode
 from fanal.tensor.tensor import Tensor, new_tensor
 
 _empty = runtime.empty
-_KEY = layout(dtypes.int64, (2,))
-_drawing = threading.Lock()  # while a call takes its part of a generator's stream
 
 
 class Refused(Exception):
@@ -90,7 +87,10 @@ class Replay:
         self.samples = run.segment.samples
         self._inputs(run.inputs, notes, observer, given)
         self._outputs(run, notes, result, given, observer)
-        self._draws(notes)
+        try:
+            self.draws = Draws(notes, self.keys)
+        except SeededAnew:
+            raise Refused("the random generator is seeded anew") from None
 
     # -- making -------------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class Replay:
         self.from_options: list[tuple[int, LiveOptions, int]] = []
         self.from_gradients: list[tuple[int, Tensor]] = []
         self.held: list[Tensor] = []
-        self.draw_words: list[tuple[int, int]] = []  # word, id of the key
+        self.keys: dict[int, int] = {}  # words of keys of random draws, by the key's id
         for word, x in enumerate(inputs):
             if isinstance(x, LiveNumber):
                 entry, number = x.source
@@ -121,7 +121,7 @@ class Replay:
                 self.from_gradients.append((word, before[id(x)]))
                 self.words.append(0)
             elif id(x) in notes.draws:
-                self.draw_words.append((word, id(x)))
+                self.keys[id(x)] = word
                 self.words.append(0)
             elif id(x) in arguments or id(x._storage) in by_storage:
                 i = arguments.get(id(x), by_storage.get(id(x._storage), -1))
@@ -178,8 +178,6 @@ class Replay:
                     raise Refused("a gradient is not the call's own")
                 self.gradients.append((p, i, g._layout))
                 explained[id(g)] = g
-        read = {id(p) for _, p in self.from_gradients}
-        self.replaced = [p for p, _, _ in self.gradients if id(p) not in read]
         for t in run.tensors:
             if id(t) not in explained:
                 raise Refused("a tensor that the call makes is kept elsewhere")
@@ -204,24 +202,6 @@ class Replay:
         self.operands = list(run.inputs)
         if run.segment.others:
             raise Refused("a tensor is written to that is not read")
-
-    def _draws(self, notes: Notes) -> None:
-        """Keys of random draws, as offsets from the generators' state."""
-        self.generators: list[tuple[Any, int]] = []
-        self.keys: list[tuple[Any, int, int]] = []  # generator, offset, word
-        places = {}
-        for word, key_id in self.draw_words:
-            places[key_id] = word
-        for key_id, (_, generator, seed, stream) in notes.draws.items():
-            first_seed, first = notes.generators[id(generator)][1:]
-            if seed != first_seed or stream < first:
-                raise Refused("the random generator is seeded anew")
-            if key_id in places:
-                self.keys.append((generator, stream - first, places[key_id]))
-        for generator, seed, first in notes.generators.values():
-            if generator._seed != seed or generator._stream < first:
-                raise Refused("the random generator is seeded anew")
-            self.generators.append((generator, generator._stream - first))
 
     # -- running ------------------------------------------------------------------------------------------
 
@@ -270,18 +250,20 @@ class Replay:
                 numbers[id(event)] = event.numbers()
         for word, entry, i in self.from_options:
             words[word] = numbers[id(entry)][i]
-        if self.generators:
-            self._draw(words)
-        for p in self.replaced:  # first, so that new gradients may have the old ones' memory
-            if p._rare is not None:
-                p._rare.grad = None
+        draws = self.draws
+        begun = draws.take(words) if draws.generators else {}
         memories = [_empty(n) for n in self.sizes]
         words += memories
         words.append(self.kept.memory_for(words))
-        if self.samples.open:
-            code = self.samples.launch(self.segment.executable, words)
-        else:
-            code = launch(self.address, *words)
+        code = 1
+        try:
+            if self.samples.open:
+                code = self.samples.launch(self.segment.executable, words)
+            else:
+                code = launch(self.address, *words)
+        finally:
+            if code and begun:
+                draws.give_back(begun)
         if code:
             raise_status("compile", code, self.segment.executable)
         for storage in self.written:
@@ -310,16 +292,6 @@ class Replay:
             self._recorded(given, words, results, memories)
         return self.result.again(results, given)
 
-    def _draw(self, words: list[Any]) -> None:
-        """Give the call its keys, in memory of its own: other threads may be calling, too."""
-        with _drawing:
-            begun = {id(g): g._stream for g, _ in self.generators}
-            for generator, count in self.generators:
-                generator._stream += count
-        for generator, offset, word in self.keys:
-            key = words[word] = _empty(16)
-            pack_into("2q", key, 0, generator._seed, begun[id(generator)] + offset)
-
     def _recorded(
         self, given: Arguments, words: list[Any], results: list[Tensor], memories: list[Any]
     ) -> None:
@@ -327,8 +299,8 @@ class Replay:
         operands = self.operands.copy()
         for word, i, offset in self.from_arguments:
             operands[word] = given.tensors[i] if offset == 0 else operands[word]
-        for _, _, word in self.keys:
-            operands[word] = new_tensor(words[word], _KEY, words[word].ptr)
+        for word, key in self.draws.tensors(words):
+            operands[word] = key
         visible = [t for t, leaf in zip(results, self.leaves, strict=True) if type(leaf[3]) is int]
         places = [(t._storage, t._ptr) for t in sorted(visible, key=lambda t: t._index)]
         places += [(m, m.ptr) for m in memories[self.cell_count :]]

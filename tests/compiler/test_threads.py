@@ -123,3 +123,22 @@ def test_backward_outside_uses_the_draws_of_its_own_call() -> None:
         if call is model:
             expected = results
     assert all(fanal.equal(a, b) for a, b in zip(results, expected, strict=True))
+
+
+def test_a_call_that_fails_has_drawn_nothing() -> None:
+    table = fanal.randn(8, 16)
+
+    @fanal.compile
+    def pick(i: Any) -> Any:
+        return F.dropout(F.embedding(i, table), 0.5)
+
+    good, bad = fanal.tensor([1, 2]), fanal.tensor([1, 99])
+    pick(good)
+    fanal.manual_seed(5)
+    expected = pick(good).tolist()
+    fanal.manual_seed(5)
+    try:
+        pick(bad)
+    except IndexError:
+        pass
+    assert pick(good).tolist() == expected
