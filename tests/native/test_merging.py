@@ -52,6 +52,16 @@ def test_few_phases_stay_where_they_are():
     assert merge(p, p.phases) == p.phases and (p.temps[0].first, p.temps[0].last) == (2, 2)
 
 
+def test_phases_do_not_pass_by_what_they_read_of_few():
+    p = builder(
+        ("a", [0], [10]), ("c", [1], [11]), ("a", [2], [12]), ("c", [12], [13]), ("c", [3], [14]),
+        ("c", [4], [15]),
+    )  # fmt: skip
+    order = merge(p, p.phases)
+    writer = next(i for i, x in enumerate(order) if 12 in (x.changes or ()))
+    assert all(i > writer for i, x in enumerate(order) if 12 in x.buffers and i != writer)
+
+
 def test_phases_that_may_fail_stay():
     p = builder(*(("a", [n], [n + 10]) for n in range(5)))
     for phase in p.phases:

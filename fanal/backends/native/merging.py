@@ -44,19 +44,19 @@ def merge(p: ProgramBuilder, phases: list[Phase]) -> list[Phase]:
     if p.flow is not None:
         return phases
     place = {phase: i for i, phase in enumerate(p.phases)}
-    groups: list[_Group] = []
-    for phase in phases:
-        mine = _joinable(groups, phase)
-        if mine is None:
-            mine = _Group([])
-            groups.append(mine)
-        mine.add(phase)
+    staying: set[Phase] = set()
+    while True:
+        groups = _grouped(phases, staying)
+        small = {x for group in groups if 1 < len(group.members) < FEW for x in group.members}
+        if not small:
+            break
+        staying |= small  # and others may not pass them by
     result: list[tuple[int, Phase]] = []
     for group in groups:
-        if len(group.members) < FEW:
-            result += [(place[phase], phase) for phase in group.members]
-            continue
         now = place[group.members[0]]
+        if len(group.members) == 1:
+            result.append((now, group.members[0]))
+            continue
         result.append((now, _as_one(group.members)))
         for buffer in group.buffers:
             if buffer >= p.arguments:
@@ -65,19 +65,32 @@ def merge(p: ProgramBuilder, phases: list[Phase]) -> list[Phase]:
     return [phase for _, phase in sorted(result, key=lambda one: one[0])]
 
 
+def _grouped(phases: list[Phase], staying: set[Phase]) -> list[_Group]:
+    """Phases with those that they may join; `staying` ones join none."""
+    groups: list[_Group] = []
+    for phase in phases:
+        mine = None if phase in staying else _joinable(groups, phase, staying)
+        if mine is None:
+            mine = _Group([])
+            groups.append(mine)
+        mine.add(phase)
+    return groups
+
+
 def _may_move(phase: Phase) -> bool:
     """Whether it is known what a phase does, and that it can't fail."""
     return phase.changes is not None and phase.kernel.key.startswith(_KINDS)
 
 
-def _joinable(groups: list[_Group], phase: Phase) -> _Group | None:
+def _joinable(groups: list[_Group], phase: Phase, staying: set[Phase]) -> _Group | None:
     """The group that a phase may join: of its kernel, with nothing in between that it depends on."""
     if not _may_move(phase):
         return None
     for group in reversed(groups[-REACH:]):
         if not all(map(_may_move, group.members)) or not group.is_apart(phase):
             return None
-        if group.members[0].kernel.key == phase.kernel.key:
+        first = group.members[0]
+        if first.kernel.key == phase.kernel.key and first not in staying:
             return group
     return None
 

@@ -125,7 +125,7 @@ def viewed(e: Expression, shape: Shape, view: View, memo: dict[int, Expression])
         result = Ramp(e.dtype, shape, moved[0], e.start + moved[1])
     elif isinstance(e, Op):
         args = tuple([viewed(a, shape, view, memo) for a in e.args])
-        result = Op(e.dtype, shape, e.name, args, e.operand)
+        result = Op(e.dtype, shape, e.name, args, e.operand, e.source)
     elif isinstance(e, Random):
         position = viewed(e.position, shape, view, memo)
         assert isinstance(position, Ramp)

@@ -205,7 +205,7 @@ def forwarded(
             args = [v for v in map(visit, x.args) if v is not None]
             if len(args) < len(x.args):
                 return None
-            return Op(x.dtype, x.shape, x.name, tuple(args), x.operand)
+            return Op(x.dtype, x.shape, x.name, tuple(args), x.operand, x.source)
         if isinstance(x, Gather):
             indices = [v for v in map(visit, x.indices) if v is not None]
             return None if len(indices) < len(x.indices) else replace(x, indices=tuple(indices))
@@ -272,7 +272,7 @@ def resolved(e: Expression, real: dict[int, Access]) -> Expression:
             result = Load(x.dtype, x.shape, fixed(x.access), x.scalar)
         elif isinstance(x, Op):
             args = tuple([visit(a) for a in x.args])
-            result = Op(x.dtype, x.shape, x.name, args, x.operand)
+            result = Op(x.dtype, x.shape, x.name, args, x.operand, x.source)
         elif isinstance(x, Gather):
             result = replace(
                 x, table=fixed(x.table), indices=tuple(visit(i) for i in x.indices)
