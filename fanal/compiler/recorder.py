@@ -256,7 +256,7 @@ class Recorder:
     def settle_memory(self, t: Tensor) -> None:
         """Somebody reads a tensor's memory: run what was taken down if it writes there."""
         if self.notes is not None:
-            self.notes.asked = True
+            self.notes.asking()
         known = self.known.get(id(t._storage))
         if known is not None and any(r.written for r in known.regions):
             self.settle()
@@ -433,7 +433,7 @@ class Recorder:
     def settle(self) -> None:
         """Somebody asks for a lazy tensor's memory: run what was taken down so far."""
         if self.notes is not None:
-            self.notes.asked = True
+            self.notes.asking()
         if self.owner is not None and self.owner.fullgraph:
             self._begin(self.at.start)
             raise RuntimeError(
