@@ -160,11 +160,11 @@ class _Sort:
             b.store(b.select(index.lt(n), record, self.last), self._at(b, run, i))
         each = b.load(f"<{RUN} x i64>", run, align=8)
         places = b.const(each.type, 0)
-        for i in range(RUN):
-            less = b.splat(b.load("i64", self._at(b, run, b.i64(i))), RUN).lt(each)
+        for other in range(RUN):
+            less = b.splat(b.load("i64", self._at(b, run, b.i64(other))), RUN).lt(each)
             places = places + less.cast("zext", "i64")
-        for i in range(RUN):
-            b.store(each[i], self._at(b, run, places[i]))
+        for lane in range(RUN):
+            b.store(each[lane], self._at(b, run, places[lane]))
 
     def _pass(self, b: Builder, records: V, n: V, room: V, turn: V) -> None:
         """Merge runs, which double with each turn, from one half of the scratch into the other."""
