@@ -230,12 +230,16 @@ class Recorder:
 
     def grad_read(self, p: Tensor) -> None:
         """Somebody looks whether a tensor has a gradient."""
+        if type(p._storage) is Cell:  # a leaf that the call makes: to be noted it would be kept
+            return
         self.graded[id(p)] = p
         if self.notes is not None:
             self.notes.grad_read(p)
 
     def grad_set(self, p: Tensor) -> None:
         """A tensor's gradient is replaced, whatever it was."""
+        if type(p._storage) is Cell:
+            return
         self.graded[id(p)] = p
         if self.notes is not None:
             self.notes.grad_set(p)
