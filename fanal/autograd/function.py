@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from fanal.autograd.mode import mode
@@ -17,7 +18,8 @@ class FunctionCtx:
         self._saved: tuple[Any, ...] = ()
         self._dirty: tuple[Any, ...] = ()
         self._constant: set[int] = set()
-        self._node: CustomNode | None = None
+        # Weak, as the node holds this: a cycle would keep alive what the node leads to.
+        self._node: weakref.ref[CustomNode] | None = None
         self._materialize = True
         self.needs_input_grad: tuple[bool, ...] = ()
 
@@ -37,7 +39,10 @@ class FunctionCtx:
         """The tensors that were saved; an error if they were changed in place or freed."""
         if self._node is None:
             return self._saved
-        return self._node.unpack()
+        node = self._node()
+        if node is None:
+            raise released("the function")
+        return node.unpack()
 
     def mark_dirty(self, *tensors: Any) -> None:
         """Name inputs that forward changed in place (and returns)."""
@@ -77,7 +82,7 @@ class CustomNode(Node):
                 kept.append(Saved(t))
         self.saved = kept
         self.ctx._saved = ()
-        self.ctx._node = self
+        self.ctx._node = weakref.ref(self)
 
     def unpack(self) -> tuple[Any, ...]:
         if self.saved is None:

@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from fanal.autograd.tape import sequence
 from fanal.compiler.arguments import Arguments
-from fanal.compiler.gradient import NotOne, Pending, differentiated
+from fanal.compiler.gradient import NotOne, Pending, Released, differentiated, released_within
 from fanal.compiler.notes import Notes
 from fanal.compiler.observer import instructions  # noqa: F401 - registers what looks at them
 from fanal.compiler.observer.package import Package
 from fanal.compiler.observer.watch import Observer
 from fanal.compiler.recorder import Recorder
-from fanal.compiler.replay import Refused, Replay, owners, process_state
+from fanal.compiler.replay import ASKED, Refused, Replay, owners, process_state
 from fanal.compiler.results import Result, Unknown
 from fanal.compiler.steps import Step
 from fanal.core.dispatch import state
 from fanal.core.errors import message
 from fanal.core.stages import stage
-from fanal.tensor.recording import OpNode
 
 if TYPE_CHECKING:
     from fanal.compiler.explain import Explanation
@@ -120,6 +119,7 @@ class CompiledFunction:
         package = Package(frozenset(map(id, given.containers)))
         package.noted = notes.effect
         observer = Observer(package)
+        notes.on_asking = functools.partial(observer.refuse, ASKED)
         for x in (self.function, *given.objects):
             observer.adopt(x)
         for x in (*given.containers, *given.tensors):
@@ -163,7 +163,14 @@ class CompiledFunction:
             return None
         try:
             tensors = Result(result, given, observer).tensors
-            outputs = [t for t in tensors if t._layout.grad and _is_live(t._current_node())]
+            outputs = []
+            for t in tensors:
+                node = t._current_node() if t._layout.grad else None
+                over = None if node is None else released_within(node, begun)
+                if over is not None:  # as eager mode: an error, if a gradient is asked for
+                    t._node = Released(over)
+                elif node is not None:
+                    outputs.append(t)
             pending = differentiated(recorder, outputs, begun) if outputs else None
         except (NotOne, Unknown) as why:
             self.history[f"the results are no one node on the tape: {why}"] += 1
@@ -194,7 +201,3 @@ class CompiledFunction:
     def __repr__(self) -> str:
         return f"<compiled {self.name}>"
 
-
-def _is_live(node: Any) -> bool:
-    """Whether a backward pass can still go through a node."""
-    return node is not None and not (isinstance(node, OpNode) and node.kept is None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fanal.autograd.engine import run_backward
-from fanal.autograd.tape import Node
+from fanal.autograd.tape import Node, released
 from fanal.backends.native.saved import name_of
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import built
@@ -30,6 +30,34 @@ from fanal.tensor.tensor import Tensor
 
 class NotOne(Exception):
     """Why a call can't be one node on the tape."""
+
+
+class Released(Node):
+    """The node of a result whose backward pass is over."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str):
+        super().__init__((), 1)
+        self.name = name
+
+    def pull(self, grads: list[Any], create_graph: bool) -> Sequence[Any]:
+        raise released(self.name)
+
+
+def released_within(node: Node, begun: int) -> str | None:
+    """The name of a node that the call put on the tape and whose saved values are freed already, if a
+    backward pass from `node` comes to one: of a sum of losses, each with a pass of its own, say."""
+    stack, seen = [node], set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, OpNode) and node.kept is None:
+            return node.name
+        stack += [e[0] for e in node.edges if isinstance(e, tuple) and e[0].sequence >= begun]
+    return None
 
 
 class CapturedGradient:

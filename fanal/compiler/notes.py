@@ -59,6 +59,13 @@ class Notes:
         self.adopted: dict[int, Tensor] = {}  # made from Python's data
         self.refused: str | None = None
         self.asked = False  # whether Python asked for a tensor's elements
+        self.on_asking: Callable[[], None] | None = None
+
+    def asking(self) -> None:
+        """Python asks for a tensor's elements: what the call computes is cut in two here."""
+        self.asked = True
+        if self.on_asking is not None:
+            self.on_asking()
 
     def drawn(self, generator: Any, key: Tensor) -> None:
         seed, stream = generator._seed, generator._stream - 1

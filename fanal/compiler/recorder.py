@@ -231,12 +231,16 @@ class Recorder:
 
     def grad_read(self, p: Tensor) -> None:
         """Somebody looks whether a tensor has a gradient."""
+        if type(p._storage) is Cell:  # a leaf that the call makes: to be noted it would be kept
+            return
         self.graded[id(p)] = p
         if self.notes is not None:
             self.notes.grad_read(p)
 
     def grad_set(self, p: Tensor) -> None:
         """A tensor's gradient is replaced, whatever it was."""
+        if type(p._storage) is Cell:
+            return
         self.graded[id(p)] = p
         if self.notes is not None:
             self.notes.grad_set(p)
@@ -257,7 +261,7 @@ class Recorder:
     def settle_memory(self, t: Tensor) -> None:
         """Somebody reads a tensor's memory: run what was taken down if it writes there."""
         if self.notes is not None:
-            self.notes.asked = True
+            self.notes.asking()
         known = self.known.get(id(t._storage))
         if known is not None and any(r.written for r in known.regions):
             self.settle()
@@ -434,7 +438,7 @@ class Recorder:
     def settle(self) -> None:
         """Somebody asks for a lazy tensor's memory: run what was taken down so far."""
         if self.notes is not None:
-            self.notes.asked = True
+            self.notes.asking()
         if self.owner is not None and self.owner.fullgraph:
             self._begin(self.at.start)
             raise RuntimeError(

@@ -5,15 +5,14 @@ Made from what was noted and observed of one call. `Replay.refusal` says why the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from operator import is_
 from typing import Any
 
 from fanal.autograd.mode import mode
-from fanal.autograd.tape import Node, released
 from fanal.backends.native.executable import launch, runtime
 from fanal.compiler.arguments import Arguments
 from fanal.compiler.draws import Draws, SeededAnew
+from fanal.compiler.gradient import Released
 from fanal.compiler.kept import Kept
 from fanal.compiler.notes import UNREAD, LiveOptions, Notes
 from fanal.compiler.observer.package import ModuleFacts
@@ -28,6 +27,7 @@ from fanal.tensor.recording import OpNode
 from fanal.tensor.tensor import Tensor, new_tensor
 
 _empty = runtime.empty
+ASKED = "the call asks for the value of a tensor"
 
 
 class Refused(Exception):
@@ -36,19 +36,6 @@ class Refused(Exception):
     def __init__(self, why: str, final: bool = True):
         super().__init__(why)
         self.final = final
-
-
-class Released(Node):
-    """The node of a result whose backward pass is over."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str):
-        super().__init__((), 1)
-        self.name = name
-
-    def pull(self, grads: list[Any], create_graph: bool) -> Sequence[Any]:
-        raise released(self.name)
 
 
 def process_state() -> tuple[Any, ...]:
@@ -70,7 +57,7 @@ class Replay:
         if process_state() != state:
             raise Refused("the call changes whether gradients are recorded, or the default dtype")
         if notes.asked:
-            raise Refused("the call asks for the value of a tensor")
+            raise Refused(ASKED)
         if len(notes.runs) != 1:
             raise Refused("nothing is computed")
         self.state = state
@@ -157,7 +144,7 @@ class Replay:
             if run.gradient is not None and isinstance(t._node, OpNode) and t._node.plan is run.gradient:
                 node = t._index
             elif t._node is not None:
-                if not (isinstance(t._node, OpNode) and t._node.kept is None):
+                if not isinstance(t._node, Released):
                     raise Refused("the result can be differentiated")
                 node = Released(t._node.name)
             self.leaves.append((i, t._layout, t._ptr - t._storage.ptr, node))

@@ -61,6 +61,8 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     n = input.shape[d] if input.ndim else 1
     if not 0 <= k <= n:
         raise RuntimeError(message("topk", "k is out of range", k, f"a number from 0 to {n}"))
+    if 0 < k < n:
+        return ValuesAndIndices(*bind(sort_p, input, dim=d, descending=largest, count=k))
     found = sorted_line(input, d, largest)
     if input.ndim == 0:
         return found

@@ -64,6 +64,14 @@ class Generator:
         self._seed, self._stream = new_state.tolist()
         return self
 
+    def mark(self) -> tuple[int, int]:
+        """The state as numbers, which are there also while a call is captured."""
+        return self._seed, self._stream
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """Continue from a state that `mark` gave."""
+        self._seed, self._stream = mark
+
     def draw(self) -> Tensor:
         """The key of the next draw, int64 (seed, stream)."""
         key = allocate(_KEY)

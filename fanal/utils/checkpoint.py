@@ -13,7 +13,7 @@ from fanal import autograd
 from fanal.autograd.mode import enable_grad, mode
 from fanal.core.dispatch import recorder
 from fanal.core.errors import message
-from fanal.random import get_rng_state, set_rng_state
+from fanal.random.generator import default_generator
 from fanal.tensor.creation import zeros
 from fanal.tensor.tensor import Tensor
 
@@ -41,12 +41,12 @@ class _Checkpoint(autograd.Function):
         ]
         before = None
         if ctx.state is not None:
-            before = get_rng_state()
-            set_rng_state(ctx.state)
+            before = default_generator.mark()
+            default_generator.back_to(ctx.state)
         with enable_grad():
             outputs = ctx.run(*args)
         if before is not None:
-            set_rng_state(before)
+            default_generator.back_to(before)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         pairs = [
             (o, g) for o, g in zip(outputs, grads, strict=True)
@@ -85,7 +85,7 @@ def checkpoint(
         return function(*given, **kwargs)
 
     # The anchor puts the call on the tape where only parameters inside ask for a gradient.
-    state = get_rng_state() if preserve_rng_state else None
+    state = default_generator.mark() if preserve_rng_state else None
     return _Checkpoint.apply(zeros((), requires_grad=True), run, state, *args)
 
 

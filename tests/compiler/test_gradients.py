@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 import fanal
 import fanal.nn as nn
-from tests.compiler.against_eager import Program, check, reasons
+from tests.compiler.against_eager import Program, check, reasons, replays
 
 MODELS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "mlp": (
@@ -119,6 +120,31 @@ def test_a_second_backward_is_refused_unless_kept() -> None:
         y.backward()
         with pytest.raises(RuntimeError, match="second time"):
             y.backward()
+
+
+def test_a_sum_of_losses_with_backward_passes_of_their_own() -> None:
+    def make() -> Program:
+        w = fanal.randn(3, requires_grad=True)
+
+        def function(x: Any) -> Any:
+            w.grad = None
+            first = (w * x).exp().sum()
+            first.backward()
+            second = (w * x).tanh().sum()
+            second.backward()
+            return first + second, first.exp(), second.view(1), w * 2
+
+        return Program(function, state=lambda: w.grad)
+
+    program = check(make)
+    if program.compiled.kinds and sys.version_info < (3, 13):
+        assert replays(program) == 1
+    for _ in range(3):
+        total, later, view, alive = program.compiled(fanal.ones(3))
+        for dead in (total, later, view):
+            with pytest.raises(RuntimeError, match="second time"):
+                dead.sum().backward()
+        alive.sum().backward()
 
 
 def test_modes() -> None:

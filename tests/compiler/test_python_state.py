@@ -42,6 +42,46 @@ def test_a_variable_of_an_enclosing_function() -> None:
     check(make)
 
 
+@watched
+def test_variables_of_its_own_that_inner_functions_use() -> None:
+    def function(x: Any) -> Any:
+        rows, total = x.shape[0], x * 0
+
+        def split(t: Any) -> Any:
+            return t.view(rows, -1)
+
+        def add(t: Any) -> None:
+            nonlocal total
+            total = total + t.sum()
+
+        for y in [split(x) * k + rows for k in range(3)]:
+            add(y)
+        return total, sum(split(x)[i] for i in range(rows))
+
+    program = check(lambda: Program(function))
+    assert replays(program) == 1
+
+
+@watched
+def test_a_function_that_is_returned_keeps_its_variables() -> None:
+    def function(x: Any) -> Any:
+        count = 0
+
+        def step(t: Any) -> Any:
+            nonlocal count
+            count += 1
+            return t * count
+
+        return step(step(x)), step
+
+    def first_of(x: Any) -> Any:
+        y, step = function(x)
+        return y, step(y)
+
+    check(lambda: Program(first_of))
+    check(lambda: Program(lambda x: (lambda y, step: (y, step(y)))(*function(x))))
+
+
 @dataclasses.dataclass
 class Options:
     factor: float = 1.0

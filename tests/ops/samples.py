@@ -198,7 +198,10 @@ STRUCTURAL: dict[str, Any] = {
     "reduce_min": _REDUCTIONS, "reduce_any": _REDUCTIONS, "reduce_all": _REDUCTIONS,
     "argmax": _ALONG, "argmin": _ALONG, "cumsum": _ALONG, "cumprod": _ALONG, "cummax": _ALONG,
     "cummin": _ALONG,
-    "sort": [(s, {**at, "descending": d}) for s, at in _ALONG for d in (False, True)],
+    "sort": [
+        *((s, {**at, "descending": d}) for s, at in _ALONG for d in (False, True)),
+        *(([(3, n)], {"dim": 1, "descending": n > 20, "count": k}) for n, k in ((7, 3), (37, 5), (150, 100))),
+    ],
     "gather": [
         ([(5, 4), ("i", (3, 2), 5)], {"dims": (0,)}),
         ([(5, 4, 3), ("i", (6,), 5), ("i", (6,), 3)], {"dims": (0, 2)}),

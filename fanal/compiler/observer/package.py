@@ -25,6 +25,7 @@ _COMPUTE = tuple(
         "ops.", "tensor.", "nn.functional", "nn.modules.", "nn.utils.clip_grad", "nn.utils.convert",
         "linalg", "special", "signal", "autograd.", "random.sampling", "compiler.", "func.", "utils.",
         "core.dtypes", "core.dispatch", "core.errors", "distributions.", "graph.", "profiler.ranges",
+        "amp.autocast",
     )
 )  # fmt: skip
 _METHODS = {
@@ -33,6 +34,8 @@ _METHODS = {
     "__getitem__", "__contains__", "keys", "values", "items", "get_parameter", "get_buffer",
     "get_submodule", "extra_repr", "__dir__", "functional_call",
 }  # fmt: skip
+# Where functions of modules only compute.
+_OF_MODULES = (_PACKAGE + "nn.modules", _PACKAGE + "utils.checkpoint")
 _CHANGES = {
     "requires_grad_", "register_hook", "register_post_accumulate_grad_hook", "retain_grad", "detach_",
     "set_", "resize_", "resize_as_", "share_memory_", "apply_", "map_", "squeeze_", "unsqueeze_", "t_",
@@ -139,7 +142,7 @@ class Package:
             return f"{name}() of a tensor from outside"
         if args and is_module(args[0]):
             self._note(args[0])
-            return None if name in _METHODS or module.startswith(_PACKAGE + "nn.modules") else text
+            return None if name in _METHODS or module.startswith(_OF_MODULES) else text
         if module.startswith(_COMPUTE):
             return None
         return text
@@ -159,7 +162,8 @@ class Package:
     def _class(self, kind: type) -> str | None:
         module = kind.__module__.removeprefix(_PACKAGE)
         if module.startswith(
-            ("autograd.mode", "ops.", "core.", "nn.parameter", "distributions.", "profiler.ranges")
+            ("autograd.mode", "ops.", "core.", "nn.parameter", "distributions.", "profiler.ranges",
+             "amp.autocast")
         ):
             return None
         if issubclass(kind, Tensor) or issubclass(kind, BaseException) or issubclass(kind, tuple):

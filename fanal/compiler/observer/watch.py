@@ -72,8 +72,9 @@ class Observer:
         watching.active.watcher = self
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Watch no longer. The call's own variables are let go, so that they keep no tensor alive."""
         watching.active.watcher = None
+        self._cells.clear()
         if self._before is None:
             sys.settrace(None)
 
@@ -156,6 +157,10 @@ class Observer:
             self.refuse("asynchronous code", frame)
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        for number in frames.own_cells(frame.f_code):  # a call is reported when they are made
+            cell = frames.local(frame, number)
+            if isinstance(cell, types.CellType):
+                self._cells[id(cell)] = cell
         self._defaults(frame)
         return self._watched
 
@@ -201,10 +206,6 @@ class Observer:
             table = self._code[code] = {i.offset: i for i in dis.get_instructions(code)}
         instruction = table[frame.f_lasti]
         name = instruction.opname
-        if name == "RESUME" and code.co_cellvars:
-            for number in frames.own_cells(code):
-                cell = frames.local(frame, number)
-                self._cells[id(cell)] = cell
         handler = HANDLERS.get(name)
         if handler is not None:
             handler(self, frame, instruction)

@@ -142,16 +142,7 @@ def _one(
         key, at = position.pointers[instruction[1]], instructions[instruction[2]]
         if position.classes[at[1]] != "1" or index is None or lanes % 4:
             return philox.random_bits(b, key, value(instruction[2]))
-        first = position.ramps[at[1]] + index
-
-        def run() -> list[V]:
-            return [philox.random_run(b, key, first, lanes)]
-
-        def apart() -> list[V]:
-            places = b.splat(first, lanes) + b.iota("i64", lanes)
-            return [philox.random_bits(b, key, places)]
-
-        return b.branch((first & 3).eq(0), run, apart)[0]
+        return philox.random_row(b, key, position.ramps[at[1]] + index, lanes)
     if kind == "gather":
         return _gather(b, instruction, value, position, index, lanes, mask)
     if kind == "place":
@@ -196,7 +187,12 @@ def load(
     if cls == "1":
         address = b.at(pointer, index, storage)
         type_ = vector(storage, lanes)
-        bits = b.load(type_, address) if mask is None else b.masked_load(type_, address, mask)
+        if mask is None:
+            bits = b.load(type_, address)
+        elif _has_masks(b, storage):
+            bits = b.masked_load(type_, address, mask)
+        else:
+            bits = _strided(b, pointer, index, b.i64(1), storage, lanes, mask)
         return from_storage(bits, kind)
     stride = position.strides[walk]
     if lanes == 1:
@@ -307,11 +303,19 @@ def waits(instructions: list[Instruction]) -> bool:
 
 
 def maskable(b: Builder, instructions: list[Instruction], stored: Iterable[str]) -> bool:
-    """Whether a partial vector can be handled by masks: 32 and 64-bit elements on AVX targets."""
+    """Whether a partial vector can be handled by masks: on targets with AVX. What AVX2 has no masks
+    for is read lane by lane, as long as something else gains by the vector, and not stored so."""
     if "avx2" not in b.target.features and "avx512" not in b.target.features:
         return False
-    names = [str(i[2]) for i in instructions if i[0] in ("load", "gather")] + list(stored)
-    return all(bits_of(storage_type(BY_NAME[n])) >= 32 for n in names)
+    loaded = [str(i[2]) for i in instructions if i[0] in ("load", "gather")]
+    kinds = [_has_masks(b, storage_type(BY_NAME[n])) for n in loaded]
+    stores = all(_has_masks(b, storage_type(BY_NAME[n])) for n in stored)
+    return stores and (any(kinds) or not kinds)
+
+
+def _has_masks(b: Builder, storage: str) -> bool:
+    """Whether loads and stores of these elements take a mask: of 8 and 16 bits from AVX-512BW on."""
+    return bits_of(storage) >= 32 or "avx512bw" in b.target.features
 
 
 def element_bytes(dtype: str) -> int:

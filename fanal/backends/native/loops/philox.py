@@ -56,6 +56,26 @@ def random_run(b: Builder, key: V, first: V, lanes: int) -> V:
     return c.bitcast(vector("i32", lanes))
 
 
+def random_row(b: Builder, key: V, first: V, lanes: int) -> V:
+    """32 random bits for the positions first, first + 1, …, wherever a row of them begins.
+
+    Between multiples of 4, the run from the multiple below and one block more hold all words.
+    """
+
+    def aligned() -> list[V]:
+        return [random_run(b, key, first, lanes)]
+
+    def between() -> list[V]:
+        start = first & -4
+        run, more = random_run(b, key, start, lanes), random_run(b, key, start + lanes, 4)
+        more = b.shuffle(more, None, [i % 4 for i in range(lanes)])
+        one, two, three = (b.shuffle(run, more, range(k, k + lanes)) for k in (1, 2, 3))
+        skipped = first & 3
+        return [b.select(skipped.eq(1), one, b.select(skipped.eq(2), two, three))]
+
+    return b.branch((first & 3).eq(0), aligned, between)[0]
+
+
 def rounds(b: Builder, c: list[V], k0: V, k1: V) -> list[V]:
     """The ten rounds on four words of counter."""
     for _ in range(ROUNDS):

@@ -17,7 +17,7 @@ from fanal.backends.native.vecmath.core import F32, const, format_of, is_tiny, p
 
 @dataclass(frozen=True)
 class _Range:
-    """Where e^x and 2^x leave a format: beyond these bounds the result is 0 or infinite."""
+    """Where e^x and 2^x leave a format: beyond these bounds the result is 0 (for expm1, -1) or infinite."""
 
     exp: tuple[float, float]
     exp2: tuple[float, float]
@@ -25,8 +25,8 @@ class _Range:
 
 
 _RANGES = {
-    32: _Range((-104.5, 89.0), (-151.0, 129.0), (-18.0, 89.0)),
-    64: _Range((-746.0, 710.0), (-1076.0, 1025.0), (-40.0, 710.0)),
+    32: _Range((-103.98, 89.0), (-150.0, 129.0), (-18.0, 89.0)),
+    64: _Range((-745.14, 710.0), (-1075.0, 1025.0), (-40.0, 710.0)),
 }
 
 
@@ -34,6 +34,16 @@ def clamp(b: Builder, x: V, low: float, high: float) -> V:
     """x kept within bounds; NaN stays."""
     x = b.select(x.gt(high), const(x, high), x)
     return b.select(x.lt(low), const(x, low), x)
+
+
+def within(b: Builder, x: V, low: float, high: float) -> tuple[V, V]:
+    """(where x is below the lower bound, x with zero in its place there and the upper bound kept).
+
+    Below it the result is a plain zero: rounding a product down to zero would give it too, but takes
+    processors some hundred cycles a vector, and masked scores (-∞) are many.
+    """
+    vanishing = x.lt(low)
+    return vanishing, b.select(vanishing, 0.0, b.select(x.gt(high), const(x, high), x))
 
 
 def reduce_exp(b: Builder, x: V, offset: int) -> tuple[V, V]:
@@ -68,8 +78,9 @@ def scale(y: V, shifted: V) -> V:
 def exp(b: Builder, x: V) -> V:
     """e^x."""
     f = format_of(x)
-    r, shifted = reduce_exp(b, clamp(b, x, *_RANGES[f.bits].exp), 2 * f.bias)
-    return scale(exp_reduced(b, r) + 1.0, shifted)
+    vanishing, x = within(b, x, *_RANGES[f.bits].exp)
+    r, shifted = reduce_exp(b, x, 2 * f.bias)
+    return b.select(vanishing, 0.0, scale(exp_reduced(b, r) + 1.0, shifted))
 
 
 def exp_or_zero(b: Builder, x: V) -> V:
@@ -91,12 +102,12 @@ def exp_reduced(b: Builder, r: V) -> V:
 def exp2(b: Builder, x: V) -> V:
     """2^x; integers give exact powers."""
     f = format_of(x)
-    x = clamp(b, x, *_RANGES[f.bits].exp2)
+    vanishing, x = within(b, x, *_RANGES[f.bits].exp2)
     magic = f.shifter + 2 * f.bias
     shifted = x + magic
     r = x - (shifted - magic)
     p = polynomial(b, r, table.EXP2_F32 if f is F32 else table.EXP2_F64)
-    return scale(b.fma(p, r, const(x, 1.0)), shifted)
+    return b.select(vanishing, 0.0, scale(b.fma(p, r, const(x, 1.0)), shifted))
 
 
 def expm1(b: Builder, x: V) -> V:

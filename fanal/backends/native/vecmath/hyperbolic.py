@@ -11,10 +11,10 @@ from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.vecmath.coefficients import hyperbolic as table
 from fanal.backends.native.vecmath.core import F32, const, format_of, horner, with_sign_of
 from fanal.backends.native.vecmath.exponential import (
-    clamp,
     exp_reduced,
     power_of_two,
     reduce_exp,
+    within,
 )
 from fanal.backends.native.vecmath.extended import Pair, fast_two_sum
 
@@ -41,8 +41,9 @@ def tanh(b: Builder, x: V) -> V:
 def sigmoid(b: Builder, x: V) -> V:
     """1/(1 + e^-x)."""
     f = format_of(x)
-    limits = (-104.5, 20.0) if f is F32 else (-746.0, 40.0)
-    r, shifted = reduce_exp(b, clamp(b, x, *limits), 2 * f.bias)
+    limits = (-103.98, 20.0) if f is F32 else (-745.14, 40.0)
+    vanishing, x = within(b, x, *limits)
+    r, shifted = reduce_exp(b, x, 2 * f.bias)
     # With x = n·ln 2 + r:  sigmoid = 2^n·e^r/(1 + 2^n·e^r) = 2^n/(2^n + e^-r).
     bits = shifted.bits()
     first = (bits << (f.mantissa - 1)) & (f.sign_mask - (1 << f.mantissa))
@@ -54,7 +55,7 @@ def sigmoid(b: Builder, x: V) -> V:
     if b.target.fma:
         # One step of Newton with the exact denominator: what the sums and the division lost.
         y = b.fma(y, b.fma(-y, q, b.fma(-y, ratio, 1.0 - y)), y)
-    return (y * factor) * second
+    return b.select(vanishing, 0.0, (y * factor) * second)
 
 
 def _exp_pair(b: Builder, a: V) -> Pair:
