@@ -19,18 +19,33 @@ if TYPE_CHECKING:
     from fanal.compiler.segments import Segment
 
 
+class _Contents:
+    """What some Storages hold now, by their versions and by who else may write to them."""
+
+    __slots__ = ("address", "count", "records")
+
+    def __init__(self, storages: Sequence[Any]):
+        self.records = array("q", [word for s in storages for word in (id(s), 0, 0)] or [0])
+        self.address, self.count = self.records.buffer_info()[0], len(storages)
+        runtime.note_contents(self.address, self.count)
+
+    def same(self) -> bool:
+        """Whether nobody can have written to them since."""
+        return runtime.same_contents(self.address, self.count)
+
+
 class Kept:
     """The kept memory of a segment that is called with the same steady tensors again and again."""
 
-    __slots__ = ("count", "lock", "memory", "seen", "segment", "storages")
+    __slots__ = ("filled", "lock", "segment", "storages")
 
     def __init__(self, segment: Segment, inputs: Sequence[Any]):
         self.segment = segment
-        self.storages = _steady(segment, inputs)
-        self.count = len(self.storages)
-        records = [word for s in self.storages for word in (id(s), 0, 0)]
-        self.seen = array("q", records or [0])
-        self.memory: Any = None if segment.executable.kept_bytes else 0
+        keeps = segment.executable.early is not None
+        self.storages = _steady(segment, inputs) if keeps else []
+        # What the tensors held when the memory was made, and the memory: they change together, as
+        # other threads look.
+        self.filled: tuple[_Contents, Any] | None = None if keeps else (_Contents([]), 0)
         self.lock = threading.Lock()
 
     def serves(self, inputs: Sequence[Any]) -> bool:
@@ -39,11 +54,9 @@ class Kept:
 
     def memory_for(self, words: Sequence[Any]) -> Any:
         """The program's last argument; `words` are those of its inputs, and whatever follows."""
-        memory = self.memory
-        if memory is not None and runtime.same_contents(self.seen.buffer_info()[0], self.count):
-            return memory
-        if self.segment.executable.early is None:
-            return 0
+        filled = self.filled
+        if filled is not None and filled[0].same():
+            return filled[1]
         return self._made(words)
 
     def _made(self, words: Sequence[Any]) -> Any:
@@ -52,13 +65,13 @@ class Kept:
         early = executable.early
         assert early is not None
         with self.lock:
+            contents = _Contents(self.storages)
             memory = runtime.empty(executable.kept_bytes)
-            runtime.note_contents(self.seen.buffer_info()[0], self.count)
             given = [*words, *[0] * (executable.arguments - 1 - len(words)), memory]
             code = launch(early.address, *given)
             if code:
                 raise_status("compile", code, early)
-            self.memory = memory
+            self.filled = contents, memory
             return memory
 
 

@@ -9,11 +9,10 @@ from operator import is_
 from typing import Any
 
 from fanal.autograd.mode import mode
-from fanal.backends.native.executable import launch, runtime
+from fanal.backends.native.executable import runtime
 from fanal.compiler.arguments import Arguments
 from fanal.compiler.draws import Draws, SeededAnew
 from fanal.compiler.gradient import Released
-from fanal.compiler.kept import Kept
 from fanal.compiler.notes import UNREAD, LiveOptions, Notes
 from fanal.compiler.observer.package import ModuleFacts
 from fanal.compiler.observer.places import Slots
@@ -69,9 +68,7 @@ class Replay:
         self.objects = given.objects  # named by identity in the key: kept alive
         (run,) = notes.runs
         self.segment = run.segment
-        self.address = run.segment.executable.address
-        self.kept = Kept(run.segment, run.inputs)
-        self.samples = run.segment.samples
+        self.kept = run.segment.kept_for(run.inputs)
         self._inputs(run.inputs, notes, observer, given)
         self._outputs(run, notes, result, given, observer)
         try:
@@ -237,17 +234,14 @@ class Replay:
                 numbers[id(event)] = event.numbers()
         for word, entry, i in self.from_options:
             words[word] = numbers[id(entry)][i]
-        draws = self.draws
-        begun = draws.take(words) if draws.generators else {}
         memories = [_empty(n) for n in self.sizes]
         words += memories
         words.append(self.kept.memory_for(words))
+        draws = self.draws
+        begun = draws.take(words) if draws.generators else {}
         code = 1
         try:
-            if self.samples.open:
-                code = self.samples.launch(self.segment.executable, words)
-            else:
-                code = launch(self.address, *words)
+            code = self.segment.launch(words)
         finally:
             if code and begun:
                 draws.give_back(begun)

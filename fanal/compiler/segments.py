@@ -61,7 +61,7 @@ class Segment:
             else:
                 outputs.append(loads[target].access)
         self.steady = steady
-        self.kept: Kept | None = None
+        self._kept: Kept | None = None
         with held_back():
             self.executable: Executable = compile_whole(
                 lambda: self.graph, loads, outputs, "compiled", steady, place
@@ -116,6 +116,13 @@ class Segment:
             place = name(path, (key, exact))
         return cls(source, place, kinds, fresh, targets, steady, exact)
 
+    def kept_for(self, inputs: Sequence[Any]) -> Kept:
+        """What the program keeps between calls with these steady inputs: that of the last call, if it
+        had the same ones."""
+        if self._kept is None or not self._kept.serves(inputs):
+            self._kept = Kept(self, inputs)
+        return self._kept
+
     def launch(self, words: list[Any]) -> int:
         """Run on words and memories; the first few times are timed."""
         if self.samples.open:
@@ -134,9 +141,7 @@ class Segment:
         words = [x._ptr if isinstance(x, Tensor) else number_bits(x) for x in inputs]
         words += memories
         words += [written[i]._ptr for i in self.others]
-        if self.kept is None or not self.kept.serves(inputs):
-            self.kept = Kept(self, inputs)
-        words.append(self.kept.memory_for(words))
+        words.append(self.kept_for(inputs).memory_for(words))
         code = self.launch(words)
         if code:
             raise_status("compile", code, self.executable)
