@@ -8,11 +8,11 @@ import weakref
 from typing import Any
 
 import fanal
-import fanal.nn.functional as F
 from benchmarks.memory import resident
 from fanal import nn
 from fanal.compiler.observer.places import Slots, place_of
 from fanal.tensor.tensor import Tensor
+from tests.training import classifying
 
 NAMES = ("_storage", "_layout", "_ptr")
 
@@ -63,17 +63,7 @@ def test_a_call_with_a_hundred_parameters_has_little_overhead() -> None:
 
 def step_of(width: int) -> Any:
     model = nn.Sequential(nn.Linear(width, 64), nn.GELU(), nn.Linear(64, 8))
-    optimizer = fanal.optim.AdamW(model.parameters())
-
-    @fanal.compile
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return classifying(model, fanal.optim.AdamW(model.parameters()))
 
 
 def test_old_programs_are_freed() -> None:

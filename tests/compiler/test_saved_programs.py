@@ -9,23 +9,9 @@ from pathlib import Path
 import pytest
 
 from fanal.backends.native.listing import read_listings
-from tests.faults.program import run
+from tests.faults.program import TRAINING, run
 
-STEP = """
-import fanal, fanal.nn as nn, fanal.nn.functional as F
-fanal.manual_seed(0)
-model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.GELU(), nn.Flatten(), nn.Dropout(0.2),
-                      nn.Linear(8 * 36, 5))
-optimizer = fanal.optim.AdamW(model.parameters(), lr=1e-2)
-x, y = fanal.randn(4, 3, 8, 8), fanal.randint(0, 5, (4,))
-@fanal.compile
-def step(x, y):
-    optimizer.zero_grad()
-    loss = F.cross_entropy(model(x), y)
-    loss.backward()
-    optimizer.step()
-    return loss
-print([step(x, y).item().hex() for _ in range(3)])
+STEP = f"""{TRAINING}
 from fanal.core import stages
 print("lower" in stages.taken())
 """

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from fanal.backends.native import jit, workers
-from tests.faults.program import run
+from tests.faults.program import TRAINING, run
 
 
 def text(name: str, number: int) -> str:
@@ -91,33 +91,16 @@ def test_no_helpers_where_none_are_wanted_or_none_can_start(monkeypatch: pytest.
         workers.allowed()
 
 
-STEP = """
-import fanal, fanal.nn as nn, fanal.nn.functional as F
-fanal.manual_seed(0)
-model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.GELU(), nn.Flatten(), nn.Linear(8 * 36, 5))
-optimizer = fanal.optim.AdamW(model.parameters(), lr=1e-2)
-x, y = fanal.randn(4, 3, 8, 8), fanal.randint(0, 5, (4,))
-@fanal.compile
-def step(x, y):
-    optimizer.zero_grad()
-    loss = F.cross_entropy(model(x), y)
-    loss.backward()
-    optimizer.step()
-    return loss
-print([step(x, y).item().hex() for _ in range(3)])
-"""
-
-
 def test_a_step_compiled_by_helpers_has_the_same_bits() -> None:
     """Without a cache on disk, in processes whose warnings are errors."""
-    alone = run(STEP, "", FANAL_COMPILE_WORKERS="0")
-    assert run(STEP, "", FANAL_COMPILE_WORKERS="2") == alone
+    alone = run(TRAINING, "", FANAL_COMPILE_WORKERS="0")
+    assert run(TRAINING, "", FANAL_COMPILE_WORKERS="2") == alone
 
 
 def test_an_interrupt_while_helpers_compile_leaves_everything_usable() -> None:
     source = """
 import _thread, threading
-""" + STEP.split("print(")[0] + """
+""" + TRAINING.split("print(")[0] + """
 threading.Timer(0.35, _thread.interrupt_main).start()
 try:
     while True:

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 from fanal.backends.native.arena import Arena, lower_bound
-from fanal.backends.native.program import Phase, Temp
+from fanal.backends.native.program import Phase, Temp, signed
 from fanal.backends.native.runtime.layout import CONTROL_TASKS
 
 
@@ -66,7 +66,7 @@ def listing_of(
     return Listing(
         arguments, arena.offsets, arena.nbytes, lower_bound(temps), flags, commit, list(numbers),
         entries, [p.tasks for p in phases], [len(p.descriptor) for p in phases],
-        [_signed(w) for w in chain.from_iterable(p.descriptor for p in phases)],
+        [signed(w) for w in chain.from_iterable(p.descriptor for p in phases)],
     )  # fmt: skip
 
 
@@ -104,8 +104,3 @@ def _read(record: dict[str, Any]) -> Listing:
     if not good:
         raise ValueError("no listing")
     return found
-
-
-def _signed(word: int) -> int:
-    word &= (1 << 64) - 1
-    return word - (1 << 64) if word >> 63 else word

@@ -210,6 +210,12 @@ class ProgramBuilder:
         return often if self.flow is None else often * self.flow.uses(access.buffer)
 
 
+def signed(word: int) -> int:
+    """64 bits as the signed number that they are."""
+    word &= (1 << 64) - 1
+    return word - (1 << 64) if word >> 63 else word
+
+
 class Descriptor:
     """Reads a phase's descriptor inside a kernel, in the order in which `phase` wrote it."""
 

@@ -12,11 +12,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from fanal.core.dispatch import bind, tracing
-from fanal.graph.ir import Builder, Graph, Node, Value
+from fanal.core.dispatch import bind
+from fanal.graph.ir import Graph, Node, Value
 from fanal.ops.create import full_p
 from fanal.ops.layout import expand_p, reshape_p
-from fanal.ops.passes.rewrite import Pass
+from fanal.ops.passes.rewrite import Pass, rewritten
 
 FOLD = Pass("fold", "B", {})
 _AFFINE = ("add", "sub", "mul", "div")
@@ -42,23 +42,14 @@ def fold(graph: Graph, steady: Collection[int], fired: Counter[Pass]) -> Graph:
     chains = _chains(graph, steady)
     if not chains:
         return graph
-    builder = Builder()
-    values: dict[Value, Value] = {}
-    for v in graph.inputs:
-        values[v] = builder.input(v.dtype, v.shape)
-        values[v].weak = v.weak
-    with tracing(builder):
-        for node in graph.nodes:
-            builder.origin = node.origin
-            chain = chains.get(node)
-            if chain is None:
-                made = builder.copied(node, tuple([values[v] for v in node.inputs]))
-            else:
-                made = _folded(chain, values)
-                fired[FOLD] += 1
-            results = made if isinstance(made, tuple) else (made,)
-            values.update(zip(node.outputs, results, strict=True))
-    return builder.graph([values[v] for v in graph.outputs])
+
+    def replaced(node: Node, given: tuple[Value, ...], values: dict[Value, Value]) -> Any:
+        if node not in chains:
+            return None
+        fired[FOLD] += 1
+        return _folded(chains[node], values)
+
+    return rewritten(graph, replaced)
 
 
 def _chains(graph: Graph, steady: Collection[int]) -> dict[Node, _Chain]:

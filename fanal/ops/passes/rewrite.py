@@ -18,6 +18,28 @@ from fanal.graph.ir import Builder, Graph, Node, Value
 Rule = Callable[[Node, Sequence[Value]], Any]
 
 
+def rewritten(
+    graph: Graph, replaced: Callable[[Node, tuple[Value, ...], dict[Value, Value]], Any]
+) -> Graph:
+    """A graph written anew. `replaced(node, inputs, values)` gives what takes a node's place, or None;
+    `values` are the new ones of all that came before. New nodes have the origin of what they replace."""
+    builder = Builder()
+    builder.inputs = list(graph.inputs)
+    values: dict[Value, Value] = {v: v for v in graph.inputs}
+    with tracing(builder):
+        for node in graph.nodes:
+            given = tuple([values[v] for v in node.inputs])
+            builder.origin = node.origin
+            made = replaced(node, given, values)
+            if made is None:
+                made = builder.copied(node, given)
+            if isinstance(made, tuple):
+                values.update(zip(node.outputs, made, strict=True))
+            else:
+                values[node.outputs[0]] = made
+    return builder.graph([values[v] for v in graph.outputs])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pass:
     """A named set of rules. `grade`: "A" the same bits, "B" within a bound; see the design."""
@@ -27,25 +49,15 @@ class Pass:
     rules: dict[str, tuple[Rule, ...]]  # by the primitive's name
 
     def __call__(self, graph: Graph, fired: Counter[Pass] | None = None) -> Graph:
-        """The graph rewritten; `fired` counts the nodes that a rule took the place of. New nodes have the
-        origin of what they replace."""
-        builder = Builder()
-        builder.inputs = list(graph.inputs)
-        values: dict[Value, Value] = {v: v for v in graph.inputs}
-        with tracing(builder):
-            for node in graph.nodes:
-                given = tuple([values[v] for v in node.inputs])
-                builder.origin = node.origin
-                made = self._one(node, given)
-                if made is None:
-                    made = builder.copied(node, given)
-                elif fired is not None:
-                    fired[self] += 1
-                if isinstance(made, tuple):
-                    values.update(zip(node.outputs, made, strict=True))
-                else:
-                    values[node.outputs[0]] = made
-        return builder.graph([values[v] for v in graph.outputs])
+        """The graph rewritten; `fired` counts the nodes that a rule took the place of."""
+
+        def replaced(node: Node, given: tuple[Value, ...], values: dict[Value, Value]) -> Any:
+            made = self._one(node, given)
+            if made is not None and fired is not None:
+                fired[self] += 1
+            return made
+
+        return rewritten(graph, replaced)
 
     def _one(self, node: Node, given: tuple[Value, ...]) -> Any:
         """What a rule puts in the place of a node; None where none does."""

@@ -21,7 +21,7 @@ from fanal.backends.native.contract.pad import PaddedRow, inside
 from fanal.backends.native.contract.shape import KC, Shape, thin_shape
 from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.contract.tile import accumulate
-from fanal.backends.native.contract.windows import Phase
+from fanal.backends.native.contract.windows import Phase, in_three, of_three
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import DType
@@ -83,14 +83,13 @@ class Strip:
 
 def strip_for(s: Shape, axes: Sequence[Phase]) -> Strip | None:
     """The tallest strip that fits; None where a row is too long, or nothing is met."""
-    whole = Phase(0, 1, 1, 0, 1, 1, 0, 1, 1)
-    padded = (*([whole] * (3 - len(axes))), *axes)
+    padded = in_three(axes)
     taps = math.prod(ph.taps for ph in padded)
     if not 0 < taps <= _TAPS:
         return None
     rows = min(padded[1].count, _ROWS)
     while rows > 0:
-        strip = Strip((padded[0], padded[1], padded[2]), rows)
+        strip = Strip(padded, rows)
         if strip.nbytes(s.itemsize) <= _ROOM:
             return strip
         rows = rows // 2
@@ -126,7 +125,7 @@ def add_depthwise(
     words += [weights[0] * w.dtype.itemsize, weights[1] * w.dtype.itemsize, len(weights[2])]
     modes = []
     for v in outs:
-        steps = _three(v)
+        steps = of_three(v.strides, 0)
         size = v.dtype.itemsize
         mode = "1" if steps[2] == 1 else "0" if steps[2] == 0 and v is not outs[0] else "s"
         modes.append(mode)
@@ -144,26 +143,21 @@ def add_depthwise(
     p.phase(Kernel(key, emit), [x, w, *outs], words, -(-units // per_task), outs[:1])
 
 
-def _three(v: Access) -> tuple[int, ...]:
-    """Strides along depth, height and width."""
-    return (0,) * (5 - len(v.strides)) + v.strides[2:]
-
-
 def _input_words(x: Access, strip: Strip) -> list[int]:
     """Per axis: where output 0 starts, the step an output, the extent, the step in bytes."""
     size = x.dtype.itemsize
-    extents = (1,) * (5 - len(x.shape)) + x.shape[2:]
+    extents, strides = of_three(x.shape, 1), of_three(x.strides, 0)
     words = [x.strides[0] * size, x.strides[1] * size]
     for axis in (0, 1):
         ph = strip.axes[axis]
-        words += [strip.low(axis), ph.step, extents[axis], _three(x)[axis] * size]
+        words += [strip.low(axis), ph.step, extents[axis], strides[axis] * size]
     words += [strip.axes[0].taps, strip.axes[0].reach, strip.axes[1].step]
     words += [strip.buffer_rows, strip.span(1, 1)]
     first = strip.low(2)
     zeros = min(max(0, -first), strip.width)
     skip = max(0, first)
     there = max(0, min(extents[2] - skip, strip.width - zeros))
-    step = _three(x)[2] * size
+    step = strides[2] * size
     words += [skip * step, zeros, there, strip.width, step, strip.deal, strip.row_elements]
     return words
 

@@ -17,14 +17,13 @@ from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.pad import inside
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.tile import multiply_add
-from fanal.backends.native.contract.windows import Phase
+from fanal.backends.native.contract.windows import Phase, in_three, of_three
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import DType
 
 # Pixels side by side, taps of a row (they are written out) and of a window, work of a task.
 _PIXELS, _ROW_TAPS, _TAPS, _TASK = 8, 16, 256, 1 << 17
-_WHOLE = Phase(0, 1, 1, 0, 1, 1, 0, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def add_depthwise_channels(
     `outs` are `out` and the epilogue's extras, moved to the combination's first output and with its
     period in their strides; `w` has its channels as neighbours, in compute type.
     """
-    depth, height, width = (*([_WHOLE] * (3 - len(axes))), *axes)
+    depth, height, width = in_three(axes)
     form = _Form(_PIXELS if width.count >= _PIXELS else 4, width.taps, width.step, width.reach)
     images, channels = outs[0].shape[:2]
     units = images * depth.count * height.count
@@ -79,19 +78,19 @@ def add_depthwise_channels(
     per_task = max(1, _TASK // max(1, width.count * channels * taps))
     words = [units, per_task, depth.count, height.count, width.count, channels]
     size = x.dtype.itemsize
-    extents, steps = _three(x, 1), [n * size for n in _three(x, 0, x.strides)]
+    extents, steps = of_three(x.shape, 1), [n * size for n in of_three(x.strides, 0)]
     words.append(x.strides[0] * size)
     for i, ph in enumerate((depth, height)):
         words += [ph.start, ph.step, ph.reach, ph.taps, extents[i], steps[i]]
     words += [width.start, extents[2], steps[2]]
-    wsteps = _three(w, 0, w.strides)
+    wsteps = of_three(w.strides, 0)
     own = zip((depth, height, width), wsteps, strict=True)
     words += [ph.tap_step * step * w.dtype.itemsize for ph, step in own]
     first = sum(ph.tap * step for ph, step in zip((depth, height, width), wsteps, strict=True))
     w = replace(w, offset=w.offset + first * w.dtype.itemsize)
     modes = []
     for v in outs:
-        along = _three(v, 0, v.strides)
+        along = of_three(v.strides, 0)
         words += [v.strides[0] * v.dtype.itemsize, *(n * v.dtype.itemsize for n in along)]
         moving = v is outs[0] or along[2] != 0
         modes.append(("s" if moving else "0") + ("0" if v.strides[1] == 0 else "1"))
@@ -103,12 +102,6 @@ def add_depthwise_channels(
         _Rows(b, s, form, dtypes, modes, epilogue).emit()
 
     p.phase(Kernel(key, emit), [x, w, *outs], words, -(-units // per_task), outs[:1])
-
-
-def _three(v: Access, missing: int, numbers: tuple[int, ...] | None = None) -> tuple[int, ...]:
-    """Extents (or strides) along depth, height and width."""
-    numbers = v.shape if numbers is None else numbers
-    return (missing,) * (5 - len(numbers)) + numbers[2:]
 
 
 @dataclass(slots=True)

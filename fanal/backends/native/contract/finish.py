@@ -7,6 +7,7 @@ vector goes through memory element by element. The epilogue is written at most t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -95,27 +96,17 @@ class Finisher:
             with b.if_(dense), b.loop(0, row_count) as (i,):
                 self._row(sums, i, first_row + i, runs, self._load_dense, self._store_dense)
         count = runs[0].count
+        load: Callable[[int, Place, LaneRun, V], V]
+        store: Callable[[V, LaneRun, V], None]
         if self._has_masks(runs):  # all lanes that there are are neighbours
             mask = b.iota("i64", s.lanes).lt(b.splat(count, s.lanes))
-            with b.if_(~dense), b.loop(0, row_count) as (i,):
-                self._row(
-                    sums,
-                    i,
-                    first_row + i,
-                    runs,
-                    lambda n, t, run, row: self._load_masked(n, t, run, row, mask),
-                    lambda value, run, row: b.masked_store(value, b.at(row, run.start), mask),
-                )
-            return
+            load = functools.partial(self._load_masked, mask)
+            store = functools.partial(self._store_masked, mask)
+        else:
+            load = functools.partial(self._gather, count)
+            store = functools.partial(self._scatter, count)
         with b.if_(~dense), b.loop(0, row_count) as (i,):
-            self._row(
-                sums,
-                i,
-                first_row + i,
-                runs,
-                lambda n, t, run, row: self._gather(n, t, run, row, count),
-                lambda value, run, row: self._scatter(value, run, row, count),
-            )
+            self._row(sums, i, first_row + i, runs, load, store)
 
     def _row(
         self,
@@ -156,14 +147,17 @@ class Finisher:
         stored = all(is_stored_as(t.dtype, t.scalar) for t in (self.out, *self.extras))
         return modes and stored and self.out.scalar == s.scalar and has_masked_loads(b, 8 * s.itemsize)
 
-    def _load_masked(self, n: int, t: Place, run: LaneRun, row: V, mask: V) -> V:
+    def _load_masked(self, mask: V, n: int, t: Place, run: LaneRun, row: V) -> V:
         if t.cols.mode == "0":
             return self._load_dense(n, t, run, row)
         return self.b.masked_load(vector(t.scalar, self.s.lanes), self.b.at(row, run.start), mask)
 
+    def _store_masked(self, mask: V, value: V, run: LaneRun, row: V) -> None:
+        self.b.masked_store(value, self.b.at(row, run.start), mask)
+
     # -- element by element ---------------------------------------------------------------------------
 
-    def _gather(self, n: int, t: Place, run: LaneRun, row: V, count: V) -> V:
+    def _gather(self, count: V, n: int, t: Place, run: LaneRun, row: V) -> V:
         b, s = self.b, self.s
         if t.cols.mode == "0":
             return self._load_dense(n, t, run, row)
@@ -174,7 +168,7 @@ class Finisher:
             b.store(element, b.at(room, j * t.dtype.itemsize))
         return widen(b, b.load(vector(scalar, s.lanes), room), t.dtype, t.scalar)
 
-    def _scatter(self, value: V, run: LaneRun, row: V, count: V) -> None:
+    def _scatter(self, count: V, value: V, run: LaneRun, row: V) -> None:
         b, dtype = self.b, self.out.dtype
         room = self.room[0]
         b.store(narrow(b, value, dtype), room)

@@ -10,6 +10,7 @@ taps, so an axis falls into `period` phases, each an ordinary strided correlatio
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -37,6 +38,21 @@ class Phase:
         taps = (self.taps - 1) * self.reach
         last = self.start + (self.count - 1) * self.step
         return self.start + min(0, taps), last + max(0, taps)
+
+
+# An axis that isn't there: one output that meets one element.
+WHOLE = Phase(0, 1, 1, 0, 1, 1, 0, 1, 1)
+
+
+def in_three(axes: Sequence[Phase]) -> tuple[Phase, Phase, Phase]:
+    """One phase each of depth, height and width, of as many axes as there are."""
+    depth, height, width = (*[WHOLE] * (3 - len(axes)), *axes)
+    return depth, height, width
+
+
+def of_three(numbers: tuple[int, ...], missing: int) -> tuple[int, ...]:
+    """An image's extents or strides along depth, height and width."""
+    return (missing,) * (5 - len(numbers)) + numbers[2:]
 
 
 def output_extent(

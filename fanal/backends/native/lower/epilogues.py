@@ -30,10 +30,11 @@ from fanal.backends.native.lower.groups import (
     ElementEntry,
     OpaqueEntry,
     Scheduled,
+    real_access,
     resolved,
     taken_strides,
 )
-from fanal.backends.native.program import Access, ProgramBuilder
+from fanal.backends.native.program import Access, ProgramBuilder, signed
 from fanal.core.dtypes import DType, bool_, float32
 
 # Operands of an epilogue at most: each has an address of its own in the kernel.
@@ -52,20 +53,11 @@ class ContractionEntry(OpaqueEntry):
 
     def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
         assert self.lower is not None and self.out is not None
-        operands = [_real(a, real) for a in self.operands]
+        operands = [real_access(a, real) for a in self.operands]
         epilogue = None
         if self.expression is not None and self.result is not None:
             epilogue = _epilogue(resolved(self.expression, real), self.result)
-        self.lower(p, *operands, _real(self.out, real), epilogue)
-
-
-def _real(access: Access, real: dict[int, Access]) -> Access:
-    to = real.get(access.buffer)
-    return (
-        access
-        if to is None
-        else replace(access, buffer=to.buffer, offset=access.offset + to.offset)
-    )
+        self.lower(p, *operands, real_access(self.out, real), epilogue)
 
 
 def take_epilogues(
@@ -185,14 +177,9 @@ def _epilogue(e: Expression, result: Access) -> Epilogue:
     def emit(b: Builder, acc: V, loaded: list[V]) -> V:
         known = dict.fromkeys(sums, acc)
         known |= {number: x for (number, _), x in zip(extras, loaded, strict=True)}
-        words = [b.i64(_signed(w)) for w in program.words]
+        words = [b.i64(signed(w)) for w in program.words]
         position = Position({}, {}, [], {}, words)
         return evaluate(b, program.instructions, [value], position, known, None, acc.lanes)[value]
 
     key = f"{program.instructions} {program.words} {sums}"
     return Epilogue(key, tuple(access for _, access in extras), emit)
-
-
-def _signed(word: int) -> int:
-    word &= (1 << 64) - 1
-    return word - (1 << 64) if word >> 63 else word

@@ -252,33 +252,33 @@ def buffers_of_gathers(e: Expression) -> set[int]:
     }
 
 
+def real_access(access: Access, real: dict[int, Access]) -> Access:
+    """An access in the memory that its virtual buffer was given, if it is of one."""
+    to = real.get(access.buffer)
+    return access if to is None else replace(access, buffer=to.buffer, offset=access.offset + to.offset)
+
+
 def resolved(e: Expression, real: dict[int, Access]) -> Expression:
     """The expression with virtual buffers replaced by the memory that they were given."""
     if buffers_of(e).isdisjoint(real):
         return e
     memo: dict[int, Expression] = {}
 
-    def fixed(access: Access) -> Access:
-        to = real.get(access.buffer)
-        if to is None:
-            return access
-        return replace(access, buffer=to.buffer, offset=access.offset + to.offset)
-
     def visit(x: Expression) -> Expression:
         if id(x) in memo:
             return memo[id(x)]
         result: Expression = x
         if isinstance(x, Load):
-            result = Load(x.dtype, x.shape, fixed(x.access), x.scalar)
+            result = Load(x.dtype, x.shape, real_access(x.access, real), x.scalar)
         elif isinstance(x, Op):
             args = tuple([visit(a) for a in x.args])
             result = Op(x.dtype, x.shape, x.name, args, x.operand, x.source)
         elif isinstance(x, Gather):
             result = replace(
-                x, table=fixed(x.table), indices=tuple(visit(i) for i in x.indices)
+                x, table=real_access(x.table, real), indices=tuple(visit(i) for i in x.indices)
             )
         elif isinstance(x, Random):
-            result = replace(x, key=fixed(x.key))
+            result = replace(x, key=real_access(x.key, real))
         memo[id(x)] = result
         return result
 

@@ -27,7 +27,7 @@ from fanal.backends.native.loops.expression import (
 from fanal.backends.native.loops.rows import CannotMerge
 from fanal.backends.native.loops.views import VIEWS, View, expand_view, reshape_view, slice_view
 from fanal.backends.native.lower.epilogues import ContractionEntry, take_epilogues
-from fanal.backends.native.lower.groups import Schedule, check_merge
+from fanal.backends.native.lower.groups import Schedule, check_merge, real_access
 from fanal.backends.native.lower.orders import Order, strides_in
 from fanal.backends.native.lower.sources import unit_of
 from fanal.backends.native.program import Access, ProgramBuilder
@@ -195,11 +195,7 @@ class Lowering:
     ) -> None:
         """Schedule phases: `emit(program, *reads, *writes)` is called with real accesses."""
         def run(p: ProgramBuilder, real: dict[int, Access]) -> None:
-            def fixed(a: Access) -> Access:
-                to = real.get(a.buffer)
-                return a if to is None else replace(a, buffer=to.buffer, offset=a.offset + to.offset)
-
-            emit(p, *(fixed(a) for a in (*reads, *writes)))
+            emit(p, *(real_access(a, real) for a in (*reads, *writes)))
 
         self.schedule.opaque({a.buffer for a in reads}, {a.buffer for a in writes}, run)
         self.schedule.entries[-1].nodes = self._now()

@@ -58,13 +58,21 @@ def storage_getbuffer(o: ptr, view: ptr, flags: i32) -> i32:
 def storage_releasebuffer(o: ptr, view: ptr):
     i64[o + STORAGE_EXPORTS] = i64[o + STORAGE_EXPORTS] - 1
 
+def records_span(args: ptr, count: i64, size: i64, span: ptr) -> i1:
+    """Where the records begin and end that two arguments tell, an address and a number."""
+    if count != 2 or not int_word(ptr[args], span) or not int_word(ptr[args + 8], span + 8):
+        refuse_records()
+        return False
+    i64[span + 8] = i64[span] + i64[span + 8] * size
+    return True
+
 def py_note_contents(module: ptr, args: ptr, count: i64) -> ptr:
     """Fill in records {a Storage's address, version, exports}."""
-    word = buffer(16)
-    if count != 2 or not int_word(ptr[args], word) or not int_word(ptr[args + 8], word + 8):
-        return refuse_records()
-    at = ptr(i64[word])
-    end = at + i64[word + 8] * 24
+    span = buffer(16)
+    if not records_span(args, count, 24, span):
+        return None
+    at = ptr[span]
+    end = ptr[span + 8]
     while at < end:
         o = ptr[at]
         i64[at + 8] = i64[o + STORAGE_VERSION]
@@ -74,11 +82,11 @@ def py_note_contents(module: ptr, args: ptr, count: i64) -> ptr:
 
 def py_same_contents(module: ptr, args: ptr, count: i64) -> ptr:
     """Whether nobody can have written to the Storages of such records since."""
-    word = buffer(16)
-    if count != 2 or not int_word(ptr[args], word) or not int_word(ptr[args + 8], word + 8):
-        return refuse_records()
-    at = ptr(i64[word])
-    end = at + i64[word + 8] * 24
+    span = buffer(16)
+    if not records_span(args, count, 24, span):
+        return None
+    at = ptr[span]
+    end = ptr[span + 8]
     same = 1
     while at < end:
         o = ptr[at]
@@ -92,11 +100,11 @@ def py_same_contents(module: ptr, args: ptr, count: i64) -> ptr:
 
 def py_same_words(module: ptr, args: ptr, count: i64) -> ptr:
     """Whether memory holds what records {address, word} say."""
-    word = buffer(16)
-    if count != 2 or not int_word(ptr[args], word) or not int_word(ptr[args + 8], word + 8):
-        return refuse_records()
-    at = ptr(i64[word])
-    end = at + i64[word + 8] * 16
+    span = buffer(16)
+    if not records_span(args, count, 16, span):
+        return None
+    at = ptr[span]
+    end = ptr[span + 8]
     same = 1
     while at < end:
         if i64[ptr[at]] != i64[at + 8]:
