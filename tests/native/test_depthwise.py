@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
 import fanal
 from fanal.nn import functional as F
 
+SIZES = ((9, 21), (7, 4))
+
+
+def windows_fit(size: tuple[int, int], case: dict[str, Any]) -> bool:
+    return all(
+        n + 2 * case["padding"] > (k - 1) * case["dilation"]
+        for n, k in zip(size, case["kernel"], strict=True)
+    )
+
+
 CASES = [
-    dict(zip(("kernel", "stride", "padding", "dilation"), case, strict=True))
-    for case in itertools.product(((3, 3), (5, 2)), (1, 2), (0, 2), (1, 2))
+    (size, case)
+    for values in itertools.product(((3, 3), (5, 2)), (1, 2), (0, 2), (1, 2))
+    for size in SIZES
+    if windows_fit(
+        size, case := dict(zip(("kernel", "stride", "padding", "dilation"), values, strict=True))
+    )
 ]
 
 
@@ -19,25 +34,18 @@ def last(x: fanal.Tensor) -> fanal.Tensor:
     return x.contiguous(memory_format=fanal.channels_last)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("size", "case"), CASES, ids=str)
 @pytest.mark.parametrize("channels", [16, 40])
-@pytest.mark.parametrize("size", [(9, 21), (7, 4)])
-def test_one_channel_at_a_time(case: dict[str, int], channels: int, size: tuple[int, int]) -> None:
+def test_one_channel_at_a_time(size: tuple[int, int], case: dict[str, Any], channels: int) -> None:
     case = dict(case)
     kernel = case.pop("kernel")
-    if case["padding"] == 0 and (kernel[0] - 1) * case["dilation"] >= size[0]:
-        pytest.skip("no window fits")
     x, w = fanal.randn(2, channels, *size), fanal.randn(channels, 1, *kernel)
     x, w = x.requires_grad_(), w.requires_grad_()
 
     def run(x: fanal.Tensor, w: fanal.Tensor) -> fanal.Tensor:
-        # Two layers around it keep the images channels-last in a compiled program.
         return F.conv2d(x, w, groups=channels, **case)
 
-    try:
-        expected = run(x, w)
-    except (ValueError, RuntimeError):
-        pytest.skip("no window fits")
+    expected = run(x, w)
     one = fanal.ones(expected.shape)
     grads = fanal.autograd.grad(expected, (x, w), one)
 

@@ -182,14 +182,15 @@ class Program:
 
     def written(self, walks: Sequence[int]) -> list[Access] | None:
         """The operands that stores go to; None where memory is read and written, or it may fail."""
-        targets = [a for n in walks if (a := self.walks[n].access) is not None]
-        buffers = {a.buffer for a in targets}
+        targets = self.changed(walks)
+        if targets is None:
+            return None
         read = {
             a.buffer
             for i in self.instructions
             if i[0] in ("load", "scalar", "random", "gather") and (a := self.walks[i[1]].access)
         }
-        return None if self.may_report or buffers & read else targets
+        return None if read & {a.buffer for a in targets} else targets
 
     def changed(self, walks: Sequence[int]) -> list[Access] | None:
         """The operands that stores go to, be they also read; None where it may fail."""
