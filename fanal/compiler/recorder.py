@@ -9,7 +9,6 @@ eager mode, in the same order, once; and a call that takes a known path compiles
 
 from __future__ import annotations
 
-import math
 import threading
 import weakref
 from collections.abc import Container, Sequence
@@ -19,9 +18,9 @@ from fanal.autograd.mode import mode
 from fanal.autograd.tape import PythonNode
 from fanal.compiler.gradient import Pending
 from fanal.compiler.notes import Notes
+from fanal.compiler.regions import Memory, Region, base_of, contiguous, once, overlap
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import Apply, Blank, Look, NumberInput, Put, Step, TensorInput
-from fanal.compiler.windows import window_of
 from fanal.core import dtypes
 from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import Fused, LiveNumber, tracing
@@ -31,46 +30,13 @@ from fanal.graph.ir import Graph
 from fanal.graph.origin import Origin, users_origin
 from fanal.tensor import eager, inplace, update
 from fanal.tensor.keys import NUMBERS
-from fanal.tensor.layout import Layout, extent_bytes
-from fanal.tensor.layout import layout as layout_of
+from fanal.tensor.layout import Layout
 from fanal.tensor.lazy import Cell, LazyTensor, become_real, lazy_tensor, place
 from fanal.tensor.recording import record
 from fanal.tensor.tensor import Tensor
 
 _NUMBER_DTYPES = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}
 _graphs: BoundedCache = BoundedCache(20_000)  # of writes in place and updates
-
-
-class Region:
-    """A part of a memory whose value is known: from its first element on, in a layout."""
-
-    __slots__ = ("layout", "number", "start", "tensor", "windows", "written")
-
-    def __init__(self, start: int, layout: Layout, number: int, tensor: Tensor | None):
-        self.start, self.layout, self.number, self.tensor = start, layout, number, tensor
-        self.windows: dict[tuple[int, Layout], int] = {(start, layout): number}
-        self.written = False
-
-    def span(self) -> tuple[int, int]:
-        """The bytes that it touches."""
-        size = self.layout.dtype.itemsize
-        low, high = extent_bytes(self.layout.shape, self.layout.strides, size)
-        return self.start + low, self.start + high
-
-    def window(self, start: int, layout: Layout) -> Any:
-        """How a window lies in this region; None where no views lead there."""
-        offset, rest = divmod(start - self.start, layout.dtype.itemsize)
-        return None if rest else window_of(self.layout, offset, layout)
-
-
-class Memory:
-    """What is known of a real memory in this segment."""
-
-    __slots__ = ("regions", "storage")
-
-    def __init__(self, storage: Any):
-        self.storage = storage
-        self.regions: list[Region] = []
 
 
 class Failed:
@@ -351,20 +317,20 @@ class Recorder:
                 region.windows[start, layout] = number
                 return number
         lazy = type(memory) is Cell
-        if lazy or any(r.written and _overlap(r, start, layout) for r in memory.regions):
+        if lazy or any(r.written and overlap(r, start, layout) for r in memory.regions):
             self.settle()
             return self.number(t)
-        base = _base_of(t)
+        base = base_of(t)
         if base is not None and base._storage is t._storage and self._same_to_tape(base, t):
             whole = base._layout.wanting(False)
             if not any(r.start == base._ptr and r.layout is whole for r in memory.regions):
                 self._look(base, memory, base._ptr, whole)
                 return self._look(t, memory, start, layout)
-        once = _once(layout)
-        number = self._step((TensorInput, once), lambda: TensorInput(once), 1)
+        single = once(layout)
+        number = self._step((TensorInput, single), lambda: TensorInput(single), 1)
         self.inputs.append(t)
-        memory.regions.append(Region(start, once, number, t))
-        return number if once is layout else self._look(t, memory, start, layout)
+        memory.regions.append(Region(start, single, number, t))
+        return number if single is layout else self._look(t, memory, start, layout)
 
     def _same_to_tape(self, base: Tensor, t: Tensor) -> bool:
         """Whether a view may be looked at through its base: here the tape is that of the call."""
@@ -375,7 +341,7 @@ class Recorder:
         apart = []
         for number, t in enumerate(targets, first):
             if not self._stored(t, number):
-                layout = _contiguous(t._layout)
+                layout = contiguous(t._layout)
                 apart.append((t, lazy_tensor(self._cell(layout, number), layout, 0)))
         if not apart:
             return
@@ -396,7 +362,7 @@ class Recorder:
                 if window is not None:
                     whole, inside = r, window
                     break
-        others = [r for r in memory.regions if r is not whole and _overlap(r, start, layout)]
+        others = [r for r in memory.regions if r is not whole and overlap(r, start, layout)]
         if others or (whole is None and type(memory) is Cell):
             return False
         t._storage.version += 1
@@ -554,34 +520,3 @@ class Recorder:
         other memory."""
         inputs = {id(x): i for i, x in reversed(list(enumerate(self.inputs)))}
         return tuple([(r.number, inputs.get(id(r.tensor), r.layout)) for _, r in writes])
-
-
-def _overlap(region: Region, start: int, layout: Layout) -> bool:
-    low, high = extent_bytes(layout.shape, layout.strides, layout.dtype.itemsize)
-    first, last = region.span()
-    return start + low < last and first < start + high
-
-
-def _base_of(t: Tensor) -> Tensor | None:
-    """What a view from outside that holds all of its base's elements is a view of."""
-    rare = t._rare
-    if rare is None or rare.base is None:
-        return None
-    base = rare.base
-    elements = math.prod(
-        n for n, s in zip(t._layout.shape, t._layout.strides, strict=True) if s != 0
-    )
-    same = base._layout.numel == elements and not base._layout.overlaps
-    return base if same and base._layout.dtype is t._layout.dtype else None
-
-
-def _once(layout: Layout) -> Layout:
-    """A layout without repetition: extents of 1 where the stride is 0."""
-    if not layout.overlaps:
-        return layout
-    pairs = zip(layout.shape, layout.strides, strict=True)
-    return layout_of(layout.dtype, tuple(1 if s == 0 else n for n, s in pairs), layout.strides)
-
-
-def _contiguous(like: Layout) -> Layout:
-    return layout_of(like.dtype, like.shape)

@@ -16,9 +16,8 @@ from typing import Any, NoReturn
 
 from fanal.autograd.mode import mode, no_grad
 from fanal.compiler.custom import carry, with_gradient
-from fanal.compiler.recorder import Memory, Recorder, Region
-from fanal.compiler.recorder import _base_of as base_of
-from fanal.compiler.recorder import _overlap as overlap
+from fanal.compiler.recorder import Recorder
+from fanal.compiler.regions import Memory, Region, base_of, overlap
 from fanal.compiler.steps import Apply, Look, NumberInput, Put, Step, TensorInput, built
 from fanal.compiler.strided import strided_window
 from fanal.compiler.traced import DetachedTensor, TracedTensor, identity, laid_out

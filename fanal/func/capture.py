@@ -13,7 +13,7 @@ from typing import Any
 
 from fanal.autograd.mode import mode, no_grad
 from fanal.autograd.tape import PythonNode
-from fanal.compiler.recorder import Region
+from fanal.compiler.regions import Region
 from fanal.compiler.steps import Step, built
 from fanal.compiler.trace import TraceRecorder
 from fanal.compiler.traced import TracedTensor
