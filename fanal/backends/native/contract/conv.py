@@ -54,6 +54,12 @@ class Correlation:
     axes: tuple[list[Phase], ...]
     epilogue: Epilogue | None
 
+    @property
+    def targets(self) -> list[Access]:
+        """`out` and the epilogue's extras, seen with its shape."""
+        extras = self.epilogue.extras if self.epilogue else ()
+        return [self.out, *(broadcast(e, self.out.shape) for e in extras)]
+
 
 def lower_conv(
     p: ProgramBuilder,
@@ -145,15 +151,13 @@ def _by_planes(p: ProgramBuilder, s: Shape, c: Correlation) -> bool:
     strips = [strip_for(s, axes) for axes in combinations]
     if None in strips:
         return False
-    extras = c.epilogue.extras if c.epilogue else ()
-    outs = [c.out, *(broadcast(e, c.out.shape) for e in extras)]
     steps = c.w.strides
     group = steps[0] * (c.w.shape[0] // c.groups)
     for strip, axes in zip(strips, combinations, strict=True):
         assert strip is not None
         taps = itertools.product(*([ph.tap + q * ph.tap_step for q in range(ph.taps)] for ph in axes))
         offsets = [sum(t * st for t, st in zip(tap, steps[2:], strict=True)) for tap in taps]
-        places = [_every(v, axes) for v in outs]
+        places = [_every(v, axes) for v in c.targets]
         weights = (group, steps[c.w_rows], offsets)
         add_depthwise(p, s, strip, c.x, c.w, places, c.rows, weights, c.epilogue)
     return True
@@ -164,13 +168,11 @@ def _by_channels(p: ProgramBuilder, s: Shape, c: Correlation, tables: Tables) ->
     if c.inner != 1 or c.rows != 1 or c.x.strides[1] != 1 or not 1 <= len(c.axes) <= 3:
         return False
     combinations = list(itertools.product(*c.axes))
-    extras = c.epilogue.extras if c.epilogue else ()
-    outs = [c.out, *(broadcast(e, c.out.shape) for e in extras)]
-    if not all(fits_channels(s, c.x, outs, axes) for axes in combinations):
+    if not all(fits_channels(s, c.x, c.targets, axes) for axes in combinations):
         return False
     w = c.w if c.w.strides[0] == 1 else _ordered_weights(p, s, c, tables, depthwise=True)
     for axes in combinations:
-        places = [_every(v, axes) for v in outs]
+        places = [_every(v, axes) for v in c.targets]
         add_depthwise_channels(p, s, c.x, w, places, axes, c.epilogue)
     return True
 
@@ -211,8 +213,7 @@ def _contraction(
     deal: int,
 ) -> Contraction:
     """One phase: weights are a (rows), windows of x are b (columns)."""
-    extras = c.epilogue.extras if c.epilogue else ()
-    outs = [c.out, *(broadcast(e, c.out.shape) for e in extras)]
+    outs = c.targets
 
     def along(axis: int, times: int = 1) -> tuple[int, ...]:
         return tuple(v.strides[axis] * times for v in outs)
