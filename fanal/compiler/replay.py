@@ -239,18 +239,20 @@ class Replay:
         words.append(self.kept.memory_for(words))
         draws = self.draws
         begun = draws.take(words) if draws.generators else {}
-        code = 1
-        try:
-            code = self.segment.launch(words)
-        finally:
-            if code and begun:
-                draws.give_back(begun)
-        if code:
-            raise_status("compile", code, self.segment.executable)
+        # Before the call: Ctrl-C between it and a later line must not leave changed memory that looks
+        # unchanged to what is kept of it. (A version too many is only packed once more.)
         for storage in self.written:
             storage.version += 1
         for i in self.written_arguments:
             tensors[i]._storage.version += 1
+        try:
+            code = self.segment.launch(words)
+        except Exception:
+            draws.give_back(begun)
+            raise
+        if code:
+            draws.give_back(begun)
+            raise_status("compile", code, self.segment.executable)
         for event in self.sequence:
             if not isinstance(event, LiveOptions):
                 event()

@@ -107,6 +107,6 @@ try:
         step(x, y)
 except KeyboardInterrupt:
     pass
-print(step(x, y).item() > 0)
+print(step(x, y).item() >= 0)
 """
     assert run(source, "", FANAL_COMPILE_WORKERS="2") == "True"

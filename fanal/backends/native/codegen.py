@@ -8,11 +8,12 @@ then that many bytes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import llvmlite.binding as llvm
@@ -36,33 +37,41 @@ def machine_of(triple: str, cpu: str, features: str) -> llvm.TargetMachine:
     )
 
 
-def _optimised(ir: str, machine: llvm.TargetMachine, triple: str) -> llvm.ModuleRef:
-    """A short pipeline: our text is already in SSA form, with loops rotated and vectors chosen."""
-    module = llvm.parse_assembly(ir)
-    module.triple = triple
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(1))
-    passes = llvm.create_new_function_pass_manager()
-    passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    for function in module.functions:
-        if not function.is_declaration:
-            passes.run(function, builder)
-    return module
+@contextlib.contextmanager
+def _optimised(ir: str, machine: llvm.TargetMachine, triple: str) -> Iterator[llvm.ModuleRef]:
+    """A short pipeline: our text is already in SSA form, with loops rotated and vectors chosen.
+
+    What LLVM holds is closed here: left to `__del__`, a Ctrl-C that came meanwhile would be lost.
+    """
+    with contextlib.ExitStack() as opened:
+        module = opened.enter_context(llvm.parse_assembly(ir))
+        module.triple = triple
+        options = opened.enter_context(llvm.create_pipeline_tuning_options(1))
+        builder = opened.enter_context(llvm.create_pass_builder(machine, options))
+        passes = opened.enter_context(llvm.create_new_function_pass_manager())
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_simplify_cfg_pass()
+        for function in module.functions:
+            if not function.is_declaration:
+                passes.run(function, builder)
+        yield module
 
 
 def object_of(ir: str, triple: str, cpu: str, features: str) -> bytes:
     """An object file."""
     with _lock:
         machine = machine_of(triple, cpu, features)
-        return bytes(machine.emit_object(_optimised(ir, machine, triple)))
+        with _optimised(ir, machine, triple) as module:
+            return bytes(machine.emit_object(module))
 
 
 def assembly_of(ir: str, triple: str, cpu: str, features: str) -> str:
     """The machine code as text, for reading."""
     with _lock:
         machine = machine_of(triple, cpu, features)
-        return str(machine.emit_assembly(_optimised(ir, machine, triple)))
+        with _optimised(ir, machine, triple) as module:
+            return str(machine.emit_assembly(module))
 
 
 # -- messages ------------------------------------------------------------------------------------------
