@@ -2,9 +2,13 @@
 
 A phase is published in one word, the *ticket*: the number of tasks left (plus a bias) in its low 48
 bits, the number of workers that may take part in the upper 16. Claiming is one atomic decrement; a
-claim above the bias is a task, and cannot be stale, since the phase ends only when all of its tasks
-were reported done. So nobody waits for a worker that has not woken up: the caller does the work
+claim above the bias is good for a task, and cannot be stale, since the phase ends only when all of its
+tasks were reported done. So nobody waits for a worker that has not woken up: the caller does the work
 itself. Which task a number names never depends on who runs it, nor do the bits of a result.
+
+Which of the tasks it is: each thread has a *range* of its own, and takes from the others' once that is
+empty. Ranges of phases that follow each other name the same part of an image or a matrix, more or less,
+so a thread finds in its own cache what it wrote there.
 
 Idle workers spin for about 60 µs and then park on a word of their own. Publishing and parking are
 the two halves of Dekker's protocol (each writes its word, then looks at the other's), for which the
@@ -28,7 +32,8 @@ pool_ticket = zeros(LINE)
 pool_pending = zeros(LINE)          # tasks not yet reported done
 pool_waiter = zeros(LINE)           # i32: 1 while the caller is parked
 pool_failure = zeros(LINE)          # i32 lock, then the lowest task that failed
-pool_job = zeros(LINE)              # kernel, desc, bufs, tasks, status of the current phase
+pool_job = zeros(LINE)              # kernel, desc, bufs, ranges, status of the current phase
+pool_ranges = zeros(LINE * (MAX_THREADS + 1))   # the next task, the end: the caller's, each worker's
 pool_parked = zeros(LINE * MAX_THREADS)     # i32 each: 1 while that worker is parked
 
 @inline
@@ -48,7 +53,7 @@ def worker_main(argument: ptr) -> ptr:
     deadline = 0
     while True:
         if may_work(index):
-            run_tasks()
+            run_tasks(index + 1)
             spins = 0
             deadline = 0
         else:
@@ -83,17 +88,30 @@ def wake_workers(count: i64):
                 park_wake(word)
         index += 1
 
-def run_tasks():
+@inline
+def next_task(mine: i64) -> i64:
+    """The task of a claim: of thread number `mine`'s range, or of the next that has one."""
+    ranges = i64[pool_job + 24]
+    index = mine
+    while True:
+        place = pool_ranges + index * LINE
+        task = atomic_add_i64(place, 1)
+        if task < i64[place + 8]:
+            return task
+        index += 1
+        if index == ranges:
+            index = 0
+
+def run_tasks(mine: i64):
     """Claim and run tasks until none is left, then report how many were done."""
     status = buffer(16)
     i64[status] = 0
     i64[status + 8] = 0
     done = 0
     while True:
-        left = tasks_left(atomic_add_i64(pool_ticket, -1))
-        if left <= 0:
+        if tasks_left(atomic_add_i64(pool_ticket, -1)) <= 0:
             break
-        task = i64[pool_job + 24] - left
+        task = next_task(mine)
         call(void, ptr[pool_job], ptr[pool_job + 8], ptr[pool_job + 16], task, status)
         done += 1
         if i64[status] != 0:
@@ -173,13 +191,21 @@ def run_parallel(kernel: ptr, desc: ptr, bufs: ptr, tasks: i64, status: ptr):
     ptr[pool_job] = kernel
     ptr[pool_job + 8] = desc
     ptr[pool_job + 16] = bufs
-    i64[pool_job + 24] = tasks
+    i64[pool_job + 24] = helpers + 1
     ptr[pool_job + 32] = status
+    index = 0
+    begin = 0
+    while index <= helpers:
+        end = tasks * (index + 1) // (helpers + 1)
+        atomic_store_i64(pool_ranges + index * LINE, begin)
+        i64[pool_ranges + index * LINE + 8] = end
+        begin = end
+        index += 1
     i64[pool_failure + 8] = TASKS_MAX
     atomic_store_i64(pool_pending, tasks)
     atomic_store_i64(pool_ticket, (helpers << 48) | (tasks + TICKET_BIAS))
     wake_workers(helpers)
-    run_tasks()
+    run_tasks(0)
     if atomic_load_i64(pool_pending) != 0:
         wait_for_workers()
 
