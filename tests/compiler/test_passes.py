@@ -103,3 +103,30 @@ def test_fired_passes_are_counted(graphs: list[tuple[Graph, tuple[int, ...]]]) -
     _, fired = passes.improved(graph, steady)
     assert isinstance(fired, Counter) and fired[passes.FOLD] == 1
     assert passes.improved(graph)[1][passes.FOLD] == 0
+
+
+@pytest.mark.parametrize("pool", [F.max_pool1d, F.max_pool2d], ids=["1d", "2d"])
+@pytest.mark.parametrize("extent", [12, 13, 15])
+def test_windows_side_by_side_give_their_gradient_back_in_place(
+    pool: Any, extent: int, graphs: list[tuple[Graph, tuple[int, ...]]]
+) -> None:
+    """No zeros are written and added; the bits are eager mode's, signed zeros too."""
+    spatial = 2 if pool is F.max_pool2d else 1
+    x = fanal.randn(2, 3, *[extent] * spatial)
+    x[0, 0] = 0.0
+    x[0, 1, 3] = float("nan")
+    negative = fanal.tensor(-0.0)
+
+    def gradient(x: fanal.Tensor) -> fanal.Tensor:
+        x = (x * 1.0).detach().requires_grad_()
+        y = pool(x, 3)
+        y.backward(negative.expand_as(y) * y.detach().sign())
+        return x.grad
+
+    expected = gradient(x)
+    found = fanal.compile(gradient)(x)
+    assert found.numpy().tobytes() == expected.numpy().tobytes()
+    nodes = passes.improved(graphs[0][0])[0].nodes
+    assert sum(n.primitive.name == "interleave" for n in nodes) == spatial
+    spread = [n for n in nodes if n.primitive.name == "pad" and any(n.attributes["interior"])]
+    assert not spread

@@ -19,7 +19,7 @@ _FIRST = {
     "div", "neg", "cast", "detach", "reshape", "permute", "expand", "slice", "flip", "windows",
     "reduce_sum", "window_sum", "cumsum", "gather",
 }  # fmt: skip
-_ALL = {"add", "sub", "concat", "put_slice"}
+_ALL = {"add", "sub", "concat", "interleave", "put_slice"}
 
 
 def without(graph: Graph, missing: set[int]) -> tuple[Graph, list[bool]]:

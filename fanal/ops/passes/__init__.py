@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Collection
 
 from fanal.graph.ir import Graph
+from fanal.ops.passes.borders import BORDER
 from fanal.ops.passes.fold import FOLD, fold
+from fanal.ops.passes.interleaves import INTERLEAVE
 from fanal.ops.passes.joins import JOIN
 from fanal.ops.passes.rewrite import Pass
 from fanal.ops.passes.scatters import SCATTER
 from fanal.ops.passes.simplify import SIMPLIFY
 
-PASSES: tuple[Pass, ...] = (SIMPLIFY, JOIN, SCATTER)
+PASSES: tuple[Pass, ...] = (SIMPLIFY, JOIN, INTERLEAVE, BORDER, SCATTER)
 
 
 def improved(graph: Graph, steady: Collection[int] = ()) -> tuple[Graph, Counter[Pass]]:

@@ -24,6 +24,9 @@ from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBui
 from fanal.core.dtypes import int64
 
 STRIP_BYTES = 8192  # accumulators of one reduction
+# Vectors of a row that is walked over whole: memory is faster read on than read in strips, by more than
+# accumulators in the second cache cost.
+WHOLE_ROW = 16
 # Rows of one lane that are added between reading its accumulators and writing them.
 GROUPS = (4, 1)
 AHEAD = 4  # rows that are asked for before they are needed
@@ -55,26 +58,38 @@ class Arrays:
 class AcrossKernel:
     """Emits a `StageKernel` with vectors along the last parallel dimension.
 
-    `part` is "whole", or "split" or "join" with the number of the pass that is computed.
+    `part` is "whole", or "split" or "join" with the number of the pass that is computed; `vectors` is
+    how many a strip has at the most.
     """
 
-    def __init__(self, stage: StageKernel, part: str = "whole", number: int = 0):
+    def __init__(
+        self, stage: StageKernel, part: str = "whole", number: int = 0, vectors: int | None = None
+    ):
         self.stage, self.part, self.number = stage, part, number
         self.order = stage.order
         self.lanes = self.order.width // UNROLL
-        types = [t for r in stage.reductions for t in r.types] or ["float"]
+        self.vectors = vectors or self._few_vectors()
+        self.strip = self.vectors * self.lanes
+
+    def _few_vectors(self) -> int:
+        """Those whose accumulators fit the first cache."""
+        types = [t for r in self.stage.reductions for t in r.types] or ["float"]
         widest = max(bits_of(t) for t in types) // 8
-        vectors = STRIP_BYTES // (self.order.width * self.lanes * widest)
-        self.strip = max(1, min(8, vectors)) * self.lanes
+        return max(1, min(8, STRIP_BYTES // (self.order.width * self.lanes * widest)))
 
     def add_phases(self, p: ProgramBuilder) -> None:
         """Append one phase, or one or two for every pass where columns are few."""
         s = self.stage
         steps = math.prod(s.r_extents[:-1])
         columns = s.p_extents[-1]
-        units = s.rows // columns * -(-columns // self.strip)
+        others = s.rows // columns
         large = s.length * s.rows >= 4 * TASK_WORK
-        if units >= FEW_UNITS or not 1 < steps <= MANY_STEPS or not large:
+        can_split = 1 < steps <= MANY_STEPS and large
+        row = 1 << (-(-columns // self.lanes) - 1).bit_length()
+        tall = large and s.r_extents[-1] >= 4 * self.order.width
+        if self.vectors < row <= WHOLE_ROW and tall and (can_split or others >= FEW_UNITS):
+            self.vectors, self.strip = row, row * self.lanes
+        if others * -(-columns // self.strip) >= FEW_UNITS or not can_split:
             self.add_phase(p, [])
             return
         results: list[Access] = []  # of the passes before
@@ -83,10 +98,11 @@ class AcrossKernel:
             types = [t for r in mine for t in r.types]
             states = [p.temp_like(int64, (steps, s.rows)) for _ in types]
             if mine or s.stores_of_pass(number):
-                AcrossKernel(s, "split", number).add_phase(p, [*results, *states])
+                AcrossKernel(s, "split", number, self.vectors).add_phase(p, [*results, *states])
             if mine:
                 fresh = [p.temp_like(int64, (s.rows,)) for _ in mine]
-                AcrossKernel(s, "join", number).add_phase(p, [*results, *states, *fresh])
+                join = AcrossKernel(s, "join", number, self.vectors)
+                join.add_phase(p, [*results, *states, *fresh])
                 results += fresh
 
     def add_phase(self, p: ProgramBuilder, beside: list[Access]) -> None:
@@ -111,7 +127,7 @@ class AcrossKernel:
         words += s.program.words
         operands = [w.access for w in s.program.walks if w.access is not None]
         written = None if beside else s.program.written([walk for _, walk, *_ in s.stores])
-        name = f"across {self.part} {self.number} {s.key}"
+        name = f"across {self.part} {self.number} {self.vectors} {s.key}"
         p.phase(
             Kernel(name, self.emit), [*operands, *beside], words, -(-units // per_task), written
         )

@@ -34,6 +34,7 @@ from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.core import dtypes
 from fanal.graph.ir import Graph, Node, Value
+from fanal.ops.interleaving import offsets
 from fanal.ops.primitive import contiguous_strides
 
 Shape = tuple[int, ...]
@@ -41,11 +42,11 @@ Rule = Callable[["Lowering", Node], None]
 RULES: dict[str, Rule] = {}  # structural primitives; filled by the files of this package
 
 
-def rule(name: str) -> Callable[[Rule], Rule]:
-    """Register the lowering of a structural primitive."""
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register the lowering of structural primitives."""
 
     def register(function: Rule) -> Rule:
-        RULES[name] = function
+        RULES.update(dict.fromkeys(names, function))
         return function
 
     return register
@@ -300,17 +301,26 @@ def _put_slice(low: Lowering, node: Node) -> None:
     low.schedule.store(part, window(to, node.attributes["start"], part.shape, node.attributes["step"]))
 
 
-@rule("concat")
-def _concat(low: Lowering, node: Node) -> None:
-    out, dim = node.outputs[0], node.attributes["dim"]
-    to = low.destination(out)
-    at = 0
+def joined_parts(node: Node, to: Access) -> list[Access]:
+    """Where in the memory of a join each of its operands lies."""
+    ndim = node.outputs[0].ndim
+    if node.primitive.name == "interleave":
+        step = node.attributes["step"]
+        return [window(to, at, node.inputs[0].shape, step) for at in offsets(step)]
+    found, at, dim = [], 0, node.attributes["dim"]
     for value in node.inputs:
-        begin = tuple(at if d == dim else 0 for d in range(out.ndim))
-        part = window(to, begin, value.shape, (1,) * out.ndim)
+        begin = tuple(at if d == dim else 0 for d in range(ndim))
+        found.append(window(to, begin, value.shape, (1,) * ndim))
+        at += value.shape[dim]
+    return found
+
+
+@rule("concat", "interleave")
+def _join(low: Lowering, node: Node) -> None:
+    parts = joined_parts(node, low.destination(node.outputs[0]))
+    for value, part in zip(node.inputs, parts, strict=True):
         if not lies_at(low.values[value], part):
             low.schedule.store(low.values[value], part)
-        at += value.shape[dim]
 
 
 @rule("gather")

@@ -17,7 +17,7 @@ from fanal.graph.ir import Graph, Node, Value
 Order = tuple[int, ...]  # dimensions, from the outermost in memory to the innermost
 CONVOLUTIONS = ("conv", "conv_input_grad", "conv_weight_grad")
 # Structural primitives whose result has its operands' dimensions.
-_SAME = ("concat", "pad", "slice", "put_slice", "flip", "window_sum")
+_SAME = ("concat", "interleave", "pad", "slice", "put_slice", "flip", "window_sum")
 
 
 def memory_orders(graph: Graph, lanes: Callable[[Value], int]) -> dict[Value, Order]:

@@ -24,7 +24,7 @@ from fanal.backends.native.loops.expression import (
     leaves,
 )
 from fanal.backends.native.lower.groups import ElementEntry, Schedule
-from fanal.backends.native.lower.lowering import Lowering, lies_at, window
+from fanal.backends.native.lower.lowering import Lowering, joined_parts, lies_at
 from fanal.backends.native.lower.orders import memory_orders, strides_in
 from fanal.backends.native.lower.sources import may_fail
 from fanal.backends.native.program import Access, ProgramBuilder
@@ -74,16 +74,12 @@ class WholeLowering(Lowering):
                 moved = _seen_back(node, self.destinations[out])
                 if moved is not None and node.inputs[0].node is not None:
                     self.destinations.setdefault(node.inputs[0], moved)
-            elif name == "concat":
+            elif name in ("concat", "interleave"):
                 to = self.destinations.get(out) or self._temporary(out)
                 self.destinations[out] = to
-                at, d = 0, node.attributes["dim"]
-                for v in node.inputs:
-                    begin = tuple(at if i == d else 0 for i in range(out.ndim))
+                for v, part in zip(node.inputs, joined_parts(node, to), strict=True):
                     if v.node is not None and self.users.get(v) == 1:
-                        part = window(to, begin, v.shape, (1,) * out.ndim)
                         self.destinations.setdefault(v, part)
-                    at += v.shape[d]
 
     def _temporary(self, value: Value) -> Access:
         """Memory for a value, in the order in which what reads it wants it."""
