@@ -82,10 +82,11 @@ def _balanced(s: Shape, numbers: Numbers, count: int, copy: float, load: float) 
     widths = {-(-panels // n) for n in _PARTS} | {numbers.block_panels}
     for height in sorted(h for h in candidates if h <= tallest):
         for width in sorted(widths):
+            parts = -(-panels // width)
             costs = [
-                _cost(s, min(height, rows - row), min(width, panels - panel), inner, copy, load)
+                _cost(s, min(height, rows - row), there, inner, copy, load)
                 for row in range(0, rows, height)
-                for panel in range(0, panels, width)
+                for there in (panels * (n + 1) // parts - panels * n // parts for n in range(parts))
             ] * count
             if len(costs) > 2 * _FEW_UNITS:
                 continue

@@ -200,10 +200,10 @@ class _Gemm:
         first_row = row_block * self.block_rows
         left = self.rows - first_row
         rows = b.select(left.lt(self.block_rows), left, self.block_rows)
-        low = col_block * self.block_panels
-        high = low + self.block_panels
+        # Blocks of panels differ by one at the most: 18 in four are 4, 5, 4, 5.
         panels = (self.cols + (self.s.width - 1)).udiv(b.i64(self.s.width))
-        high = b.select(high.lt(panels), high, panels)
+        low = (col_block * panels).udiv(self.col_blocks)
+        high = ((col_block + 1) * panels).udiv(self.col_blocks)
         places = [
             Place(dtype, scalar, base, x.first, x.second)
             for dtype, scalar, base, x in zip(
