@@ -19,6 +19,7 @@ from fanal.graph.ir import Builder, Graph, Node, Value
 from fanal.ops import transcendental
 from fanal.ops.arithmetic import div_p
 from fanal.ops.create import full_p
+from fanal.ops.interleaving import interleaved, spread_parts
 from fanal.ops.layout import concat_p, pad_p, zeros_like_type
 from fanal.ops.pointwise import neg
 from fanal.ops.primitive import Primitive
@@ -130,7 +131,11 @@ def accumulate(cotangents: dict[Value, Value], value: Value, ct: Value | None) -
 
 def joined(a: Value, b: Value) -> Value:
     """a + b; where they are neighbours of one another among zeros (gradients of the slices of one
-    value), they are put side by side: no zeros are written, and nothing is added to them."""
+    value), they are put side by side: no zeros are written, and nothing is added to them. So are all
+    the slices with one step."""
+    spread = spread_parts(a, b)
+    if spread is not None:
+        return interleaved(spread, a.shape)
     if not (_is_padded(a) and _is_padded(b)):
         return a + b
     (x, low_a), (y, low_b) = _inside(a), _inside(b)
