@@ -202,5 +202,7 @@ def _deliver(
             found[position] = grad
         return
     leaf._accumulate(grad, create_graph, own)
-    for hook in list(leaf._rare.after_hooks or ()):
-        hook(leaf)
+    rare = leaf._rare
+    if rare is not None and rare.after_hooks:
+        for hook in list(rare.after_hooks):
+            hook(leaf)

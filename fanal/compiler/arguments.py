@@ -16,9 +16,10 @@ from fanal.tensor.tensor import Tensor
 class Arguments:
     """One call's arguments. `key` is what makes calls alike, `tensors` are the leaves in order."""
 
-    __slots__ = ("containers", "key", "objects", "tensors")
+    __slots__ = ("_args", "containers", "key", "objects", "tensors")
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._args = None if kwargs else args
         self.tensors: list[Tensor] = []
         self.objects: list[Any] = []  # that the key names by identity
         self.containers: list[Any] = []
@@ -38,6 +39,22 @@ class Arguments:
             key.append(tuple(first[id(s)] for s in storages))
             key.append(tuple(t._ptr - s.ptr for t, s in zip(self.tensors, storages, strict=True)))
         self.key = tuple(key)
+
+    def fixed(self) -> list[tuple[Any, Any]] | None:
+        """What tells calls with this key without looking into containers: of each argument, a tensor's
+        class and layout, or None and the very object. None if there is more to a call, or less: tensors
+        that share memory, keywords, containers."""
+        if self._args is None or len({id(t._storage) for t in self.tensors}) < len(self.tensors):
+            return None
+        found: list[tuple[Any, Any]] = []
+        for a in self._args:
+            if isinstance(a, Tensor):
+                found.append((type(a), a._layout))
+            elif type(a) in PLAIN or any(a is x for x in self.objects):
+                found.append((None, a))
+            else:
+                return None
+        return found
 
     def _add(self, x: Any, key: list[Any]) -> None:
         kind = type(x)

@@ -7,7 +7,7 @@ several threads draw different numbers. A call that fails has drawn nothing, unl
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from struct import pack_into
 from typing import Any
 
@@ -44,16 +44,20 @@ class Draws:
                 raise SeededAnew
             self.generators.append((generator, generator._stream - first))
 
-    def take(self, words: list[Any]) -> dict[int, int]:
-        """Put a call's keys among its words; where each generator's stream stood before."""
+    def take(self) -> tuple[list[Any], dict[int, int]]:
+        """A call's keys, in the order of `keys`; and where each generator's stream stood before."""
+        if not self.generators:
+            return [], {}
         with _taking:
             begun = {id(g): g._stream for g, _ in self.generators}
             for generator, count in self.generators:
                 generator._stream += count
-        for generator, offset, word in self.keys:
-            key = words[word] = runtime.empty(16)
+        keys = []
+        for generator, offset, _ in self.keys:
+            key = runtime.empty(16)
             pack_into("2q", key, 0, generator._seed, begun[id(generator)] + offset)
-        return begun
+            keys.append(key)
+        return keys, begun
 
     def give_back(self, begun: Mapping[int, int]) -> None:
         """The call that took its part there has failed."""
@@ -62,6 +66,9 @@ class Draws:
                 if generator._stream == begun[id(generator)] + count:
                     generator._stream -= count
 
-    def tensors(self, words: list[Any]) -> list[tuple[int, Tensor]]:
+    def tensors(self, keys: Sequence[Any]) -> list[tuple[int, Tensor]]:
         """A call's keys as tensors, and their words."""
-        return [(word, new_tensor(words[word], _KEY, words[word].ptr)) for _, _, word in self.keys]
+        return [
+            (word, new_tensor(key, _KEY, key.ptr))
+            for key, (_, _, word) in zip(keys, self.keys, strict=True)
+        ]

@@ -20,6 +20,7 @@ from fanal.compiler.notes import Notes
 from fanal.compiler.observer import instructions  # noqa: F401 - registers what looks at them
 from fanal.compiler.observer.package import Package
 from fanal.compiler.observer.watch import Observer
+from fanal.compiler.plan import Plan, carried_out
 from fanal.compiler.recorder import Recorder
 from fanal.compiler.replay import ASKED, Refused, Replay, owners, process_state
 from fanal.compiler.results import Result, Unknown
@@ -27,6 +28,7 @@ from fanal.compiler.steps import Step
 from fanal.core.dispatch import state
 from fanal.core.errors import message
 from fanal.core.stages import stage
+from fanal.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from fanal.compiler.explain import Explanation
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 8
 # Programs that one function may have: shapes × paths through its Python.
 PROGRAMS = 256
+# Plans that a call tries first.
+PLANS = 4
 
 
 class Kind:
@@ -64,9 +68,17 @@ class CompiledFunction:
         self.programs = 0
         self.root = Step(None, 0, None)
         self.kinds: dict[Any, Kind] = {}
+        self.plans: tuple[Plan, ...] = ()  # that calls try first, without looking for their kind
         self.history: Counter[str] = Counter()  # why calls were captured anew
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            made = carried_out(self.plans, args)
+            if type(made) is Tensor:
+                return made
+            if made is not None:
+                replay, outcome = made
+                return replay.finished([a for a in args if isinstance(a, Tensor)], outcome)
         if state.tracer is not None or self.programs > PROGRAMS:
             # Inside of another captured function: a part of it. After too many paths: eager.
             return self.function(*args, **kwargs)
@@ -78,6 +90,7 @@ class CompiledFunction:
         for replay in kind.replays:
             why = replay.why_not(given)
             if why is None:
+                self._remember(replay)
                 return replay.run(given)
             reasons.append(why)
         if kind.attempts >= ATTEMPTS or kind.reason is not None:
@@ -85,10 +98,17 @@ class CompiledFunction:
         self.history.update(reasons[:1])  # that of the newest
         return self._watched(kind, given, args, kwargs)
 
+    def _remember(self, replay: Replay) -> None:
+        """Let later calls try this replay's plan before anything else, once its launches are not timed
+        any more."""
+        if replay.quick and replay.plan not in self.plans and not replay.segment.samples.open:
+            self.plans = (replay.plan, *self.plans)[:PLANS]
+
     def compiled(self) -> None:
         """One more program was made for this function."""
         self.programs += 1
         if self.programs == PROGRAMS + 1:
+            self.plans = ()
             warnings.warn(
                 message(
                     "compile", f"{self!r} takes another path, or other shapes, at nearly every call",
@@ -136,7 +156,10 @@ class CompiledFunction:
             finally:
                 observer.stop()
             pending = self._pending(recorder, notes, observer, given, result, begun)
-            recorder.state = owners(observer, notes).keys() - {id(t._storage) for t in given.tensors}
+            recorder.state = owners(observer, notes).keys() - {
+                id(t._storage)
+                for t in (*given.tensors, *(g for _, g in notes.grads.values() if isinstance(g, Tensor)))
+            }
         finally:
             try:
                 with stage("steps"):

@@ -13,40 +13,50 @@ from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from fanal.backends.native.executable import launch, runtime
+from fanal.backends.native.runtime.layout import BLOCK_RECORDS
 from fanal.tensor.launching import raise_status
 
 if TYPE_CHECKING:
     from fanal.compiler.segments import Segment
 
 
-class _Contents:
-    """What some Storages hold now, by their versions and by who else may write to them."""
+class _Block:
+    """Memory, and what some Storages hold while it is filled, by their versions and by who else may
+    write to them: as the runtime reads it (`BLOCK_RECORDS`)."""
 
-    __slots__ = ("address", "count", "records")
+    __slots__ = ("address", "count", "memory", "words")
 
-    def __init__(self, storages: Sequence[Any]):
-        self.records = array("q", [word for s in storages for word in (id(s), 0, 0)] or [0])
-        self.address, self.count = self.records.buffer_info()[0], len(storages)
-        runtime.note_contents(self.address, self.count)
+    def __init__(self, memory: Any, storages: Sequence[Any]):
+        self.memory, self.count = memory, len(storages)
+        self.words = array("q", [self.count, id(memory)])
+        self.words.extend([word for s in storages for word in (id(s), 0, 0)])
+        self.address = self.words.buffer_info()[0]
+        runtime.note_contents(self.address + BLOCK_RECORDS, self.count)
 
     def same(self) -> bool:
         """Whether nobody can have written to them since."""
-        return runtime.same_contents(self.address, self.count)
+        return runtime.same_contents(self.address + BLOCK_RECORDS, self.count)
 
 
 class Kept:
     """The kept memory of a segment that is called with the same steady tensors again and again."""
 
-    __slots__ = ("filled", "lock", "segment", "storages")
+    __slots__ = ("_place", "filled", "lock", "segment", "storages")
 
     def __init__(self, segment: Segment, inputs: Sequence[Any]):
         self.segment = segment
         keeps = segment.executable.early is not None
         self.storages = _steady(segment, inputs) if keeps else []
-        # What the tensors held when the memory was made, and the memory: they change together, as
-        # other threads look.
-        self.filled: tuple[_Contents, Any] | None = None if keeps else (_Contents([]), 0)
+        # The memory and what the tensors held when it was made, for Python and (the address) for native
+        # code. They change at once, as other threads look.
+        self.filled: _Block | None = None
+        self._place = array("q", [0]) if keeps else None
         self.lock = threading.Lock()
+
+    @property
+    def place(self) -> int:
+        """The address of a word: the address of the present block; 0 where nothing is kept."""
+        return 0 if self._place is None else self._place.buffer_info()[0]
 
     def serves(self, inputs: Sequence[Any]) -> bool:
         """Whether these inputs are the ones that it was made for."""
@@ -54,24 +64,28 @@ class Kept:
 
     def memory_for(self, words: Sequence[Any]) -> Any:
         """The program's last argument; `words` are those of its inputs, and whatever follows."""
+        if self._place is None:
+            return 0
         filled = self.filled
-        if filled is not None and filled[0].same():
-            return filled[1]
+        if filled is not None and filled.same():
+            return filled.memory
         return self._made(words)
 
     def _made(self, words: Sequence[Any]) -> Any:
         """Fill new memory: other threads may be running on what is there."""
         executable = self.segment.executable
         early = executable.early
-        assert early is not None
+        assert early is not None and self._place is not None
         with self.lock:
-            contents = _Contents(self.storages)
             memory = runtime.empty(executable.kept_bytes)
+            block = _Block(memory, self.storages)
             given = [*words, *[0] * (executable.arguments - 1 - len(words)), memory]
             code = launch(early.address, *given)
             if code:
                 raise_status("compile", code, early)
-            self.filled = contents, memory
+            before, self.filled = self.filled, block
+            self._place[0] = block.address
+            del before  # only now: nobody finds it any more
             return memory
 
 

@@ -74,7 +74,7 @@ class Notes:
 
     def grad_read(self, p: Tensor) -> None:
         if id(p) not in self.grads:
-            self.grads[id(p)] = (p, None if p._rare is None else p._rare.grad)
+            self.grads[id(p)] = (p, p._grad)
 
     def grad_set(self, p: Tensor) -> None:
         self.grads.setdefault(id(p), (p, UNREAD))

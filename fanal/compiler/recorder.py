@@ -434,9 +434,9 @@ class Recorder:
             if cell is not None:
                 cell.recorder = failed
         for p in self.graded.values():
-            grad = None if p._rare is None else p._rare.grad
+            grad = p._grad
             if grad is not None and getattr(grad._storage, "recorder", None) is failed:
-                p._extra().grad = None
+                p._grad = None
         self._begin(Step(None, 0, None))  # it is not tried again on the way out
 
     def _finish(self, pending: Pending | None) -> None:

@@ -1,15 +1,15 @@
 """A captured call that only computes, without its Python: check what it read, launch, hand out.
 
-Made from what was noted and observed of one call. `Replay.refusal` says why there is none.
+Made from what was noted and observed of one call; `Refused` says why there is none. What it does stands in
+a plan that native code carries out (`planned.py`); Python has the reasons, and the rest of what is rare.
 """
 
 from __future__ import annotations
 
-from operator import is_
+from collections.abc import Sequence
 from typing import Any
 
 from fanal.autograd.mode import mode
-from fanal.backends.native.executable import runtime
 from fanal.compiler.arguments import Arguments
 from fanal.compiler.draws import Draws, SeededAnew
 from fanal.compiler.gradient import Released
@@ -17,15 +17,16 @@ from fanal.compiler.notes import UNREAD, LiveOptions, Notes
 from fanal.compiler.observer.package import ModuleFacts
 from fanal.compiler.observer.places import Slots
 from fanal.compiler.observer.watch import Observer
+from fanal.compiler.plan import HOLDS, NOT_KEPT
+from fanal.compiler.planned import Watched, is_quick, planned
 from fanal.compiler.results import Result
 from fanal.core import dtypes
 from fanal.core.dispatch import LiveNumber
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.recording import OpNode
-from fanal.tensor.tensor import Tensor, new_tensor
+from fanal.tensor.tensor import Tensor
 
-_empty = runtime.empty
 ASKED = "the call asks for the value of a tensor"
 
 
@@ -60,11 +61,10 @@ class Replay:
         if len(notes.runs) != 1:
             raise Refused("nothing is computed")
         self.state = state
-        self.runs = 0
         self.guards = observer.guards
         self.facts = ModuleFacts(list(observer.package.modules.values()))
-        self.sequence = notes.sequence
         self.options = [e for e in notes.sequence if isinstance(e, LiveOptions)]
+        self.events = [e for e in notes.sequence if not isinstance(e, LiveOptions)]
         self.objects = given.objects  # named by identity in the key: kept alive
         (run,) = notes.runs
         self.segment = run.segment
@@ -75,6 +75,9 @@ class Replay:
             self.draws = Draws(notes, self.keys)
         except SeededAnew:
             raise Refused("the random generator is seeded anew") from None
+        self.plan = planned(self, given)
+        self.watched = Watched(self)
+        self.quick = is_quick(self, given)
 
     # -- making -------------------------------------------------------------------------------------------
 
@@ -118,8 +121,6 @@ class Replay:
                 self.held.append(x if owner is None or owner._ptr != x._ptr else owner)
                 self.words.append(x._ptr)
         self.storages = [t._storage for t in self.held]
-        self.layouts = [t._layout for t in self.held]
-        self.pointers = [t._ptr for t in self.held]
         self.known = set(map(id, self.storages))
         self.places = Slots(self.held, ("_storage", "_layout", "_ptr"), Tensor)
 
@@ -149,7 +150,7 @@ class Replay:
         self.gradients: list[tuple[Tensor, int | None, Any]] = []
         self.entry: list[tuple[Tensor, Layout | None]] = []
         for p, before in notes.grads.values():
-            g = None if p._rare is None else p._rare.grad
+            g = p._grad
             if before is not UNREAD:
                 self.entry.append((p, None if before is None else before._layout))
             if g is None:
@@ -181,7 +182,6 @@ class Replay:
             i for i, a in enumerate(given.tensors) if any(a._storage is s for s in self.written)
         ]
         self.written = [s for s in self.written if id(s) in self.known]
-        self.sizes = run.segment.sizes
         self.cell_count = len(run.alive)
         self.operands = list(run.inputs)
         if run.segment.others:
@@ -189,8 +189,28 @@ class Replay:
 
     # -- running ------------------------------------------------------------------------------------------
 
+    @property
+    def runs(self) -> int:
+        """How often the call was made again."""
+        return self.plan.runs
+
     def why_not(self, given: Arguments) -> str | None:
-        """What has changed since; None if the call can be replayed."""
+        """What has changed since; None if the call can be made again now."""
+        held = self.plan.holds(given.tensors)
+        if held not in (HOLDS, NOT_KEPT):
+            self.watched.look_again()
+            held = self.plan.holds(given.tensors)
+        if held not in (HOLDS, NOT_KEPT):
+            why = self._changed(given)
+            if why is not None:
+                return why
+            self.watched.write()  # something equal stands in another's place
+        if held != HOLDS:
+            self.kept.memory_for(self.words)
+        return None
+
+    def _changed(self, given: Arguments) -> str | None:
+        """The same in Python, and with a reason."""
         if process_state() != self.state:
             return "gradients are recorded otherwise, or the default dtype changed"
         if not self.facts.hold():
@@ -198,16 +218,10 @@ class Replay:
         why = self.guards.failed()
         if why is not None:
             return why
-        held = self.held
-        if not self.places.same() and (
-            [t._ptr for t in held] != self.pointers
-            or not all(map(is_, [t._layout for t in held], self.layouts))
-            or not all(map(is_, [t._storage for t in held], self.storages))
-        ):
+        if not self.places.same():
             return "a tensor was replaced"
         for p, before in self.entry:
-            g = None if p._rare is None else p._rare.grad
-            if (None if g is None else g._layout) is not before:
+            if (None if p._grad is None else p._grad._layout) is not before:
                 return "a gradient is there at the beginning, or none"
         for entry in self.options:
             if not entry.holds():
@@ -219,74 +233,52 @@ class Replay:
         return None
 
     def run(self, given: Arguments) -> Any:
-        """The call's effects and its result."""
-        self.runs += 1
-        words = self.words.copy()
+        """Make the call again, whatever `why_not` says."""
         tensors = given.tensors
-        for word, i, offset in self.from_arguments:
-            words[word] = tensors[i]._ptr + offset
-        for word, p in self.from_gradients:
-            words[word] = p._rare.grad._ptr  # type: ignore[union-attr]
-            p._rare.grad._storage.version += 1  # type: ignore[union-attr]
-        numbers: dict[int, list[float]] = {}
-        for event in self.sequence:
-            if isinstance(event, LiveOptions):
-                numbers[id(event)] = event.numbers()
-        for word, entry, i in self.from_options:
-            words[word] = numbers[id(entry)][i]
-        memories = [_empty(n) for n in self.sizes]
-        words += memories
-        words.append(self.kept.memory_for(words))
-        draws = self.draws
-        begun = draws.take(words) if draws.generators else {}
-        # Before the call: Ctrl-C between it and a later line must not leave changed memory that looks
-        # unchanged to what is kept of it. (A version too many is only packed once more.)
-        for storage in self.written:
-            storage.version += 1
-        for i in self.written_arguments:
-            tensors[i]._storage.version += 1
+        keys, begun = self.draws.take()
         try:
-            code = self.segment.launch(words)
+            made = self._performed(tensors, keys)
         except Exception:
-            draws.give_back(begun)
+            self.draws.give_back(begun)
             raise
-        if code:
-            draws.give_back(begun)
-            raise_status("compile", code, self.segment.executable)
-        for event in self.sequence:
-            if not isinstance(event, LiveOptions):
-                event()
-        for p, number, where in self.gradients:
-            if number is not None:
-                memory = memories[number]
-                p._extra().grad = new_tensor(memory, where, memory.ptr)
-            elif p._rare is not None:
-                p._rare.grad = None
-        results = []
-        for number, where, offset, node in self.leaves:
-            memory = memories[number]
-            t = new_tensor(memory, where, memory.ptr + offset)
-            if type(node) is int:
-                t._index = node
-            else:
-                t._node = node
-            results.append(t)
+        if type(made) is int:
+            self.draws.give_back(begun)
+        return self.finished(tensors, made, keys)
+
+    def _performed(self, tensors: list[Tensor], keys: list[Any]) -> Any:
+        samples = self.segment.samples
+        if samples.open:
+            return samples.of(
+                self.segment.executable, lambda at: self.plan.perform(tensors, keys, at)
+            )
+        return self.plan.perform(tensors, keys, 0)
+
+    def finished(self, tensors: list[Tensor], made: Any, keys: Sequence[Any] = ()) -> Any:
+        """The result of a call on `tensors` whose program has run: what `Plan.perform` gave is all that is
+        known of it."""
+        if type(made) is int:
+            raise_status("compile", made, self.segment.executable)
+        if type(made) is not list:
+            return made  # the only result
+        for event in self.events:
+            event()
+        results = made[: len(self.leaves)]
         if self.gradient is not None:
-            self._recorded(given, words, results, memories)
-        return self.result.again(results, given)
+            self._recorded(tensors, keys, results, made[len(self.leaves) :])
+        return self.result.again(results, tensors)
 
     def _recorded(
-        self, given: Arguments, words: list[Any], results: list[Tensor], memories: list[Any]
+        self, tensors: list[Tensor], keys: Sequence[Any], results: list[Tensor], memories: list[Any]
     ) -> None:
         """Put the call on the tape: one node for the results that can be differentiated."""
         operands = self.operands.copy()
         for word, i, offset in self.from_arguments:
-            operands[word] = given.tensors[i] if offset == 0 else operands[word]
-        for word, key in self.draws.tensors(words):
+            operands[word] = tensors[i] if offset == 0 else operands[word]
+        for word, key in self.draws.tensors(keys):
             operands[word] = key
         visible = [t for t, leaf in zip(results, self.leaves, strict=True) if type(leaf[3]) is int]
         places = [(t._storage, t._ptr) for t in sorted(visible, key=lambda t: t._index)]
-        places += [(m, m.ptr) for m in memories[self.cell_count :]]
+        places += [(m, m.ptr) for m in memories]
         node = self.gradient.node(operands, places)
         for t in visible:
             t._node = node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from fanal.compiler.arguments import Arguments
@@ -51,8 +52,9 @@ class Result:
             return ("data", kind, names, [self._planned(y) for y in x.__dict__.values()])
         raise Unknown(kind)
 
-    def again(self, tensors: list[Tensor], given: Arguments) -> Any:
-        """The result with other tensors in the places of this call's."""
+    def again(self, tensors: list[Tensor], given: Sequence[Tensor]) -> Any:
+        """The result with other tensors in the places of this call's, and of the arguments that it was
+        given."""
 
         def make(plan: Any) -> Any:
             what = plan[0]
@@ -61,7 +63,7 @@ class Result:
             if what == "object":
                 return plan[1]
             if what == "argument":
-                return given.tensors[plan[1]]
+                return given[plan[1]]
             if what == "list":
                 return [make(p) for p in plan[1]]
             if what == "tuple":
@@ -74,5 +76,9 @@ class Result:
             made.__dict__.update(zip(plan[2], map(make, plan[3]), strict=True))
             return made
 
-        plan = self._plan
-        return tensors[plan[1]] if plan[0] == "tensor" else make(plan)
+        return make(self._plan)
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether it is one tensor and nothing else."""
+        return bool(self._plan[0] == "tensor")

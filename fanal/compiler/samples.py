@@ -6,9 +6,10 @@ times, on the user's own data. The least of each part counts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from fanal.backends.native.executable import Executable, launch, runtime
+from fanal.backends.native.executable import Executable
 from fanal.backends.native.records import Records, is_recording, phase_seconds
 
 LAUNCHES = 5
@@ -27,16 +28,17 @@ class Samples:
         self.seconds: list[float] = []  # of each phase; empty where they are not known
         self.runs: list[int] = []  # how often each ran
 
-    def launch(self, program: Executable, words: list[Any]) -> int:
-        """Launch, and keep the times (unless a profile does)."""
+    def of(self, program: Executable, launch: Callable[[int], Any]) -> Any:
+        """Launch, and keep the times (unless a profile does). `launch` takes the address where records
+        go, or 0, and gives an integer other than 0 if the program has failed."""
         if is_recording():
-            return launch(program.address, *words)
+            return launch(0)
         count = program.phases
         records = Records(count + 1 + _LOOPS * program.loops)
-        code: int = runtime.launch_recorded(records.address, program.address, *words)
+        code = launch(records.address)
         self.launches += 1
         self.open = self.launches < LAUNCHES
-        if code == 0:
+        if type(code) is not int or code == 0:
             self._keep(records, count)
         return code
 

@@ -125,9 +125,16 @@ class Segment:
 
     def launch(self, words: list[Any]) -> int:
         """Run on words and memories; the first few times are timed."""
+        address = self.executable.address
+
+        def launched(records: int) -> int:
+            if records == 0:
+                return launch(address, *words)
+            return runtime.launch_recorded(records, address, *words)
+
         if self.samples.open:
-            return self.samples.launch(self.executable, words)
-        return launch(self.executable.address, *words)
+            return int(self.samples.of(self.executable, launched))
+        return launched(0)
 
     def run(self, inputs: Sequence[Any], written: Sequence[Tensor]) -> list[Any]:
         """Launch; returns the memory of the cells that live on."""

@@ -235,7 +235,7 @@ class Stepper(Optimizer):
         if listening is not None:
             for p in given:
                 listening.grad_read(p)
-        found = [p._rare and p._rare.grad for p in given]
+        found = [p._grad for p in given]
         absent = list(map(is_, found, repeat(None)))
         grads: list[Any] = [g for g in found if g is not None] if any(absent) else found
         state, names = self.state, self._moments(group)

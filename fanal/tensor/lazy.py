@@ -84,6 +84,7 @@ def lazy_tensor(cell: Cell, layout: Layout, offset: int) -> Tensor:
     move(t, offset)
     t._node = None
     t._index = 0
+    t._grad = None
     t._rare = None
     cell.recorder.watch(t)
     return t

@@ -1,8 +1,8 @@
 """The tensor: a view of a storage, with a place on the tape.
 
 A tensor has a storage (memory, a version that counts writes), a layout (interned shape, strides,
-dtype) and the address of its first element. Everything that is rare (gradient, hooks, what it is a
-view of) lies in one record that most tensors don't have. Methods are attached by `methods`.
+dtype), the address of its first element and perhaps a gradient. Everything that is rare (hooks, what
+it is a view of) lies in one record that most tensors don't have. Methods are attached by `methods`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ _empty = runtime.empty
 class Rare:
     """The seldom needed part of a tensor. Defaults lie in the class, so a new one is cheap."""
 
-    grad: Tensor | None = None
     hooks: list[Callable[..., Any]] | None = None
     retains = False
     after_hooks: list[Callable[..., Any]] | None = None
@@ -56,13 +55,16 @@ class Tensor(Methods):
     Made by `fanal.tensor`, `fanal.zeros`, `fanal.from_numpy` and all operations.
     """
 
-    __slots__ = ("__weakref__", "_index", "_layout", "_node", "_ptr", "_rare", "_storage")
+    __slots__ = (
+        "__weakref__", "_grad", "_index", "_layout", "_node", "_ptr", "_rare", "_storage",
+    )  # fmt: skip
 
     _storage: Any
     _layout: Layout
     _ptr: int
     _node: Node | None
     _index: int
+    _grad: Tensor | None
     _rare: Rare | None
 
     def __new__(cls, data: Any = None, *args: Any, **kwargs: Any) -> Self:
@@ -157,10 +159,9 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Tensor | None:
-        rare = self._rare
         if state.tracer is not None and state.tracer.lazy:
             state.tracer.grad_read(self)
-        return None if rare is None else rare.grad
+        return self._grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -177,7 +178,7 @@ class Tensor(Methods):
                 )
         if state.tracer is not None and state.tracer.lazy:
             state.tracer.grad_set(self)
-        self._extra().grad = value
+        self._grad = value
 
     @property
     def data(self) -> Tensor:
@@ -221,19 +222,19 @@ class Tensor(Methods):
 
         `own`: nobody else holds the gradient's memory, so it may become `.grad` itself.
         """
-        rare = self._extra()
         if state.tracer is not None and state.tracer.lazy:
             state.tracer.grad_read(self)
-        if rare.grad is None:
+        before = self._grad
+        if before is None:
             if not create_graph:
                 grad = grad.detach()
                 if not own or not grad._layout.dense:
                     grad = grad.clone()
-            rare.grad = grad
-        elif create_graph or rare.grad._layout.grad:
-            rare.grad = rare.grad + grad
+            self._grad = grad
+        elif create_graph or before._layout.grad:
+            self._grad = before + grad
         else:
-            rare.grad.add_(grad)
+            before.add_(grad)
 
     def register_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
         """Call `hook(grad)` when this tensor's gradient is known; what it returns replaces it."""
@@ -299,6 +300,7 @@ def new_tensor(storage: Any, layout: Layout, pointer: int, cls: type = Tensor) -
     t._ptr = pointer
     t._node = None
     t._index = 0
+    t._grad = None
     t._rare = None
     return t
 
@@ -327,6 +329,7 @@ def allocate(layout: Layout) -> Tensor:
     t._ptr = storage.ptr
     t._node = None
     t._index = 0
+    t._grad = None
     t._rare = None
     return t
 

@@ -49,6 +49,7 @@ def take(t: Tensor, view: View) -> Tensor:
         out = _new(Tensor)
         out._storage = storage
         out._ptr = t._ptr + view.offset
+        out._grad = None
         out._rare = rare
     before = t._rare
     if before is None or before.base is None:

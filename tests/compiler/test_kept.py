@@ -94,10 +94,10 @@ def test_nobody_gets_what_is_being_replaced(
         compiled(x)
         (kind,) = compiled._compiled.kinds.values()
         mine = kind.replays[0].kept
-        assert mine.filled is not None and mine.filled[0].same()
+        assert mine.filled is not None and mine.filled.same()
 
         def launch(*words: Any) -> int:
-            stale.append(mine.filled[0].same())
+            stale.append(mine.filled.same())
             return original(*words)
 
         monkeypatch.setattr(kept, "launch", launch)

@@ -6,12 +6,12 @@ what stood there. Objects are compared by identity; numbers, strings and their l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from operator import is_
 from types import CellType
 from typing import Any
 
-_MISSING = object()
+MISSING = object()
 PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), type(Ellipsis)})
 
 
@@ -32,20 +32,20 @@ def same(a: Any, b: Any) -> bool:
 class Guards:
     """The guards of one captured call. `failed` tells the first that does not hold."""
 
-    __slots__ = ("cells", "contents", "items", "named", "tests")
+    __slots__ = ("attributes", "cells", "contents", "items", "named")
 
     def __init__(self) -> None:
         self.items: dict[tuple[int, Any], tuple[Mapping[Any, Any], Any, Any]] = {}
         self.cells: dict[int, tuple[CellType, Any]] = {}
         self.contents: dict[int, tuple[Any, tuple[Any, ...]]] = {}
-        self.tests: list[tuple[Callable[[], bool], str]] = []
+        self.attributes: dict[tuple[int, str], tuple[Any, str, Any]] = {}
         self.named: dict[Any, str] = {}  # what to call a guard by when it fails
 
     def item(self, container: Mapping[Any, Any], key: Any, name: str) -> None:
         """`container[key]` is what it is now (perhaps missing)."""
         place = (id(container), key)
         if place not in self.items:
-            self.items[place] = (container, key, container.get(key, _MISSING))
+            self.items[place] = (container, key, container.get(key, MISSING))
             self.named[place] = name
 
     def cell(self, cell: CellType, name: str) -> None:
@@ -54,7 +54,7 @@ class Guards:
             try:
                 value = cell.cell_contents
             except ValueError:
-                value = _MISSING
+                value = MISSING
             self.cells[id(cell)] = (cell, value)
             self.named[id(cell)] = name
 
@@ -64,29 +64,33 @@ class Guards:
             self.contents[id(container)] = (container, _snapshot(container))
             self.named[id(container)] = name
 
-    def test(self, holds: Callable[[], bool], name: str) -> None:
-        """A condition that holds now."""
-        self.tests.append((holds, name))
+    def attribute(self, x: Any, attribute: str, name: str) -> None:
+        """An attribute that is in no dict (a slot, a function's defaults) is what it is now."""
+        place = (id(x), attribute)
+        if place not in self.attributes:
+            self.attributes[place] = (x, attribute, getattr(x, attribute, MISSING))
+            self.named[place] = name
 
     def failed(self) -> str | None:
         """What has changed; None if nothing has."""
         for place, (container, key, value) in self.items.items():
-            found = container.get(key, _MISSING)
+            found = container.get(key, MISSING)
             if found is not value and not same(found, value):
                 return f"{self.named[place]} changed: {_short(value)} → {_short(found)}"
         for place_, (cell, value) in self.cells.items():
             try:
                 found = cell.cell_contents
             except ValueError:
-                found = _MISSING
+                found = MISSING
             if found is not value and not same(found, value):
                 return f"{self.named[place_]} changed: {_short(value)} → {_short(found)}"
         for place_, (container, snapshot) in self.contents.items():
             if not _holds(container, snapshot):
                 return f"the contents of {self.named[place_]} changed"
-        for holds, name in self.tests:
-            if not holds():
-                return name
+        for place, (x, name, value) in self.attributes.items():
+            found = getattr(x, name, MISSING)
+            if found is not value and not same(found, value):
+                return f"{self.named[place]} changed: {_short(value)} → {_short(found)}"
         return None
 
 
@@ -109,7 +113,7 @@ def _holds(container: Any, snapshot: tuple[Any, ...]) -> bool:
 
 
 def _short(value: Any) -> str:
-    if value is _MISSING:
+    if value is MISSING:
         return "missing"
     text = repr(value) if type(value) in PLAIN else f"<{type(value).__name__}>"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fanal.compiler.observer.guards import PLAIN
+from fanal.compiler.observer.guards import MISSING, PLAIN
 from fanal.tensor.tensor import Tensor
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class written in Python (or like one)
@@ -23,7 +23,6 @@ _UNDERSTOOD: tuple[Any, ...] = (
     type({}.keys()), type({}.values()), type({}.items()), BaseException,
 )  # fmt: skip
 _BASES = {object, list, tuple, dict, set, frozenset, int, float, str, bytes, deque, OrderedDict, defaultdict}
-MISSING = object()
 
 
 def understood(x: Any) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fanal.compiler.observer import frames
-from fanal.compiler.observer.objects import MISSING
+from fanal.compiler.observer.guards import MISSING
 from fanal.core.epoch import Epoch, epoch
 from fanal.tensor.tensor import Tensor
 

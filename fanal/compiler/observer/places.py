@@ -3,7 +3,7 @@
 CPython keeps an object's slots at fixed places in its memory, so "these attributes of these objects
 are the very objects that they were" is a comparison of words, a nanosecond each. Objects that are looked
 at, and those that stood there, are kept alive, so that no address is ever used again. The places are
-found by looking for a known object; where that fails, nothing is known and the caller looks itself.
+found by looking for a known object.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ctypes
 import functools
 from array import array
 from collections.abc import Iterable
+from types import CellType
 from typing import Any
 
 from fanal.backends.native.executable import runtime
@@ -32,30 +33,50 @@ def place_of(kind: Any, name: str) -> int | None:
         descriptor.__set__(made, known)
     except (AttributeError, TypeError):
         return None
-    words = (ctypes.c_int64 * (kind.__basicsize__ // 8)).from_address(id(made))
-    found = [8 * i for i, word in enumerate(words) if word == id(known) and 8 * i >= _HEADER]
+    place = _place_within(made, kind.__basicsize__, known)
     descriptor.__delete__(made)
+    return place
+
+
+def known_place(kind: Any, name: str) -> int:
+    """The same, of a class that nothing works without."""
+    place = place_of(kind, name)
+    if place is None:
+        raise ImportError(f"[fanal] this Python keeps {kind.__name__}.{name} at an unknown place")
+    return place
+
+
+def _place_within(made: Any, size: int, known: Any) -> int | None:
+    words = (ctypes.c_int64 * (size // 8)).from_address(id(made))
+    found = [8 * i for i, word in enumerate(words) if word == id(known) and 8 * i >= _HEADER]
     return found[0] if len(found) == 1 else None
+
+
+@functools.cache
+def place_in_cells() -> int | None:
+    """Where in its memory a closure's cell has its value."""
+    known = _Known()
+    return _place_within(CellType(known), CellType.__basicsize__, known)
 
 
 class Slots:
     """Objects of one class, and what stood in some of their slots. `same()`: it still does."""
 
-    __slots__ = ("_address", "_alive", "_count", "_records")
+    __slots__ = ("_address", "_alive", "_count", "records")
 
     def __init__(self, objects: Iterable[Any], names: Iterable[str], kind: Any):
         records: list[int] = []
         self._alive: list[Any] = []
-        places = {name: place_of(kind, name) for name in names}
+        places = {name: known_place(kind, name) for name in names}
         for x in objects:
             for name, place in places.items():
                 value = getattr(x, name)
                 self._alive += (x, value)
-                records += (0 if place is None else id(x) + place, id(value))
-        self._count = len(records) // 2 if None not in places.values() else -1
-        self._records = array("q", records or [0])
-        self._address = self._records.buffer_info()[0]
+                records += (id(x) + place, id(value))
+        self._count = len(records) // 2
+        self.records = array("q", records)  # {address, word} of each
+        self._address = self.records.buffer_info()[0]
 
     def same(self) -> bool:
-        """Whether all is as it was; False also where only the caller can tell."""
-        return self._count >= 0 and runtime.same_words(self._address, self._count)
+        """Whether all is as it was."""
+        return runtime.same_words(self._address, self._count)

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fanal.compiler.observer import calls, frames
-from fanal.compiler.observer.guards import PLAIN, Guards
-from fanal.compiler.observer.objects import MISSING, in_class, is_data_descriptor, understood
+from fanal.compiler.observer.guards import MISSING, PLAIN, Guards
+from fanal.compiler.observer.objects import in_class, is_data_descriptor, understood
 from fanal.compiler.observer.package import Package
 from fanal.core import watching
 from fanal.tensor.tensor import Tensor
@@ -184,12 +184,11 @@ class Observer:
             for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
                 self.adopt(default, frame)
             if function.__defaults__ or function.__kwdefaults__:
-                defaults, named = function.__defaults__, function.__kwdefaults__
-                now = dict(named) if named else named
-                self.guards.test(
-                    lambda: function.__defaults__ is defaults and function.__kwdefaults__ == now,
-                    f"the defaults of {function.__qualname__} changed",
-                )
+                name = f"the defaults of {function.__qualname__}"
+                self.guards.attribute(function, "__defaults__", name)
+                self.guards.attribute(function, "__kwdefaults__", name)
+                if function.__kwdefaults__:
+                    self.guards.content(function.__kwdefaults__, name)
 
     def _watched(self, frame: types.FrameType, event: str, _: Any) -> Any:
         if event == "opcode" and self.impure is None:
@@ -234,9 +233,7 @@ class Observer:
         if owner is not None and is_data_descriptor(found):
             if isinstance(found, types.MemberDescriptorType):  # a slot
                 value = getattr(x, name, MISSING)
-                self.guards.test(
-                    lambda: _same_or_missing(x, name, value), f"{type(x).__name__}.{name} changed"
-                )
+                self.guards.attribute(x, name, f"{type(x).__name__}.{name}")
                 self.adopt(value, frame)
             elif not isinstance(
                 found, property | types.GetSetDescriptorType
@@ -300,9 +297,3 @@ class Observer:
                 self.adopt(x[key], frame, self.package.covers_container(x))
             except (IndexError, TypeError):
                 return
-
-
-def _same_or_missing(x: Any, name: str, value: Any) -> bool:
-    from fanal.compiler.observer.guards import same
-
-    return same(getattr(x, name, MISSING), value)

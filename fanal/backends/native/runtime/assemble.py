@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from fanal.backends.native.runtime import (
     allocator,
+    guards,
     heap,
     heap_space,
     launch,
     module,
     pool,
     python_api,
+    replay,
     storage,
     system,
 )
@@ -27,6 +29,8 @@ _PARTS = {
     "storage": storage.SOURCE,
     "pool": pool.SOURCE,
     "launch": launch.SOURCE,
+    "guards": guards.SOURCE,
+    "replay": replay.SOURCE,
     "module": module.SOURCE,
 }
 

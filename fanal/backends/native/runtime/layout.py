@@ -57,6 +57,57 @@ CONTROL_JUMP = 6  # go c bytes on in the table
 RECORDS = 64
 RECORD_WORDS = 5
 
+# A plan is what a call that is made again and again checks and does, as an array of words. Of the objects
+# that it names (tensors, which the runtime knows nothing of) it says where in their memory each of their
+# slots lies. A section is two words, the address of its entries and their number.
+PLAN_FIELDS = (
+    "program",
+    "owner",  # the object that stands for the plan
+    "flags",
+    "runs",  # how often it was carried out
+    "kept",  # address of a word: the block of what the program keeps between calls; 0: it keeps nothing
+    "handed",  # from which new memory on the caller gets the Storages too
+    "kind",  # the class of tensors, and where their slots lie
+    "storage",
+    "layout",
+    "pointer",
+    "node",
+    "index",
+    "grad",
+    "rare",
+    "weakrefs",
+    "zero",  # the number 0
+    "tensors",  # how many of the arguments are tensors
+)
+PLAN_SECTIONS = {  # words of an entry
+    "given": 2,  # arguments: {class, layout}, or {0, the very object}
+    "pinned": 2,  # {number of a tensor among them, its Storage}
+    "known": 1,  # Storages that no argument may have, in order
+    "same": 2,  # {address, the word that stands there}
+    "checks": 4,  # {code, a, b, c}, see below
+    "words": 1,  # the program's inputs, as far as they are always the same
+    "from_given": 3,  # {input, tensor, bytes from its beginning}
+    "from_grads": 2,  # {input, tensor whose gradient it is}
+    "from_caller": 1,  # inputs that the caller gives
+    "fresh": 1,  # bytes of each new memory
+    "written": 1,  # Storages
+    "written_given": 1,  # numbers of tensors among the arguments
+    "gradients": 3,  # {tensor, new memory or -1, layout}
+    "results": 5,  # {new memory, layout, bytes from its beginning, node, index}
+}
+PLAN_SINGLE = 1  # flag: the result is one tensor, and carrying the plan out is all
+TENSORS_MAX = 32  # arguments of a call by `replay`
+
+CHECK_ITEM = 0  # the dict a has at key b the object c; 0: none
+CHECK_LIST = 1  # the list a consists of the c objects at address b
+CHECK_DICT = 2  # the dict a consists of the c pairs of objects at address b
+CHECK_ATTRIBUTE = 3  # the object a has as attribute b the object c; 0: none
+CHECK_GRADIENT = 4  # the tensor a has a gradient of layout b; 0: none
+
+# What a program keeps between calls: {number of records, Storage}, then records as `note_contents`
+# fills them in.
+BLOCK_RECORDS = 16
+
 MAX_THREADS = 512
 
 # The symbols that a loader must look up; all others are internal. `fanal_runtime_init` makes the
@@ -96,6 +147,19 @@ CONSTANTS: dict[str, int] = {
     "PHASE_SHIFT": (8 * PHASE_WORDS).bit_length() - 1,
     "RECORDS": RECORDS,
     "RECORD_SIZE": 8 * RECORD_WORDS,
+    **{f"PLAN_{name.upper()}": 8 * word for word, name in enumerate(PLAN_FIELDS)},
+    **{
+        f"PLAN_{name.upper()}": 8 * (len(PLAN_FIELDS) + 2 * number)
+        for number, name in enumerate(PLAN_SECTIONS)
+    },
+    "FLAG_SINGLE": PLAN_SINGLE,
+    "TENSORS_MAX": TENSORS_MAX,
+    "CHECK_ITEM": CHECK_ITEM,
+    "CHECK_LIST": CHECK_LIST,
+    "CHECK_DICT": CHECK_DICT,
+    "CHECK_ATTRIBUTE": CHECK_ATTRIBUTE,
+    "CHECK_GRADIENT": CHECK_GRADIENT,
+    "BLOCK_RECORDS": BLOCK_RECORDS,
     "FLAG_RELEASE_GIL": FLAG_RELEASE_GIL,
     "FLAG_CHECK_SIGNALS": FLAG_CHECK_SIGNALS,
     "CONTROL_POINT": CONTROL_POINT,

@@ -39,6 +39,26 @@ _BUILTINS = {
         "($module, records, count, /)",
         "Whether memory holds what records {address, word} say.",
     ),
+    "replay": (
+        _FASTCALL,
+        "($module, plans, args, place, /)",
+        "Carry out the first of some plans that a call's arguments fit and whose checks hold: the "
+        "tensor; where there is more to do (the plan's owner, what `perform` gives); None: there is "
+        "none. The address of each plan stands in its object's slot at `place`.",
+    ),
+    "holds": (
+        _FASTCALL,
+        "($module, plan, tensors, /)",
+        "0 if what the plan at an address checks holds for these arguments, 2 if all but what the "
+        "program keeps, else 1.",
+    ),
+    "perform": (
+        _FASTCALL,
+        "($module, plan, tensors, inputs, records, /)",
+        "Carry out the plan at an address, whatever its checks say, with inputs that only the caller "
+        "knows: the tensor, or a list of results and new memories, or the program's code. The times "
+        "go to the records at an address, or 0.",
+    ),
     "launch_recorded": (
         _FASTCALL,
         "($module, records, program, /, *args)",

@@ -85,8 +85,9 @@ def py_same_contents(module: ptr, args: ptr, count: i64) -> ptr:
     span = buffer(16)
     if not records_span(args, count, 24, span):
         return None
-    at = ptr[span]
-    end = ptr[span + 8]
+    return PyBool_FromLong(i64(contents_same(ptr[span], ptr[span + 8])))
+
+def contents_same(at: ptr, end: ptr) -> i1:
     same = 1
     while at < end:
         o = ptr[at]
@@ -96,21 +97,22 @@ def py_same_contents(module: ptr, args: ptr, count: i64) -> ptr:
         if exports & EXPORTED != 0:
             same = 0
         at = at + 24
-    return PyBool_FromLong(same)
+    return same != 0
 
 def py_same_words(module: ptr, args: ptr, count: i64) -> ptr:
     """Whether memory holds what records {address, word} say."""
     span = buffer(16)
     if not records_span(args, count, 16, span):
         return None
-    at = ptr[span]
-    end = ptr[span + 8]
+    return PyBool_FromLong(i64(words_same(ptr[span], ptr[span + 8])))
+
+def words_same(at: ptr, end: ptr) -> i1:
     same = 1
     while at < end:
         if i64[ptr[at]] != i64[at + 8]:
             same = 0
         at = at + 16
-    return PyBool_FromLong(same)
+    return same != 0
 
 @cold
 def refuse_records() -> ptr:
