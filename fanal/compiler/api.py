@@ -73,7 +73,7 @@ def _compiled_module(
     """The same module (its attributes are one dictionary), whose calls are compiled."""
     kind = type(module)
     body = {
-        "__call__": lambda self, *args, **kwargs: compiled(*args, **kwargs),
+        "__call__": compiled.__call__,
         "__deepcopy__": lambda self, memo: compile(copy.deepcopy(module, memo), options=options),
         "__reduce__": lambda self: (compile, (module,)),
         "__doc__": kind.__doc__, "__module__": kind.__module__, "_compiled": property(lambda self: compiled),

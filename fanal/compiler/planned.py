@@ -88,7 +88,7 @@ class Watched:
         self._lock = threading.RLock()  # again and again: Python code may run at any time (finalizers)
         self._checks: Checks | None = None
         self._alive: list[Any] = []  # what the plan names, now and before
-        self._read_options()
+        self._options.follow(self._plan)
         self.write()
 
     def look_again(self) -> None:
@@ -98,8 +98,7 @@ class Watched:
             if self._facts.count is not epoch.count and self._facts.hold():
                 self._alive = [*self._alive[-8:], self._facts.count]
                 self._plan.put("same", 1, id(self._facts.count))
-            if self._options.changed() and self._options.hold():
-                self._read_options()
+            if self._options.follow(self._plan):
                 self._write_entries()
 
     def write(self) -> None:
@@ -120,16 +119,11 @@ class Watched:
             checks.gradient(p, layout)
         checks.guards(self._guards)
 
-    def _read_options(self) -> None:
-        for word, number in self._options.refresh():
-            self._plan.put("words", word, bits(number))
-
     def _write_entries(self) -> None:
-        options = Checks()
-        known = self._options.write(options) and self._checks is not None
-        self._alive = [*self._alive[-8:], self._checks, options]
-        fixed = () if self._checks is None else self._checks.entries
-        self._plan.write("checks", (*fixed, *options.entries) if known else _NEVER)
+        options = self._options.entries()
+        self._alive = [*self._alive[-8:], self._checks]
+        fixed = _NEVER if self._checks is None else self._checks.entries
+        self._plan.write("checks", (*fixed, *options))
 
 
 _COUNT, _HOOKS = known_place(Epoch, "count"), known_place(Epoch, "hooks")

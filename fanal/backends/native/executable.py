@@ -80,9 +80,9 @@ class Table:
         table = array("q", [PROGRAM_MAGIC, listing.arguments, len(listing.offsets), self.phases])
         table.extend([listing.flags, listing.arena_bytes, listing.commit, 0, *listing.offsets])
         at = words.buffer_info()[0]
-        entries = zip(listing.entries, listing.tasks, listing.lengths, strict=True)
-        for number, tasks, length in entries:
-            table.extend([addresses[listing.kernels[number]], at, tasks, 0])
+        entries = zip(listing.entries, listing.tasks, listing.light, listing.lengths, strict=True)
+        for number, tasks, light, length in entries:
+            table.extend([addresses[listing.kernels[number]], at, tasks, light])
             at += 8 * length
         self.memory = (table, words, owners)
         self.address: int = table.buffer_info()[0]

@@ -19,8 +19,9 @@ from fanal.backends.native.runtime.layout import CONTROL_TASKS
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is launched: `kernels` are distinct keys, an entry is a kernel's number and its tasks, and
-    `words` holds the entries' descriptors one behind the other, `lengths` words each."""
+    """What is launched: `kernels` are distinct keys, an entry is a kernel's number, its tasks and
+    whether they are light (1: one thread runs them); `words` holds the entries' descriptors one behind
+    the other, `lengths` words each."""
 
     arguments: int
     offsets: list[int]
@@ -31,6 +32,7 @@ class Listing:
     kernels: list[str]
     entries: list[int]
     tasks: list[int]
+    light: list[int]
     lengths: list[int]
     words: list[int]
 
@@ -65,7 +67,8 @@ def listing_of(
     commit = next((i + 1 for i, p in enumerate(phases) if p.commits), 0)
     return Listing(
         arguments, arena.offsets, arena.nbytes, lower_bound(temps), flags, commit, list(numbers),
-        entries, [p.tasks for p in phases], [len(p.descriptor) for p in phases],
+        entries, [p.tasks for p in phases], [int(p.light) for p in phases],
+        [len(p.descriptor) for p in phases],
         [signed(w) for w in chain.from_iterable(p.descriptor for p in phases)],
     )  # fmt: skip
 
@@ -87,15 +90,16 @@ def read_listings(data: bytes) -> Listings | None:
 def _read(record: dict[str, Any]) -> Listing:
     """One listing; raises ValueError or TypeError where it can't be one."""
     found = Listing(**record)
-    lists = (found.offsets, found.entries, found.tasks, found.lengths, found.words)
+    lists = (found.offsets, found.entries, found.tasks, found.light, found.lengths, found.words)
     count = len(found.entries)
     good = (
         all(type(n) is int for n in chain(*lists))
         and all(type(key) is str for key in found.kernels)
-        and len(found.tasks) == len(found.lengths) == count
+        and len(found.tasks) == len(found.light) == len(found.lengths) == count
         and all(0 <= n < len(found.kernels) for n in found.entries)
         and all(0 <= at <= found.arena_bytes for at in found.offsets)
         and all(n >= CONTROL_TASKS for n in found.tasks)
+        and all(n in (0, 1) for n in found.light)
         and min(found.lengths, default=0) >= 0
         and sum(found.lengths) == len(found.words)
         and found.arguments >= 0

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Members from which on a table pays for its code, and kernels that a phase may move before.
 FEW, REACH = 3, 64
+# Bytes of memory that one thread goes through before another has been woken.
+_LIGHT = 64 << 10
 _KINDS = ("elementwise", "tiled")
 
 
@@ -120,8 +122,9 @@ def _as_one(members: list[Phase]) -> Phase:
 
     buffers = tuple(dict.fromkeys(x for phase in members for x in phase.buffers))
     merged = Kernel(f"many {kernel.key}", emit)
+    nbytes = sum(phase.nbytes for phase in members)
     nodes = (node for phase in members if phase.unit is not None for node in phase.unit.nodes)
     return Phase(
         merged, table + descriptors, tasks, buffers, unit=Unit(tuple(dict.fromkeys(nodes))),
-        nbytes=sum(phase.nbytes for phase in members), commits=any(phase.commits for phase in members),
+        nbytes=nbytes, commits=any(phase.commits for phase in members), light=nbytes <= _LIGHT,
     )  # fmt: skip

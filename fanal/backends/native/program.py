@@ -99,7 +99,8 @@ class Phase:
     """An entry of the table. `buffers` are those that it names, one an operand; `writes`, where it is
     known, those of them that it writes to (all others it only reads); `alone`: no other phase writes
     to these. `changes`: those that it writes to and perhaps reads too, if it can't fail. `nbytes`: of all
-    the memory that it names; `commits`: it writes to memory that the caller keeps."""
+    the memory that it names; `commits`: it writes to memory that the caller keeps; `light`: its tasks
+    together are less work than to wake another thread."""
 
     kernel: Kernel
     descriptor: list[int]
@@ -111,6 +112,7 @@ class Phase:
     unit: Unit | None = None
     nbytes: int = 0
     commits: bool = False
+    light: bool = False
 
     @property
     def reads(self) -> frozenset[int]:

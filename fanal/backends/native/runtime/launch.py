@@ -101,6 +101,7 @@ def run_phases(program: ptr, bufs: ptr, phases: ptr, failed: ptr, profile: ptr) 
         kernel = ptr[phases]
         desc = ptr[phases + 8]
         tasks = i64[phases + 16]
+        light = i64[phases + 24]
         phases = phases + PHASE_SIZE
         if profile and tasks >= 0:
             record = begin_record(profile, program, phase_number(first, phases))
@@ -108,6 +109,8 @@ def run_phases(program: ptr, bufs: ptr, phases: ptr, failed: ptr, profile: ptr) 
             call(void, kernel, desc, bufs, 0, status)
         elif tasks < 0:
             phases = phases + run_control(desc, bufs)
+        elif light != 0:
+            run_alone(kernel, desc, bufs, tasks, status)
         else:
             if not leased and i64[pool_threads] > 1:
                 leased = atomic_cas_i64(pool_lease, 0, i64(status))

@@ -25,7 +25,8 @@ EXPORT = (1 << 32) + 1
 EXPORTED = (1 << 32) - 1
 
 # A program is an array of int64: eight header words, then one word a temporary (its byte offset
-# in the arena), then four words a phase {kernel address, descriptor address, tasks, reserved}.
+# in the arena), then four words a phase {kernel address, descriptor address, tasks, light: 1 if
+# one thread is to run them all}.
 PROGRAM_MAGIC = 0x46414E414C505231  # "FANALPR1"
 PROGRAM_WORDS = {
     "magic": 0,
