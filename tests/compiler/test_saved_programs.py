@@ -92,7 +92,7 @@ print(f(x)[0, 0].item())
 def test_tables_are_looked_at_before_they_are_used() -> None:
     good = {
         "arguments": 1, "offsets": [0], "arena_bytes": 64, "arena_bound": 64, "flags": 0, "commit": 0, "kernels": ["k"],
-        "entries": [0], "tasks": [1], "lengths": [2], "words": [0, 0],
+        "entries": [0], "tasks": [1], "light": [0], "lengths": [2], "words": [0, 0],
     }  # fmt: skip
     def found(table: object, early: object = None, kept: object = 0, **more: object) -> object:
         record = {"main": table, "early": early, "kept_bytes": kept, **more}
@@ -101,7 +101,7 @@ def test_tables_are_looked_at_before_they_are_used() -> None:
     assert found(good) is not None and found(good, good, 64) is not None
     for change in (
         {"entries": [1]}, {"entries": [-1]}, {"lengths": [3]}, {"words": [0]}, {"offsets": [65]},
-        {"offsets": ["0"]}, {"tasks": [-2]}, {"tasks": []}, {"kernels": [1]}, {"more": 1},
+        {"offsets": ["0"]}, {"tasks": [-2]}, {"tasks": []}, {"light": [2]}, {"light": []}, {"kernels": [1]}, {"more": 1},
     ):  # fmt: skip
         assert found({**good, **change}) is None and found(good, {**good, **change}) is None
     assert found(good, None, -1) is None and found(good, more=1) is None
