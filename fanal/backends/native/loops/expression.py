@@ -7,7 +7,7 @@ expand, slice, flip, most reshapes) is the same expression over other strides: v
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -145,38 +145,37 @@ def viewed(e: Expression, shape: Shape, view: View, memo: dict[int, Expression])
 
 def leaves(e: Expression) -> tuple[Expression, ...]:
     """All leaves, each once, in a fixed order."""
-    if e._leaves is None:
-        found: list[Expression] = []
-        _collect(e, set(), found)
-        object.__setattr__(e, "_leaves", tuple(found))
-    assert e._leaves is not None
-    return e._leaves
+    found = e._leaves
+    if found is None:
+        if isinstance(e, Op):
+            found = leaves(e.args[0]) if len(e.args) == 1 else _each_once(map(leaves, e.args))
+        else:
+            found = _each_once([(e,), *map(leaves, children(e))])
+        _remember(e, "_leaves", found)
+    return found
 
 
-def _collect(e: Expression, seen: set[int], found: list[Expression]) -> None:
-    if id(e) in seen:
-        return
-    seen.add(id(e))
-    inner = children(e)
-    if not inner or isinstance(e, Gather | Random):
-        found.append(e)
-    for child in inner:
-        _collect(child, seen, found)
+_remember = object.__setattr__
+
+
+def _each_once(parts: Iterable[tuple[Expression, ...]]) -> tuple[Expression, ...]:
+    return tuple({id(leaf): leaf for part in parts for leaf in part}.values())
 
 
 def buffers_of(e: Expression) -> frozenset[int]:
     """Numbers of the buffers that an expression reads."""
-    if e._buffers is None:
-        object.__setattr__(e, "_buffers", frozenset(_buffers(e)))
-    assert e._buffers is not None
-    return e._buffers
-
-
-def _buffers(e: Expression) -> Iterator[int]:
-    for leaf in leaves(e):
-        if isinstance(leaf, Load):
-            yield leaf.access.buffer
-        elif isinstance(leaf, Gather):
-            yield leaf.table.buffer
-        elif isinstance(leaf, Random):
-            yield leaf.key.buffer
+    found = e._buffers
+    if found is None:
+        if isinstance(e, Op):
+            found = buffers_of(e.args[0])
+            for x in e.args[1:]:
+                more = buffers_of(x)
+                found = found if more <= found else found | more
+        elif isinstance(e, Load):
+            found = frozenset((e.access.buffer,))
+        elif isinstance(e, Gather):
+            found = frozenset((e.table.buffer,)).union(*map(buffers_of, e.indices))
+        else:
+            found = frozenset((e.key.buffer,) if isinstance(e, Random) else ())
+        _remember(e, "_buffers", found)
+    return found
