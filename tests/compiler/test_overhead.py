@@ -72,7 +72,7 @@ def test_old_programs_are_freed() -> None:
     x, y = fanal.randn(4, 16), fanal.randint(0, 8, (4,))
     step = step_of(16)
     step(x, y)
-    (kind,) = step.kinds.values()
+    (kind,) = step.kinds
     alive = [weakref.ref(kind.replays[0]), weakref.ref(step)]
     segment = weakref.ref(kind.replays[0].segment)
     del step, kind

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fanal.core.dispatch import tracing
-from fanal.graph.ir import Builder, Graph, Node, Value
+from fanal.graph.ir import Builder, Graph, Node, Value, attribute_key
 
 Rule = Callable[[Node, Sequence[Value]], Any]
 
@@ -69,9 +69,9 @@ class _Writer(Builder):
         """From now on nodes are told apart from all that came before."""
         if self.same:
             self.same = False
-            nodes, self.nodes = self.nodes, []
-            for node in nodes:
-                self.copied(node, node.inputs)
+            for node in self.nodes:
+                node.key = attribute_key(node.attributes) if node.key is None else node.key
+                self._seen.setdefault((node.primitive, node.inputs, node.key), node.outputs)
 
     def append(self, primitive: Any, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
         self.differ()
