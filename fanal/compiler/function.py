@@ -139,6 +139,8 @@ class CompiledFunction:
             self.history[str(refused)] += 1
         except Unknown as unknown:
             kind.reason = f"the result holds a {unknown.args[0].__name__}"
+        finally:
+            notes.forget()
         return result
 
     def _pending(
