@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fanal.backends.native.loops.views import View
-from fanal.backends.native.program import Access
+from fanal.backends.native.program import DIVISIONS, Access
 from fanal.core.dtypes import DType
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ Shape = tuple[int, ...]
 class Expression:
     dtype: DType
     shape: Shape
-    # Remembered by `leaves` and `buffers_of`, which are asked for the same again and again.
+    # Remembered by the functions below, which are asked for the same again and again.
     _leaves: tuple[Expression, ...] | None = field(default=None, init=False, repr=False)
     _buffers: frozenset[int] | None = field(default=None, init=False, repr=False)
+    _fails: bool | None = field(default=None, init=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -178,4 +179,14 @@ def buffers_of(e: Expression) -> frozenset[int]:
         else:
             found = frozenset((e.key.buffer,) if isinstance(e, Random) else ())
         _remember(e, "_buffers", found)
+    return found
+
+
+def may_fail(e: Expression) -> bool:
+    """Whether computing an expression can end with a status: a wrong index, a division by zero."""
+    found = e._fails
+    if found is None:
+        divides = isinstance(e, Op) and e.name in DIVISIONS and e.dtype.kind != "f"
+        found = divides or isinstance(e, Gather) or any(map(may_fail, children(e)))
+        _remember(e, "_fails", found)
     return found

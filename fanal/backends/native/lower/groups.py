@@ -130,14 +130,16 @@ class StageEntry(Entry):
         for shape, per_row in ((self.shape, False), (self.kept, True)):
             if size != math.prod(shape):
                 continue
-            try:
-                inner = viewed(e, shape, reshape_view(shape), {})
-            except CannotView:
-                continue
-            strides = reshape_view(shape)(to.shape, to.strides)
-            if strides is None:
-                continue
-            target = replace(to, shape=shape, strides=strides[0])
+            inner, target = e, to
+            if to.shape != shape:
+                try:
+                    inner = viewed(e, shape, reshape_view(shape), {})
+                except CannotView:
+                    continue
+                strides = reshape_view(shape)(to.shape, to.strides)
+                if strides is None:
+                    continue
+                target = replace(to, shape=shape, strides=strides[0])
             if per_row:
                 inner, target = self.lifted(inner), self.lifted_access(target)
             own = self.forwarded(inner)

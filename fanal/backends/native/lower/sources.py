@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fanal.backends.native.loops.expression import Expression, Gather, Op, leaves
-from fanal.backends.native.program import DIVISIONS, Unit
+from fanal.backends.native.program import Unit
 from fanal.graph.ir import Node
 
 
@@ -19,20 +18,3 @@ def unit_of(entry: Any, nodes: Iterable[Node], owners: Mapping[int, Node | None]
     if not found:
         found.update((n, None) for b in sorted(entry.writes) if (n := owners.get(b)) is not None)
     return Unit(tuple(found))
-
-
-def may_fail(e: Expression) -> bool:
-    """Whether computing an expression can end with a status: a wrong index, a division by zero."""
-    if any(isinstance(leaf, Gather) for leaf in leaves(e)):
-        return True
-    seen: set[int] = set()
-    stack = [e]
-    while stack:
-        x = stack.pop()
-        if not isinstance(x, Op) or id(x) in seen:
-            continue
-        seen.add(id(x))
-        if x.name in DIVISIONS and x.dtype.kind != "f":
-            return True
-        stack += x.args
-    return False
