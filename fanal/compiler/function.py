@@ -10,21 +10,23 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fanal.autograd.tape import sequence
 from fanal.compiler.arguments import Arguments
 from fanal.compiler.gradient import NotOne, Pending, Released, differentiated, released_within
+from fanal.compiler.kinds import PROGRAMS, Kind, Kinds
 from fanal.compiler.notes import Notes
 from fanal.compiler.observer import instructions  # noqa: F401 - registers what looks at them
 from fanal.compiler.observer.package import Package
 from fanal.compiler.observer.watch import Observer
-from fanal.compiler.plan import Plan, carried_out
+from fanal.compiler.plan import carried_out
 from fanal.compiler.recorder import Recorder
 from fanal.compiler.replay import ASKED, Refused, Replay, owners, process_state
 from fanal.compiler.results import Result, Unknown
 from fanal.compiler.steps import Step
+from fanal.core.collector import held_back
 from fanal.core.dispatch import state
 from fanal.core.errors import message
 from fanal.core.stages import stage
@@ -35,24 +37,6 @@ if TYPE_CHECKING:
 
 # Calls of one kind that are watched before their Python runs at every call for good.
 ATTEMPTS = 8
-# Programs that one function may have: shapes × paths through its Python.
-PROGRAMS = 256
-# Plans that a call tries first.
-PLANS = 4
-
-
-class Kind:
-    """Calls with one key: their replays, the newest first, and why there are no more."""
-
-    __slots__ = ("arguments", "attempts", "reason", "replays")
-
-    def __init__(self, given: Arguments) -> None:
-        self.arguments = ", ".join(
-            f"{t.dtype.name}[{','.join(map(str, t._layout.shape))}]" for t in given.tensors
-        )
-        self.replays: list[Replay] = []
-        self.attempts = 0
-        self.reason: str | None = None
 
 
 class CompiledFunction:
@@ -65,62 +49,55 @@ class CompiledFunction:
         self.function = function
         self.fullgraph = fullgraph
         self.exact = exact  # whether rewrites that change a rounding are left out
-        self.programs = 0
         self.root = Step(None, 0, None)
-        self.kinds: dict[Any, Kind] = {}
-        self.plans: tuple[Plan, ...] = ()  # that calls try first, without looking for their kind
+        self.kinds = Kinds()
         self.history: Counter[str] = Counter()  # why calls were captured anew
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not kwargs:
-            made = carried_out(self.plans, args)
+            made = carried_out(self.kinds.plans, args)
             if type(made) is Tensor:
                 return made
             if made is not None:
                 replay, outcome = made
                 return replay.finished([a for a in args if isinstance(a, Tensor)], outcome)
-        if state.tracer is not None or self.programs > PROGRAMS:
-            # Inside of another captured function: a part of it. After too many paths: eager.
+        if state.tracer is not None:  # inside of another captured function: a part of it
             return self.function(*args, **kwargs)
         given = Arguments(args, kwargs)
-        kind = self.kinds.get(given.key)
-        if kind is None:
-            kind = self.kinds[given.key] = Kind(given)
+        kind = self.kinds.of(given)
         reasons = []
         for replay in kind.replays:
             why = replay.why_not(given)
             if why is None:
-                self._remember(replay)
+                self.kinds.remember(replay)
                 return replay.run(given)
             reasons.append(why)
         if kind.attempts >= ATTEMPTS or kind.reason is not None:
-            return self._followed(args, kwargs)
+            if kind.eager:
+                return self.function(*args, **kwargs)
+            return self._followed(kind, args, kwargs)
         self.history.update(reasons[:1])  # that of the newest
         return self._watched(kind, given, args, kwargs)
 
-    def _remember(self, replay: Replay) -> None:
-        """Let later calls try this replay's plan before anything else, once its launches are not timed
-        any more."""
-        if replay.quick and replay.plan not in self.plans and not replay.segment.samples.open:
-            self.plans = (replay.plan, *self.plans)[:PLANS]
-
-    def compiled(self) -> None:
-        """One more program was made for this function."""
-        self.programs += 1
-        if self.programs == PROGRAMS + 1:
-            self.plans = ()
+    def ran(self, kind: Kind, path: Sequence[Step], at: Step, key: Any) -> None:
+        """A call ran the program of a path."""
+        self.kinds.ran(kind, path, at, key)
+        if len(kind.places) > PROGRAMS and not kind.eager:
+            programs = len(kind.places)
+            self.kinds.run_eagerly(kind)
             warnings.warn(
                 message(
-                    "compile", f"{self!r} takes another path, or other shapes, at nearly every call",
-                    f"{self.programs} programs", f"at most {PROGRAMS}; it runs eagerly from now on",
-                    "fanal.where or fanal.cond for branches on data, dynamic=True for shapes",
+                    "compile", f"{self!r} takes another path at nearly every call",
+                    f"{programs} programs for arguments {kind.arguments or '()'}",
+                    f"at most {PROGRAMS}; such calls run eagerly from now on",
+                    "fanal.where or fanal.cond for branches on data",
                 ),
                 stacklevel=4,
             )
 
-    def _followed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _followed(self, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the Python; what it computes runs as programs."""
-        recorder = Recorder(self.root, None, self)
+        recorder = Recorder(self.root, None, self, kind)
         state.tracer = recorder
         try:
             return self.function(*args, **kwargs)
@@ -146,7 +123,7 @@ class CompiledFunction:
             observer.adopt(x, argument=True)
         before, begun = process_state(), next(sequence)
         pending = None
-        recorder = Recorder(self.root, notes, self)
+        recorder = Recorder(self.root, notes, self, kind)
         state.tracer = recorder
         try:
             observer.start()
@@ -162,7 +139,7 @@ class CompiledFunction:
             }
         finally:
             try:
-                with stage("steps"):
+                with stage("steps"), held_back():
                     recorder.finish(pending)
             finally:
                 state.tracer = None
@@ -175,6 +152,8 @@ class CompiledFunction:
             self.history[str(refused)] += 1
         except Unknown as unknown:
             kind.reason = f"the result holds a {unknown.args[0].__name__}"
+        finally:
+            notes.forget()
         return result
 
     def _pending(

@@ -61,6 +61,12 @@ class Notes:
         self.asked = False  # whether Python asked for a tensor's elements
         self.on_asking: Callable[[], None] | None = None
 
+    def forget(self) -> None:
+        """The call is over: its tensors are held no longer (these notes are part of a cycle, which is
+        only found by the next collection)."""
+        for some in (self.draws, self.generators, self.grads, self.runs, self.adopted):
+            some.clear()
+
     def asking(self) -> None:
         """Python asks for a tensor's elements: what the call computes is cut in two here."""
         self.asked = True

@@ -62,8 +62,10 @@ class Recorder:
 
     lazy = True
 
-    def __init__(self, root: Step, notes: Notes | None = None, owner: Any = None):
-        self.owner = owner
+    def __init__(
+        self, root: Step, notes: Notes | None = None, owner: Any = None, kind: Any = None
+    ):
+        self.owner, self.kind = owner, kind
         self.thread = threading.get_ident()
         self.segments = 0
         self.notes = notes
@@ -468,14 +470,14 @@ class Recorder:
             key = (*key, "differentiated")
         found = self.at.runs.get(key)
         if found is None:
-            if self.owner is not None:
-                self.owner.compiled()
             exact = self.owner is None or self.owner.exact
             made = Segment.of(self.path, key, exact) if gradient is None else gradient.segment(key)
             if self.owner is not None:
                 made.named(f"compiled {self.owner.name}")
             found = self.at.runs[key] = (made, Step(None, 0, None))
         segment, following = found
+        if self.owner is not None:
+            self.owner.ran(self.kind, self.path, self.at, key)
         if self.notes is not None:
             written = [r.tensor for _, r in writes]
             self.notes.ran(segment, self.inputs, alive, written, tensors, gradient)

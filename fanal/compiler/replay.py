@@ -78,6 +78,7 @@ class Replay:
         self.plan = planned(self, given)
         self.watched = Watched(self)
         self.quick = is_quick(self, given)
+        self.result.forget()
 
     # -- making -------------------------------------------------------------------------------------------
 
@@ -183,7 +184,11 @@ class Replay:
         ]
         self.written = [s for s in self.written if id(s) in self.known]
         self.cell_count = len(run.alive)
-        self.operands = list(run.inputs)
+        # Of the operands that its node on the tape has, those that are not a call's own.
+        self.operands = [] if self.gradient is None else list(run.inputs)
+        for word, _, offset in self.from_arguments if self.operands else ():
+            if offset == 0:
+                self.operands[word] = None
         if run.segment.others:
             raise Refused("a tensor is written to that is not read")
 

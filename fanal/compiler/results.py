@@ -17,7 +17,8 @@ class Unknown(Exception):
 
 
 class Result:
-    """The shape of a result: containers with places for tensors. `tensors` are those of this call."""
+    """The shape of a result: containers with places for tensors. `tensors` are those of this call, until
+    `forget`."""
 
     def __init__(self, result: Any, given: Arguments, observer: Observer):
         self.tensors: list[Tensor] = []
@@ -51,6 +52,11 @@ class Result:
             names = list(x.__dict__)
             return ("data", kind, names, [self._planned(y) for y in x.__dict__.values()])
         raise Unknown(kind)
+
+    def forget(self) -> None:
+        """Hold on to nothing of this call but its shape."""
+        self.tensors, self._arguments = [], {}
+        del self._old
 
     def again(self, tensors: list[Tensor], given: Sequence[Tensor]) -> Any:
         """The result with other tensors in the places of this call's, and of the arguments that it was

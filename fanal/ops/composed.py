@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from fanal.core import dtypes as dtypes_
+from fanal.core.cache import BoundedCache
 from fanal.core.dtypes import DType
-from fanal.graph.ir import Builder, Graph, Type, Value
+from fanal.graph.ir import Builder, Graph, Type, Value, attribute_key
 from fanal.ops.derive.batching import batched, in_front
 from fanal.ops.derive.forward import jvp as graph_jvp
 from fanal.ops.primitive import Primitive
@@ -23,12 +24,20 @@ from fanal.ops.promotion import cast
 
 
 def body_of(primitive: Primitive, types: Sequence[Type], attributes: Mapping[str, Any]) -> Graph:
-    """A new graph of what a composed primitive computes for inputs of these types."""
-    assert primitive.body is not None
-    builder = Builder()
-    inputs = [builder.input(*t) for t in types]
-    result = builder.trace(primitive.body, *inputs, **attributes)
-    return builder.graph(result if isinstance(result, tuple) else [result])
+    """The graph of what a composed primitive computes for inputs of these types: always the same one."""
+    key = (primitive, tuple(types), attribute_key(dict(attributes)))
+    found: Graph | None = _bodies.get(key)
+    if found is None:
+        assert primitive.body is not None
+        builder = Builder()
+        inputs = [builder.input(*t) for t in types]
+        result = builder.trace(primitive.body, *inputs, **attributes)
+        found = builder.graph(result if isinstance(result, tuple) else [result])
+        _bodies[key] = found
+    return found
+
+
+_bodies: BoundedCache = BoundedCache(1024)
 
 
 def jvp_of_body(primitive: Primitive) -> Callable[..., Any]:

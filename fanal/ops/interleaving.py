@@ -124,7 +124,7 @@ def _spread(v: Value) -> Node | None:
         return None
     low, high = node.attributes["low"], node.attributes["high"]
     interior, x = node.attributes["interior"], node.inputs[0]
-    inside = all(0 <= a <= i for a, i in zip(low, interior, strict=True)) and min(high) >= 0
+    inside = all(0 <= a <= i for a, i in zip(low, interior, strict=True)) and min(high, default=0) >= 0
     return node if any(interior) and inside and math.prod(x.shape) and v.dtype.kind == "f" else None
 
 

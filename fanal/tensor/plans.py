@@ -14,9 +14,11 @@ from fanal.backends.native.executable import Executable, compile_graph
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.loops.views import VIEWS
 from fanal.backends.native.program import Access
+from fanal.core import dispatch
+from fanal.core.collector import held_back
 from fanal.core.dispatch import Fused, bind, call_eager
 from fanal.core.watching import unwatched
-from fanal.graph.ir import Graph, Value
+from fanal.graph.ir import Builder, Graph, Value
 from fanal.ops.derive.reverse import Derivative, derivative
 from fanal.ops.primitive import contiguous_strides
 from fanal.tensor.layout import Layout, layout
@@ -90,6 +92,10 @@ class GradPlan:
     @unwatched
     def derive(self) -> None:
         """Derive the plan's graph; Limit where it has no derivative."""
+        with held_back():
+            self._derive()
+
+    def _derive(self) -> None:
         plan, wrt, graph = self.plan, self.wrt, self.plan.graph
         self.visible = len(graph.outputs)
         given = [v.dtype.kind == "f" for v in graph.outputs]
@@ -164,9 +170,10 @@ Backward = tuple[Fused, list[int], "tuple[int, ...] | None", "tuple[int | None, 
 @unwatched
 def make_plan(function: Fused, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan:
     """The plan of a call that was not seen yet."""
-    plan = Plan(function, *trace(function, args, kwargs))
-    if function.view:
-        plan.views = _views(plan, args[1:], kwargs)
+    with held_back():
+        plan = Plan(function, *trace(function, args, kwargs))
+        if function.view:
+            plan.views = _views(plan, args[1:], kwargs)
     return plan
 
 
@@ -212,7 +219,12 @@ def _views_of(graph: Graph, inputs: list[Any]) -> list[tuple[Layout, int]] | Non
 
 def graph_function(name: str, graph: Graph) -> Fused:
     """A graph as a function that can be called, compiled and derived again."""
+
     def body(*args: Any) -> Any:
+        builder = dispatch.state.tracer
+        kinds = [(v.dtype, v.shape, v.weak) for v in graph.inputs]
+        if type(builder) is Builder and kinds == [(v.dtype, v.shape, v.weak) for v in args]:
+            return tuple(builder.inlined(graph, args))
         return tuple(graph.apply(args, bind))
 
     made = Fused(body, name, ("numbers",), view=True)

@@ -63,9 +63,9 @@ def check(make: Callable[[], Program], calls: int = 6) -> Program:
 
 def replays(program: Program) -> int:
     """How many replays there are."""
-    return sum(len(kind.replays) for kind in program.compiled.kinds.values())
+    return sum(len(kind.replays) for kind in program.compiled.kinds)
 
 
 def reasons(program: Program) -> list[str]:
     """Why Python runs at every call."""
-    return [kind.reason for kind in program.compiled.kinds.values() if kind.reason]
+    return [kind.reason for kind in program.compiled.kinds if kind.reason]

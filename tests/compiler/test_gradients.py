@@ -79,7 +79,7 @@ def test_training_with_backward_outside(name: str) -> None:
             found.append((seen(program.function()), seen(program.state())))
         expected.append(found)
     assert expected[0] == expected[1]
-    assert not any(k.reason for k in compiled[-1]._compiled.kinds.values())
+    assert not any(k.reason for k in compiled[-1]._compiled.kinds)
 
 
 def test_second_derivatives() -> None:

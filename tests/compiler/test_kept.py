@@ -92,7 +92,7 @@ def test_nobody_gets_what_is_being_replaced(
 
     with fanal.inference_mode():
         compiled(x)
-        (kind,) = compiled._compiled.kinds.values()
+        (kind,) = compiled._compiled.kinds
         mine = kind.replays[0].kept
         assert mine.filled is not None and mine.filled.same()
 

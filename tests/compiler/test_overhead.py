@@ -83,7 +83,7 @@ def test_a_call_with_a_hundred_parameters_has_little_overhead() -> None:
     with fanal.inference_mode():
         (share,) = shares(lambda: compiled(x), lambda: model(x))
         assert share < 0.05  # about 0.006
-        (replay,) = next(iter(compiled._compiled.kinds.values())).replays
+        (replay,) = next(iter(compiled._compiled.kinds)).replays
         program = replay.plan.perform
         (share,) = shares(lambda: compiled(x), lambda: program([x], (), 0))
     assert share < 3  # about 1.4: checks take less time than the program
@@ -131,7 +131,7 @@ def test_old_programs_are_freed() -> None:
     x, y = fanal.randn(4, 16), fanal.randint(0, 8, (4,))
     step = step_of(16)
     step(x, y)
-    (kind,) = step.kinds.values()
+    (kind,) = step.kinds
     alive = [weakref.ref(kind.replays[0]), weakref.ref(step)]
     segment = weakref.ref(kind.replays[0].segment)
     del step, kind

@@ -16,7 +16,7 @@ import pytest
 
 import fanal
 from fanal import nn
-from fanal.compiler.function import PLANS
+from fanal.compiler.kinds import PLANS
 from fanal.compiler.planned import REWRITES
 from fanal.compiler.samples import LAUNCHES
 
@@ -28,13 +28,13 @@ def quick(compiled: Any, *args: Any) -> Any:
     inner = getattr(compiled, "_compiled", compiled)
     for _ in range(CALLS):
         result = compiled(*args)
-    assert inner.plans
+    assert inner.kinds.plans
     return result
 
 
 def captures(compiled: Any) -> int:
     inner = getattr(compiled, "_compiled", compiled)
-    return sum(len(k.replays) for k in inner.kinds.values())
+    return sum(len(k.replays) for k in inner.kinds)
 
 
 def training(layers: int = 2, **options: Any) -> tuple[nn.Module, Any, Callable[[Any], Any]]:
@@ -117,7 +117,7 @@ def test_kinds_of_calls_in_turn() -> None:
     for _ in range(CALLS):
         for x in inputs:
             assert fanal.equal(compiled(x), x * 2 + 1)
-    assert len(compiled.plans) == PLANS
+    assert len(compiled.kinds.plans) == PLANS
 
 
 def test_numbers_and_flags_among_arguments() -> None:

@@ -573,4 +573,4 @@ def test_a_step_that_runs_its_python_takes_one_path() -> None:
 
     for _ in range(12):
         step(fanal.ones(2, 5, 16))
-    assert step.programs <= 2  # with and without gradients at the beginning
+    assert step.kinds.programs <= 2  # with and without gradients at the beginning

@@ -9,9 +9,11 @@ life, which takes longer and is rarely more than a hundredth from the bound.
 
 from __future__ import annotations
 
-from bisect import bisect, insort
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from fanal.backends.native.program import Temp
 
@@ -121,14 +123,15 @@ def _moments(blocks: Sequence[_Block]) -> Iterator[tuple[_Block, bool]]:
 def _by_size(blocks: Sequence[_Block]) -> dict[int, int]:
     """Offsets with the largest placed first, each in the lowest gap that fits."""
     offsets: dict[int, int] = {}
-    placed: list[tuple[int, int, int, int]] = []  # start, end, first, last; by address
-    for b in sorted(blocks, key=lambda b: (-b.size, b.number)):
-        at = 0
-        for start, end, first, last in placed:
-            if first <= b.last and last >= b.first:
-                if at + b.size <= start:
-                    break
-                at = max(at, end)
-        offsets[b.number] = at
-        insort(placed, (at, at + b.size, b.first, b.last))
+    # What is placed, by address: start, end, first, last. An array, since each block looks at all of it.
+    placed = np.empty((4, len(blocks)), np.int64)
+    for count, b in enumerate(sorted(blocks, key=lambda b: (-b.size, b.number))):
+        starts, ends, firsts, lasts = placed[:, :count]
+        meets = np.flatnonzero((firsts <= b.last) & (lasts >= b.first))
+        below = np.concatenate(([0], np.maximum.accumulate(ends[meets])))  # free from there on
+        gaps = np.flatnonzero(below[:-1] + b.size <= starts[meets])
+        at = offsets[b.number] = int(below[gaps[0] if len(gaps) else -1])
+        i = int(np.searchsorted(starts, at))
+        placed[:, i + 1 : count + 1] = placed[:, i:count].copy()
+        placed[:, i] = at, at + b.size, b.first, b.last
     return offsets

@@ -29,9 +29,11 @@ class _Group:
     members: list[Phase]
     buffers: set[int] = field(default_factory=set)
     writes: set[int] = field(default_factory=set)
+    movable: bool = True
 
     def add(self, phase: Phase) -> None:
         self.members.append(phase)
+        self.movable &= _may_move(phase)
         self.buffers.update(phase.buffers)
         self.writes.update(phase.buffers if phase.changes is None else phase.changes)
 
@@ -89,7 +91,7 @@ def _joinable(groups: list[_Group], phase: Phase, staying: set[Phase]) -> _Group
     if not _may_move(phase):
         return None
     for group in reversed(groups[-REACH:]):
-        if not all(map(_may_move, group.members)) or not group.is_apart(phase):
+        if not group.movable or not group.is_apart(phase):
             return None
         first = group.members[0]
         if first.kernel.key == phase.kernel.key and first not in staying:

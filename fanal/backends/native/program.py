@@ -175,19 +175,27 @@ class ProgramBuilder:
         descriptor: list[int] = []
         for access in operands:
             descriptor += (access.buffer, access.offset)
-            if access.buffer >= self.arguments:
-                temp = self.temps[access.buffer - self.arguments]
-                if temp.first < 0:
-                    temp.first = len(self.phases)
-                temp.last = len(self.phases)
         descriptor += words
         written = None if writes is None else frozenset(a.buffer for a in writes)
         buffers = tuple(a.buffer for a in operands)
         changed = None if changes is None else frozenset(a.buffer for a in changes)
-        phase = Phase(
-            kernel, descriptor, tasks, buffers, written, alone, changed, self.unit,
-            sum(a.nbytes for a in set(operands)), self.commits,
+        nbytes = sum([a.nbytes for a in set(operands)])
+        self.append(
+            Phase(
+                kernel, descriptor, tasks, buffers, written, alone, changed, self.unit, nbytes,
+                self.commits,
+            )
         )  # fmt: skip
+
+    def append(self, phase: Phase) -> None:
+        """Append a phase; temporaries that it names live until then."""
+        number, buffers = len(self.phases), phase.buffers
+        for buffer in buffers:
+            if buffer >= self.arguments:
+                temp = self.temps[buffer - self.arguments]
+                if temp.first < 0:
+                    temp.first = number
+                temp.last = number
         self.phases.append(phase)
         if phase.writes is not None and phase.reads <= self.steady:
             self.steady |= phase.writes

@@ -124,7 +124,7 @@ def facts(compiled: Any) -> Facts:
         programs.append(made)
     calls = tuple(
         CallFacts(kind.arguments, _how(kind), sum(r.runs for r in kind.replays))
-        for kind in compiled.kinds.values()
+        for kind in compiled.kinds
     )
     captures = tuple(compiled.history.most_common())
     return Facts(f"compiled {compiled.name}", calls, captures, tuple(programs), peaks())

@@ -110,7 +110,7 @@ def applied(
             if any(wanted):
                 result = primitive.augment(arguments, linear, wanted, **node.attributes)
         if result is None:
-            result = bind(primitive, *arguments, **node.attributes)
+            result = builder.copied(node, tuple(arguments), builder.origin)
         results = result if isinstance(result, tuple | list) else (result,)
         env.update(zip(node.outputs, results, strict=False))
         if any(linear):
@@ -312,7 +312,7 @@ def split(
     forward_nodes = [n for n in builder.nodes if n in primal]
     forward = Graph(inputs, forward_nodes, [*outputs, *split.extras, *also]).pruned()
     return Derivative(
-        _copied(forward), _copied(backward), tuple(split.saved.values()), tuple(numbers)
+        copied(forward), copied(backward), tuple(split.saved.values()), tuple(numbers)
     )
 
 
@@ -426,12 +426,17 @@ def _reached(nodes: Sequence[Node], roots: Sequence[Value]) -> set[Value]:
     return found
 
 
-def _copied(graph: Graph) -> Graph:
-    """The graph with values and nodes of its own (inputs may be another graph's values)."""
-    builder = Builder()
-    inputs = [builder.input(v.dtype, v.shape) for v in graph.inputs]
+def copied(graph: Graph) -> Graph:
+    """A graph with values and nodes of its own (inputs may be another graph's values)."""
+    inputs = [Value(v.dtype, v.shape, None) for v in graph.inputs]
     for new, old in zip(inputs, graph.inputs, strict=True):
         new.weak = old.weak and old.node is None
-    with tracing(builder):
-        outputs = graph.apply(inputs, bind)
-    return builder.graph(outputs)
+    values = dict(zip(graph.inputs, inputs, strict=True))
+    nodes = []
+    for node in graph.nodes:
+        copy = Node(node.primitive, tuple([values[v] for v in node.inputs]), node.attributes)
+        copy.key, copy.origin = node.key, node.origin
+        copy.outputs = tuple([Value(v.dtype, v.shape, copy, v.index) for v in node.outputs])
+        values.update(zip(node.outputs, copy.outputs, strict=True))
+        nodes.append(copy)
+    return Graph(inputs, nodes, [values[v] for v in graph.outputs])

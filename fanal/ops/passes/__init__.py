@@ -10,11 +10,13 @@ from fanal.ops.passes.borders import BORDER
 from fanal.ops.passes.fold import FOLD, fold
 from fanal.ops.passes.interleaves import INTERLEAVE
 from fanal.ops.passes.joins import JOIN
-from fanal.ops.passes.rewrite import Pass
+from fanal.ops.passes.rewrite import Pass, at_once
 from fanal.ops.passes.scatters import SCATTER
 from fanal.ops.passes.simplify import SIMPLIFY
 
-PASSES: tuple[Pass, ...] = (SIMPLIFY, JOIN, INTERLEAVE, BORDER, SCATTER)
+# Passes that are made in one walk. Paddings become joins when all sums of them were looked at.
+_WALKS: tuple[tuple[Pass, ...], ...] = ((SIMPLIFY, JOIN, INTERLEAVE), (BORDER, SCATTER))
+PASSES: tuple[Pass, ...] = tuple(one for walk in _WALKS for one in walk)
 
 
 def improved(graph: Graph, steady: Collection[int] = ()) -> tuple[Graph, Counter[Pass]]:
@@ -24,8 +26,8 @@ def improved(graph: Graph, steady: Collection[int] = ()) -> tuple[Graph, Counter
     computed otherwise than in eager mode are not among them.
     """
     fired: Counter[Pass] = Counter()
-    for one in PASSES:
-        graph = one(graph, fired)
+    for walk in _WALKS:
+        graph = at_once(walk, graph, fired)
     if steady:
         graph = fold(graph, steady, fired)
     return graph, fired

@@ -7,13 +7,14 @@ merged and dead ones left out on the way.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fanal.core.dispatch import tracing
-from fanal.graph.ir import Builder, Graph, Node, Value
+from fanal.graph.ir import Builder, Graph, Node, Value, attribute_key
 
 Rule = Callable[[Node, Sequence[Value]], Any]
 
@@ -22,22 +23,59 @@ def rewritten(
     graph: Graph, replaced: Callable[[Node, tuple[Value, ...], dict[Value, Value]], Any]
 ) -> Graph:
     """A graph written anew. `replaced(node, inputs, values)` gives what takes a node's place, or None;
-    `values` are the new ones of all that came before. New nodes have the origin of what they replace."""
-    builder = Builder()
+    `values` are the new ones of all that came before. New nodes have the origin of what they replace.
+    Where nothing is replaced, that is the graph itself."""
+    builder = _Writer()
     builder.inputs = list(graph.inputs)
-    values: dict[Value, Value] = {v: v for v in graph.inputs}
+    values = _Values()
     with tracing(builder):
         for node in graph.nodes:
-            given = tuple([values[v] for v in node.inputs])
             builder.origin = node.origin
-            made = replaced(node, given, values)
+            if builder.same:  # so far
+                made = replaced(node, node.inputs, values)
+                if made is None and builder.same:
+                    builder.nodes.append(node)
+                    continue
+                builder.differ()
+                given = node.inputs
+            else:
+                given = tuple([values[v] for v in node.inputs])
+                made = replaced(node, given, values)
             if made is None:
                 made = builder.copied(node, given)
             if isinstance(made, tuple):
                 values.update(zip(node.outputs, made, strict=True))
             else:
                 values[node.outputs[0]] = made
-    return builder.graph([values[v] for v in graph.outputs])
+    return graph if builder.same else builder.graph([values[v] for v in graph.outputs])
+
+
+class _Values(dict[Value, Value]):
+    """What takes values' places; those that are not there stay."""
+
+    def __missing__(self, v: Value) -> Value:
+        return v
+
+
+class _Writer(Builder):
+    """A builder that knows nodes of the old graph only when the new one begins to differ: most walks
+    change little, and late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = True
+
+    def differ(self) -> None:
+        """From now on nodes are told apart from all that came before."""
+        if self.same:
+            self.same = False
+            for node in self.nodes:
+                node.key = attribute_key(node.attributes) if node.key is None else node.key
+                self._seen.setdefault((node.primitive, node.inputs, node.key), node.outputs)
+
+    def append(self, primitive: Any, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+        self.differ()
+        return super().append(primitive, inputs, attributes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,22 +88,31 @@ class Pass:
 
     def __call__(self, graph: Graph, fired: Counter[Pass] | None = None) -> Graph:
         """The graph rewritten; `fired` counts the nodes that a rule took the place of."""
+        return at_once((self,), graph, Counter() if fired is None else fired)
 
-        def replaced(node: Node, given: tuple[Value, ...], values: dict[Value, Value]) -> Any:
-            made = self._one(node, given)
-            if made is not None and fired is not None:
-                fired[self] += 1
-            return made
 
-        return rewritten(graph, replaced)
+def at_once(passes: tuple[Pass, ...], graph: Graph, fired: Counter[Pass]) -> Graph:
+    """The graph with several passes made in one walk: a node whose inputs went through all of them goes
+    through one after the other, until a rule takes its place."""
+    by_name = _by_name(passes)
+    nothing: tuple[tuple[Pass, Rule], ...] = ()
 
-    def _one(self, node: Node, given: tuple[Value, ...]) -> Any:
-        """What a rule puts in the place of a node; None where none does."""
-        for rule in self.rules.get(node.primitive.name, ()):
+    def replaced(node: Node, given: tuple[Value, ...], values: dict[Value, Value]) -> Any:
+        for one, rule in by_name.get(node.primitive.name, nothing):
             found = rule(node, given)
             if found is not None:
                 old = node.outputs[0]
                 new = found[0] if isinstance(found, tuple) else found
-                assert new.dtype is old.dtype and new.shape == old.shape, self.name
+                assert new.dtype is old.dtype and new.shape == old.shape, one.name
+                fired[one] += 1
                 return found
         return None
+
+    return rewritten(graph, replaced)
+
+
+@functools.cache
+def _by_name(passes: tuple[Pass, ...]) -> dict[str, tuple[tuple[Pass, Rule], ...]]:
+    """The rules of some passes by the primitive that they look at."""
+    names = dict.fromkeys(name for one in passes for name in one.rules)
+    return {n: tuple((one, rule) for one in passes for rule in one.rules.get(n, ())) for n in names}

@@ -82,20 +82,28 @@ def _balanced(s: Shape, numbers: Numbers, count: int, copy: float, load: float) 
     widths = {-(-panels // n) for n in _PARTS} | {numbers.block_panels}
     for height in sorted(h for h in candidates if h <= tallest):
         for width in sorted(widths):
-            parts = -(-panels // width)
-            costs = [
-                _cost(s, min(height, rows - row), there, inner, copy, load)
-                for row in range(0, rows, height)
-                for there in (panels * (n + 1) // parts - panels * n // parts for n in range(parts))
-            ] * count
-            if len(costs) > 2 * _FEW_UNITS:
+            if count * -(-rows // height) * -(-panels // width) > 2 * _FEW_UNITS:
                 continue
+            blocks, rest = divmod(rows, height)
+            costs = _costs(s, height, width, panels, inner, copy, load) * blocks
+            if rest:
+                costs += _costs(s, rest, width, panels, inner, copy, load)
+            costs *= count
             total = sum(share * n * _span(costs, n) for n, share in _SHARES)
             if total < best:
                 best, chosen = total, (height, width)
     height, width = chosen
     units = count * -(-rows // height) * -(-panels // width)
     return replace(numbers, units=units, units_per_task=1, block_rows=height, block_panels=width)
+
+
+def _costs(
+    s: Shape, rows: int, width: int, panels: int, inner: int, copy: float, load: float
+) -> list[float]:
+    """Cycles of the units of one block of rows: their panels are of two sizes at most."""
+    parts = -(-panels // width)
+    of = {n: _cost(s, rows, n, inner, copy, load) for n in {panels // parts, -(-panels // parts)}}
+    return [of[panels * (n + 1) // parts - panels * n // parts] for n in range(parts)]
 
 
 def _cost(s: Shape, rows: int, panels: int, inner: int, copy: float, load: float) -> float:
@@ -109,6 +117,8 @@ def _cost(s: Shape, rows: int, panels: int, inner: int, copy: float, load: float
 
 def _span(costs: Sequence[float], threads: int) -> float:
     """When threads that take one unit after another are done."""
+    if threads == 1:
+        return sum(costs)
     busy = [0.0] * threads
     for cost in costs:
         heapq.heapreplace(busy, busy[0] + cost)

@@ -7,12 +7,12 @@ expand, slice, flip, most reshapes) is the same expression over other strides: v
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fanal.backends.native.loops.views import View
-from fanal.backends.native.program import Access
+from fanal.backends.native.program import DIVISIONS, Access
 from fanal.core.dtypes import DType
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ Shape = tuple[int, ...]
 class Expression:
     dtype: DType
     shape: Shape
-    # Remembered by `leaves` and `buffers_of`, which are asked for the same again and again.
+    # Remembered by the functions below, which are asked for the same again and again.
     _leaves: tuple[Expression, ...] | None = field(default=None, init=False, repr=False)
     _buffers: frozenset[int] | None = field(default=None, init=False, repr=False)
+    _fails: bool | None = field(default=None, init=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -145,38 +146,47 @@ def viewed(e: Expression, shape: Shape, view: View, memo: dict[int, Expression])
 
 def leaves(e: Expression) -> tuple[Expression, ...]:
     """All leaves, each once, in a fixed order."""
-    if e._leaves is None:
-        found: list[Expression] = []
-        _collect(e, set(), found)
-        object.__setattr__(e, "_leaves", tuple(found))
-    assert e._leaves is not None
-    return e._leaves
+    found = e._leaves
+    if found is None:
+        if isinstance(e, Op):
+            found = leaves(e.args[0]) if len(e.args) == 1 else _each_once(map(leaves, e.args))
+        else:
+            found = _each_once([(e,), *map(leaves, children(e))])
+        _remember(e, "_leaves", found)
+    return found
 
 
-def _collect(e: Expression, seen: set[int], found: list[Expression]) -> None:
-    if id(e) in seen:
-        return
-    seen.add(id(e))
-    inner = children(e)
-    if not inner or isinstance(e, Gather | Random):
-        found.append(e)
-    for child in inner:
-        _collect(child, seen, found)
+_remember = object.__setattr__
+
+
+def _each_once(parts: Iterable[tuple[Expression, ...]]) -> tuple[Expression, ...]:
+    return tuple({id(leaf): leaf for part in parts for leaf in part}.values())
 
 
 def buffers_of(e: Expression) -> frozenset[int]:
     """Numbers of the buffers that an expression reads."""
-    if e._buffers is None:
-        object.__setattr__(e, "_buffers", frozenset(_buffers(e)))
-    assert e._buffers is not None
-    return e._buffers
+    found = e._buffers
+    if found is None:
+        if isinstance(e, Op):
+            found = buffers_of(e.args[0])
+            for x in e.args[1:]:
+                more = buffers_of(x)
+                found = found if more <= found else found | more
+        elif isinstance(e, Load):
+            found = frozenset((e.access.buffer,))
+        elif isinstance(e, Gather):
+            found = frozenset((e.table.buffer,)).union(*map(buffers_of, e.indices))
+        else:
+            found = frozenset((e.key.buffer,) if isinstance(e, Random) else ())
+        _remember(e, "_buffers", found)
+    return found
 
 
-def _buffers(e: Expression) -> Iterator[int]:
-    for leaf in leaves(e):
-        if isinstance(leaf, Load):
-            yield leaf.access.buffer
-        elif isinstance(leaf, Gather):
-            yield leaf.table.buffer
-        elif isinstance(leaf, Random):
-            yield leaf.key.buffer
+def may_fail(e: Expression) -> bool:
+    """Whether computing an expression can end with a status: a wrong index, a division by zero."""
+    found = e._fails
+    if found is None:
+        divides = isinstance(e, Op) and e.name in DIVISIONS and e.dtype.kind != "f"
+        found = divides or isinstance(e, Gather) or any(map(may_fail, children(e)))
+        _remember(e, "_fails", found)
+    return found

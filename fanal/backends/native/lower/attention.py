@@ -8,7 +8,7 @@ from typing import Any
 
 from fanal.backends.native.attention import add_backward, add_forward, fits
 from fanal.backends.native.lower.composed import lower_body
-from fanal.backends.native.lower.lowering import Lowering, rule
+from fanal.backends.native.lower.lowering import Lowering, node_form, rule
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.graph.ir import Node
 
@@ -25,7 +25,7 @@ def _hand_over(low: Lowering, node: Node, add: Callable[..., None]) -> None:
         return
     reads = [low.operand(v) for v in node.inputs]
     emit = functools.partial(add, **node.attributes)
-    low.opaque(reads, [low.destination(v) for v in node.outputs], emit)
+    low.opaque(reads, [low.destination(v) for v in node.outputs], emit, node_form(node))
 
 
 @rule("attention")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fanal.backends.native.lower.lowering import Lowering, rule
 from fanal.graph.ir import Node
 from fanal.ops.composed import body_of
+from fanal.ops.derive.reverse import copied
 
 
 @rule("composed")
 def lower_body(low: Lowering, node: Node) -> None:
     """Lower what a node's body computes."""
-    body = body_of(node.primitive, [v.type for v in node.inputs], node.attributes)
+    body = copied(body_of(node.primitive, [v.type for v in node.inputs], node.attributes))
     low.values.update(
         (inner, low.values[outer]) for inner, outer in zip(body.inputs, node.inputs, strict=True)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fanal.backends.native import contract
-from fanal.backends.native.lower.lowering import Lowering, rule
+from fanal.backends.native.lower.lowering import Lowering, node_form, rule
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.graph.ir import Node
 
@@ -21,7 +21,7 @@ def _hand_over(low: Lowering, node: Node, name: str) -> None:
     ) -> None:
         getattr(contract, name)(p, a, b, out, **attributes, epilogue=epilogue)
 
-    low.contraction(reads, low.destination(node.outputs[0]), emit)
+    low.contraction(reads, low.destination(node.outputs[0]), emit, node_form(node))
 
 
 @rule("conv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fanal.backends.native.contract import Epilogue, lower_dot
-from fanal.backends.native.lower.lowering import Lowering, rule
+from fanal.backends.native.lower.lowering import Lowering, node_form, rule
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.graph.ir import Node
 
@@ -19,4 +19,4 @@ def _dot(low: Lowering, node: Node) -> None:
         axes = {k: attributes[k] for k in ("contract", "batch")}
         lower_dot(p, a, b, out, **axes, epilogue=epilogue)
 
-    low.contraction((a, b), low.destination(node.outputs[0]), emit)
+    low.contraction((a, b), low.destination(node.outputs[0]), emit, node_form(node))

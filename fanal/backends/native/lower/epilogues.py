@@ -43,9 +43,8 @@ MANY_EXTRAS = 6
 
 @dataclass(slots=True)
 class ContractionEntry(OpaqueEntry):
-    """A contraction that may take an epilogue: `run` is `lower(program, *operands, out, epilogue)`."""
+    """A contraction that may take an epilogue: `accesses` are its factors, `run` is `lower(program, *operands, out, epilogue)`."""
 
-    operands: tuple[Access, ...] = ()
     out: Access | None = None
     lower: Callable[..., None] | None = None
     expression: Expression | None = None  # of the epilogue, over the shape of `out`
@@ -53,7 +52,7 @@ class ContractionEntry(OpaqueEntry):
 
     def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
         assert self.lower is not None and self.out is not None
-        operands = [real_access(a, real) for a in self.operands]
+        operands = [real_access(a, real) for a in self.accesses]
         epilogue = None
         if self.expression is not None and self.result is not None:
             epilogue = _epilogue(resolved(self.expression, real), self.result)

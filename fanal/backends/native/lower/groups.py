@@ -1,8 +1,7 @@
-"""The schedule: what is computed together, in which order.
+"""Entries of the schedule: what is computed together.
 
-Three kinds of entries: stores over one domain (an elementwise kernel), reductions with what is
-computed from them row by row (a stage kernel), and the phases of a structural primitive. A new piece
-joins the latest entry that it may join without overtaking something that it depends on.
+Three kinds: stores over one domain (an elementwise kernel), reductions with what is computed from them
+row by row (a stage kernel), and the phases of a structural primitive.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fanal.backends.native.emit.value import bits_of
 from fanal.backends.native.loops.convert import compute_type
 from fanal.backends.native.loops.elementwise import Store, lower_elementwise
 from fanal.backends.native.loops.expression import (
@@ -33,8 +31,6 @@ from fanal.core.dtypes import DType
 from fanal.graph.ir import Node
 
 Shape = tuple[int, ...]
-# Parts of one memory that are computed together at most.
-MANY_PARTS = 8
 
 
 @dataclass(slots=True)
@@ -46,13 +42,6 @@ class Entry:
     # Whether it writes to memory that the caller keeps, and nodes that no expression here shows.
     commits: bool = field(default=False, kw_only=True)
     nodes: tuple[Node, ...] = field(default=(), kw_only=True)
-
-    def conflicts(self, reads: frozenset[int], writes: set[int]) -> bool:
-        """Whether something with these accesses must stay after this entry."""
-        mine = self.writes
-        return not (
-            mine.isdisjoint(reads) and mine.isdisjoint(writes) and self.reads.isdisjoint(writes)
-        )
 
 
 @dataclass(slots=True)
@@ -74,6 +63,8 @@ class OpaqueEntry(Entry):
     """Phases of a structural primitive; its operands are resolved when it is emitted."""
 
     run: Callable[[ProgramBuilder, dict[int, Access]], None] | None = None
+    accesses: tuple[Access, ...] = ()  # its operands
+    form: tuple[Any, ...] | None = None  # all that its phases depend on besides these, if that is known
 
     def emit(self, p: ProgramBuilder, real: dict[int, Access]) -> None:
         assert self.run is not None
@@ -139,14 +130,16 @@ class StageEntry(Entry):
         for shape, per_row in ((self.shape, False), (self.kept, True)):
             if size != math.prod(shape):
                 continue
-            try:
-                inner = viewed(e, shape, reshape_view(shape), {})
-            except CannotView:
-                continue
-            strides = reshape_view(shape)(to.shape, to.strides)
-            if strides is None:
-                continue
-            target = replace(to, shape=shape, strides=strides[0])
+            inner, target = e, to
+            if to.shape != shape:
+                try:
+                    inner = viewed(e, shape, reshape_view(shape), {})
+                except CannotView:
+                    continue
+                strides = reshape_view(shape)(to.shape, to.strides)
+                if strides is None:
+                    continue
+                target = replace(to, shape=shape, strides=strides[0])
             if per_row:
                 inner, target = self.lifted(inner), self.lifted_access(target)
             own = self.forwarded(inner)
@@ -285,124 +278,7 @@ def resolved(e: Expression, real: dict[int, Access]) -> Expression:
     return visit(e)
 
 
-def _leave_out(entry: ElementEntry | StageEntry, read: set[int]) -> None:
-    """Forget an entry's stores to memory that nobody reads."""
-    kept: list[Any] = [s for s in entry.stores if s.to.buffer in read]
-    if len(kept) == len(entry.stores):
-        return
-    gone = {s.to.buffer for s in entry.stores} - {s.to.buffer for s in kept}
-    entry.writes -= gone
-    entry.stores = kept
-    if isinstance(entry, ElementEntry):
-        entry.reads = set().union(*(buffers_of(s.expression) for s in entry.stores))
-
-
 Scheduled = ElementEntry | StageEntry | OpaqueEntry
-
-
-class Schedule:
-    """Collects entries; `emit` writes the program."""
-
-    def __init__(self, related: bool = False) -> None:
-        self.entries: list[Scheduled] = []
-        # Whether only what has memory in common is computed together (in large programs, where
-        # kernels that depend on what happens to stand beside them would be many).
-        self.related = related
-
-    def store(self, e: Expression, to: Access) -> None:
-        """Compute an expression into memory."""
-        reads, writes = buffers_of(e), {to.buffer}
-        for entry in reversed(self.entries):
-            if isinstance(entry, StageEntry) and not reads.isdisjoint(entry.writes):
-                member = entry.admit(e, to)
-                if member is not None:
-                    entry.stores.append(member)
-                    entry.reads |= buffers_of(member.expression) - entry.own
-                    entry.writes |= writes
-                    return
-            if isinstance(entry, ElementEntry) and self._joins(entry, e, to):
-                return
-            if entry.conflicts(reads, writes):
-                break
-        self.entries.append(ElementEntry(set(reads), writes, [Store(e, to)]))
-
-    def _joins(self, entry: ElementEntry, e: Expression, to: Access) -> bool:
-        """Add a store to an elementwise entry, if it fits."""
-        if entry.stores[0].to.shape != to.shape or to.buffer in entry.reads:
-            return False
-        beside = to.buffer in entry.writes  # another part of the same memory
-        own = entry.forwarded(e)
-        if own is None:
-            return False
-        reads = buffers_of(own)
-        if (self.related or beside) and own is e and not reads & entry.reads:
-            return False
-        same = [s.to for s in entry.stores if s.to.buffer == to.buffer]
-        if len(same) >= MANY_PARTS or not all(are_apart(s, to) for s in same):
-            return False
-        entry.stores.append(Store(own, to))
-        entry.reads |= reads
-        entry.writes.add(to.buffer)
-        return True
-
-    def reduce(self, op: str, e: Expression, dims: Shape, to: Access) -> None:
-        """Reduce an expression into a virtual buffer."""
-        result = to.buffer
-        reads = buffers_of(e)
-        width = bits_of(compute_type(e.dtype))
-        for entry in reversed(self.entries):
-            if isinstance(entry, StageEntry) and (entry.shape, entry.dims) == (e.shape, dims):
-                own = entry.forwarded(e)
-                if own is not None and self._fits(entry, own, dims, width, buffers_of(own)):
-                    entry.reductions.append(RowReduction(op, own, to))
-                    entry.reads |= buffers_of(own) - entry.own
-                    entry.writes.add(result)
-                    return
-            if entry.conflicts(reads, {result}):
-                break
-        member = RowReduction(op, e, to)
-        self.entries.append(StageEntry(set(reads), {result}, e.shape, dims, width, [member]))
-
-    def _fits(
-        self, entry: StageEntry, e: Expression, dims: Shape, width: int, reads: frozenset[int]
-    ) -> bool:
-        same = (entry.shape, entry.dims, entry.width) == (e.shape, dims, width)
-        if not same or not entry.is_local(e):
-            return False
-        try:
-            check_merge(e.shape, dims, [r.expression for r in entry.reductions] + [e])
-        except CannotMerge:
-            return False
-        return bool(reads & (entry.own | entry.reads))
-
-    def opaque(
-        self, reads: set[int], writes: set[int], run: Callable[[ProgramBuilder, dict[int, Access]], None]
-    ) -> None:
-        self.entries.append(OpaqueEntry(reads, writes, run))
-
-    def drop_unread(self, wanted: set[int]) -> None:
-        """Leave out what is stored and never read, as its readers compute it themselves. `wanted` are
-        the buffers that are read from outside."""
-        left: list[Scheduled] = []
-        read = set(wanted)
-        for entry in reversed(self.entries):
-            if isinstance(entry, ElementEntry | StageEntry):
-                _leave_out(entry, read)
-                empty = not entry.stores and not (isinstance(entry, StageEntry) and entry.reductions)
-                if empty:
-                    continue
-            read |= entry.reads
-            left.append(entry)
-        self.entries = left[::-1]
-
-    def needed(self, virtual: set[int]) -> set[int]:
-        """Virtual buffers that some other entry than their own group reads."""
-        return {
-            n
-            for entry in self.entries
-            for n in entry.reads & virtual
-            if not (isinstance(entry, StageEntry) and n in entry.own)
-        }
 
 
 def check_merge(shape: Shape, dims: Shape, expressions: list[Expression]) -> None:

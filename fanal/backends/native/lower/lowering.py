@@ -26,14 +26,16 @@ from fanal.backends.native.loops.expression import (
 )
 from fanal.backends.native.loops.rows import CannotMerge
 from fanal.backends.native.loops.views import VIEWS, View, expand_view, reshape_view, slice_view
+from fanal.backends.native.lower import repeats
 from fanal.backends.native.lower.epilogues import ContractionEntry, take_epilogues
-from fanal.backends.native.lower.groups import Schedule, check_merge, real_access
+from fanal.backends.native.lower.groups import OpaqueEntry, check_merge, real_access
 from fanal.backends.native.lower.orders import Order, strides_in
+from fanal.backends.native.lower.schedule import Schedule
 from fanal.backends.native.lower.sources import unit_of
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.core import dtypes
-from fanal.graph.ir import Graph, Node, Value
+from fanal.graph.ir import Graph, Node, Value, attribute_key
 from fanal.ops.interleaving import offsets
 from fanal.ops.primitive import contiguous_strides
 
@@ -88,10 +90,11 @@ class Lowering:
             real[number] = replace(dense, strides=virtual.strides)
         around = self.program.unit
         for entry in take_epilogues(self.schedule.entries, self._is_temporary):
-            unit = unit_of(entry, self.owners)
+            form = repeats.Form(entry, real)
+            unit = unit_of(entry, form.nodes, self.owners)
             self.program.unit = unit if unit.nodes or around is None else around
             self.program.commits = entry.commits
-            entry.emit(self.program, real)
+            repeats.emit(entry, form, self.program, real)
         self.program.unit, self.program.commits = around, False
         return self.program
 
@@ -193,26 +196,40 @@ class Lowering:
         reads: Sequence[Access],
         writes: Sequence[Access],
         emit: Callable[..., None],
+        form: tuple[Any, ...] | None = None,
     ) -> None:
-        """Schedule phases: `emit(program, *reads, *writes)` is called with real accesses."""
-        def run(p: ProgramBuilder, real: dict[int, Access]) -> None:
-            emit(p, *(real_access(a, real) for a in (*reads, *writes)))
+        """Schedule phases: `emit(program, *reads, *writes)` is called with real accesses.
 
-        self.schedule.opaque({a.buffer for a in reads}, {a.buffer for a in writes}, run)
-        self.schedule.entries[-1].nodes = self._now()
+        `form`: all that the phases depend on besides the accesses; None: who knows.
+        """
+        accesses = (*reads, *writes)
+
+        def run(p: ProgramBuilder, real: dict[int, Access]) -> None:
+            emit(p, *(real_access(a, real) for a in accesses))
+
+        read, written = {a.buffer for a in reads}, {a.buffer for a in writes}
+        self.schedule.append(OpaqueEntry(read, written, run, accesses, form, nodes=self._now()))
 
     def _now(self) -> tuple[Node, ...]:
         return () if self.current is None else (self.current,)
 
     def contraction(
-        self, operands: Sequence[Access], out: Access, emit: Callable[..., None]
-    ) -> None:
-        """Schedule `emit(program, *operands, out, epilogue)`."""
+        self, operands: Sequence[Access], out: Access, emit: Callable[..., None],
+        form: tuple[Any, ...] | None = None,
+    ) -> None:  # fmt: skip
+        """Schedule `emit(program, *operands, out, epilogue)`. `form`: as of `opaque`."""
         reads = {a.buffer for a in operands}
         entry = ContractionEntry(
-            reads, {out.buffer}, operands=tuple(operands), out=out, lower=emit, nodes=self._now()
-        )
-        self.schedule.entries.append(entry)
+            reads, {out.buffer}, accesses=tuple(operands), form=form, out=out, lower=emit,
+            nodes=self._now(),
+        )  # fmt: skip
+        self.schedule.append(entry)
+
+
+def node_form(node: Node) -> tuple[Any, ...]:
+    """What a rule's phases depend on besides their operands: the primitive, its attributes, the types."""
+    types = [(v.dtype.name, v.shape) for v in (*node.inputs, *node.outputs)]
+    return node.primitive.name, attribute_key(node.attributes), *types
 
 
 def lower(

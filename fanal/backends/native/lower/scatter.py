@@ -20,7 +20,7 @@ from fanal.backends.native.loops.convert import (
 from fanal.backends.native.loops.elementwise import decode, minimum
 from fanal.backends.native.loops.operations import apply, report
 from fanal.backends.native.loops.structure import merged
-from fanal.backends.native.lower.lowering import Lowering, rule
+from fanal.backends.native.lower.lowering import Lowering, node_form, rule
 from fanal.backends.native.program import STATUS_INDEX, Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import BY_NAME
 from fanal.graph.ir import Node
@@ -41,7 +41,7 @@ def _scatter(low: Lowering, node: Node) -> None:
         *inputs, to = accesses
         _Scatter(inputs, to, dims, mode).add_phase(p)
 
-    low.opaque(reads, (out,), emit)
+    low.opaque(reads, (out,), emit, node_form(node))
 
 
 class _Scatter:

@@ -22,11 +22,12 @@ from fanal.backends.native.loops.expression import (
     buffers_of,
     children,
     leaves,
+    may_fail,
 )
-from fanal.backends.native.lower.groups import ElementEntry, Schedule
+from fanal.backends.native.lower.groups import ElementEntry
 from fanal.backends.native.lower.lowering import Lowering, joined_parts, lies_at
 from fanal.backends.native.lower.orders import memory_orders, strides_in
-from fanal.backends.native.lower.sources import may_fail
+from fanal.backends.native.lower.schedule import Schedule
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value

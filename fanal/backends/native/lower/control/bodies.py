@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from fanal.backends.native.flow import Flow, Operation, point, turn
 from fanal.backends.native.loops.expression import Const, Expression, Load, Op, leaves
-from fanal.backends.native.lower.groups import Schedule
 from fanal.backends.native.lower.lowering import Lowering
+from fanal.backends.native.lower.schedule import Schedule
 from fanal.backends.native.lower.whole import WholeLowering
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.graph.ir import Graph, Node, Value
