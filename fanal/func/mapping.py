@@ -17,9 +17,9 @@ from fanal.func.axes import Axis, Batch, batch_of, check_out_dims, places_of
 from fanal.func.capture import Capture, Write, write_back
 from fanal.func.structure import Function, name_of, transforming, wraps
 from fanal.graph.ir import Builder, Value
-from fanal.ops.derive.batching import batched, in_front
+from fanal.ops.derive.batching import batched
 from fanal.ops.joining import tensor_split
-from fanal.ops.layout import move_axis
+from fanal.ops.layout import in_front, move_axis
 from fanal.ops.shape import cat
 from fanal.random.generator import get_rng_state, set_rng_state
 from fanal.tensor.plans import graph_function

@@ -19,9 +19,8 @@ from fanal.core.errors import message
 from fanal.graph.ir import Node, Type, Value
 from fanal.ops import attention_formulas as formulas
 from fanal.ops.composed import jvp_of_body
-from fanal.ops.derive.batching import in_front
 from fanal.ops.derive.reverse import pull_through_jvp
-from fanal.ops.layout import expand_to, reshape_p
+from fanal.ops.layout import expand_to, in_front, reshape_p
 from fanal.ops.primitive import Primitive, check_dtype
 from fanal.ops.reductions import sum as sum_op
 

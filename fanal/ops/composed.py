@@ -17,8 +17,9 @@ from fanal.core import dtypes as dtypes_
 from fanal.core.cache import BoundedCache
 from fanal.core.dtypes import DType
 from fanal.graph.ir import Builder, Graph, Type, Value, attribute_key
-from fanal.ops.derive.batching import batched, in_front
+from fanal.ops.derive.batching import batched
 from fanal.ops.derive.forward import jvp as graph_jvp
+from fanal.ops.layout import in_front
 from fanal.ops.primitive import Primitive
 from fanal.ops.promotion import cast
 

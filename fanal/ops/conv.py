@@ -15,7 +15,7 @@ import numpy as np
 from fanal.core.dispatch import bind
 from fanal.core.errors import message
 from fanal.graph.ir import Type, Value
-from fanal.ops.layout import expand_to, move_axis, reshape_p
+from fanal.ops.layout import in_front, move_axis, reshape_p
 from fanal.ops.primitive import NUMBERS, Primitive, check_dtype
 
 Ints = tuple[int, ...]
@@ -182,13 +182,6 @@ def _weight_transpose(ct: Value, inputs: Any, linear: Any, *, kernel: Ints, **at
     ]
 
 
-def _lead(x: Value, axis: int | None, size: int) -> Value:
-    """The batched axis in front (a constant operand is repeated)."""
-    if axis is None:
-        return expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
-    return move_axis(x, axis, 0)
-
-
 def _merged(x: Value, dim: int) -> Value:
     """A leading batch axis merged into dimension `dim` of what follows it."""
     x = move_axis(x, 0, dim)
@@ -204,9 +197,9 @@ def _split(y: Value, dim: int, size: int) -> Value:
 def _conv_batch(inputs: Any, axes: Any, size: int, **at: Any) -> Any:
     """A batch of convolutions is one with as many times the groups (or a larger batch)."""
     if axes[1] is None:
-        y = bind(conv_p, _merged(_lead(inputs[0], axes[0], size), 0), inputs[1], **at)
+        y = bind(conv_p, _merged(in_front(inputs[0], axes[0], size), 0), inputs[1], **at)
         return _split(y, 0, size), 0
-    x, w = (_lead(v, a, size) for v, a in zip(inputs, axes, strict=True))
+    x, w = (in_front(v, a, size) for v, a in zip(inputs, axes, strict=True))
     at = {**at, "groups": at["groups"] * size}
     y = bind(conv_p, _merged(x, 1), _merged(w, 0), **at)
     return _split(y, 1, size), 1
@@ -214,16 +207,16 @@ def _conv_batch(inputs: Any, axes: Any, size: int, **at: Any) -> Any:
 
 def _input_batch(inputs: Any, axes: Any, size: int, **at: Any) -> Any:
     if axes[1] is None:
-        y = bind(conv_input_grad_p, _merged(_lead(inputs[0], axes[0], size), 0), inputs[1], **at)
+        y = bind(conv_input_grad_p, _merged(in_front(inputs[0], axes[0], size), 0), inputs[1], **at)
         return _split(y, 0, size), 0
-    g, w = (_lead(v, a, size) for v, a in zip(inputs, axes, strict=True))
+    g, w = (in_front(v, a, size) for v, a in zip(inputs, axes, strict=True))
     at = {**at, "groups": at["groups"] * size}
     y = bind(conv_input_grad_p, _merged(g, 1), _merged(w, 0), **at)
     return _split(y, 1, size), 1
 
 
 def _weight_batch(inputs: Any, axes: Any, size: int, **at: Any) -> Any:
-    x, g = (_lead(v, a, size) for v, a in zip(inputs, axes, strict=True))
+    x, g = (in_front(v, a, size) for v, a in zip(inputs, axes, strict=True))
     at = {**at, "groups": at["groups"] * size}
     w = bind(conv_weight_grad_p, _merged(x, 1), _merged(g, 1), **at)
     return _split(w, 0, size), 0

@@ -13,9 +13,9 @@ from typing import Any
 from fanal.core.dispatch import bind, tracing
 from fanal.core.errors import Limit, message
 from fanal.graph.ir import Builder, Node, SubGraph, Type, Value
-from fanal.ops.derive.batching import batched, in_front
+from fanal.ops.derive.batching import batched
 from fanal.ops.derive.reverse import accumulate, sweep
-from fanal.ops.layout import move_axis, zeros_like_type
+from fanal.ops.layout import in_front, move_axis, zeros_like_type
 from fanal.ops.primitive import FLOATS, Primitive
 from fanal.ops.reduce import reduce_sum_p
 

@@ -19,7 +19,7 @@ from fanal.core import dtypes
 from fanal.core.dispatch import bind
 from fanal.core.errors import Limit, LinAlgError, message
 from fanal.graph.ir import Type, Value
-from fanal.ops.layout import expand_to, move_axis, reshape_p
+from fanal.ops.layout import in_front
 from fanal.ops.primitive import Primitive
 
 MATRIX_DTYPES = (dtypes.float32, dtypes.float64)
@@ -36,7 +36,7 @@ def host_primitive(
         return function(*given, **attributes)
 
     def batch(inputs: Any, axes: Any, size: int, **attributes: Any) -> Any:
-        moved = [_in_front(x, a, size) for x, a in zip(inputs, axes, strict=True)]
+        moved = [in_front(x, a, size) for x, a in zip(inputs, axes, strict=True)]
         out = bind(primitive, *moved, **attributes)
         return out, (0,) * len(out) if isinstance(out, tuple) else 0
 
@@ -46,12 +46,6 @@ def host_primitive(
         batch=batch, smooth=False, **fields,
     )  # fmt: skip
     return primitive
-
-
-def _in_front(x: Value, axis: int | None, size: int) -> Value:
-    if axis is None:
-        return expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
-    return move_axis(x, axis, 0)
 
 
 def check_matrices(op: str, *values: Value) -> None:

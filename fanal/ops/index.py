@@ -17,7 +17,7 @@ from fanal.core.dispatch import bind
 from fanal.core.errors import message
 from fanal.graph.ir import Type, Value
 from fanal.ops.create import iota_p
-from fanal.ops.layout import expand_to, move_axis, reshape_p, zeros_like_type
+from fanal.ops.layout import in_front, move_axis, zeros_like_type
 from fanal.ops.primitive import Primitive
 
 Dims = tuple[int, ...]
@@ -65,18 +65,12 @@ def _gather_transpose(ct: Value, inputs: Any, linear: Any, *, dims: Dims) -> Any
 def _gather_batch(inputs: Any, axes: Any, size: int, *, dims: Dims) -> Any:
     x, *indices = inputs
     moved = tuple(d + 1 for d in dims)
-    wide = [_batched(i, a, size) for i, a in zip(indices, axes[1:], strict=True)]
+    wide = [in_front(i, a, size) for i, a in zip(indices, axes[1:], strict=True)]
     if axes[0] is None:
         return bind(gather_p, x, *wide, dims=dims), 0
     x = move_axis(x, axes[0], 0)
     rows = bind(iota_p, shape=wide[0].shape, dim=0, dtype=dtypes.int64)
     return bind(gather_p, x, rows, *wide, dims=(0, *moved)), 0
-
-
-def _batched(x: Value, axis: int | None, size: int) -> Value:
-    if axis is None:
-        return expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
-    return move_axis(x, axis, 0)
 
 
 gather_p = Primitive(
@@ -175,7 +169,7 @@ def _scatter_transpose(
 
 
 def _scatter_batch(inputs: Any, axes: Any, size: int, *, dims: Dims, mode: str) -> Any:
-    x, updates, *indices = (_batched(v, a, size) for v, a in zip(inputs, axes, strict=True))
+    x, updates, *indices = (in_front(v, a, size) for v, a in zip(inputs, axes, strict=True))
     rows = bind(iota_p, shape=indices[0].shape, dim=0, dtype=dtypes.int64)
     moved = (0, *(d + 1 for d in dims))
     return bind(scatter_p, x, updates, rows, *indices, dims=moved, mode=mode), 0

@@ -21,12 +21,10 @@ from fanal.graph.ir import Node, Type, Value
 from fanal.ops.arithmetic import add_p
 from fanal.ops.layout import (
     Shape,
-    expand_to,
-    move_axis,
+    all_tangents,
+    in_front,
     pad_p,
-    reshape_p,
     slice_p,
-    zeros_like_type,
 )
 from fanal.ops.primitive import Primitive
 
@@ -59,8 +57,7 @@ def _reference(*parts: Any, step: Shape) -> Any:
 
 
 def _jvp(tangents: Any, inputs: Any, outputs: Any, *, step: Shape) -> Any:
-    full = [zeros_like_type(x) if t is None else t for t, x in zip(tangents, inputs, strict=True)]
-    return bind(interleave_p, *full, step=step)
+    return bind(interleave_p, *all_tangents(tangents, inputs), step=step)
 
 
 def _transpose(ct: Value, inputs: Any, linear: Any, *, step: Shape) -> Any:
@@ -71,12 +68,7 @@ def _transpose(ct: Value, inputs: Any, linear: Any, *, step: Shape) -> Any:
 
 
 def _batch(inputs: Any, axes: Any, size: int, *, step: Shape) -> Any:
-    moved = [
-        expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
-        if a is None
-        else move_axis(x, a, 0)
-        for x, a in zip(inputs, axes, strict=True)
-    ]
+    moved = [in_front(x, a, size) for x, a in zip(inputs, axes, strict=True)]
     return bind(interleave_p, *moved, step=(1, *step)), 0
 
 

@@ -90,6 +90,18 @@ def move_axis(x: Value, source: int, to: int) -> Value:
     return bind(permute_p, x, dims=tuple(dims))
 
 
+def in_front(x: Value, axis: int | None, size: int) -> Value:
+    """The batch axis as the first one; a value without one is repeated."""
+    if axis is None:
+        return expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
+    return move_axis(x, axis, 0)
+
+
+def all_tangents(tangents: Any, inputs: Any) -> list[Value]:
+    """Tangents with zeros where an input has none."""
+    return [zeros_like_type(x) if t is None else t for t, x in zip(tangents, inputs, strict=True)]
+
+
 # -- expand ------------------------------------------------------------------------------------------
 
 
@@ -291,8 +303,7 @@ def slice_dim(x: Value, dim: int, start: int, stop: int, step: int = 1) -> Value
 
 
 def _concat_jvp(tangents: Any, inputs: Any, outputs: Any, *, dim: int) -> Any:
-    full = [zeros_like_type(x) if t is None else t for t, x in zip(tangents, inputs, strict=True)]
-    return bind(concat_p, *full, dim=dim)
+    return bind(concat_p, *all_tangents(tangents, inputs), dim=dim)
 
 
 def _concat_transpose(ct: Value, inputs: Any, linear: Any, *, dim: int) -> Any:
@@ -304,12 +315,7 @@ def _concat_transpose(ct: Value, inputs: Any, linear: Any, *, dim: int) -> Any:
 
 
 def _concat_batch(inputs: Any, axes: Any, size: int, *, dim: int) -> Any:
-    moved = [
-        expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
-        if a is None
-        else move_axis(x, a, 0)
-        for x, a in zip(inputs, axes, strict=True)
-    ]
+    moved = [in_front(x, a, size) for x, a in zip(inputs, axes, strict=True)]
     return bind(concat_p, *moved, dim=dim + 1), 0
 
 

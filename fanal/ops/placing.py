@@ -11,7 +11,12 @@ from typing import Any
 from fanal.core.dispatch import bind
 from fanal.core.errors import message
 from fanal.graph.ir import Type, Value
-from fanal.ops.layout import expand_to, move_axis, reshape_p, slice_p, zeros_like_type
+from fanal.ops.layout import (
+    all_tangents,
+    in_front,
+    slice_p,
+    zeros_like_type,
+)
 from fanal.ops.primitive import Primitive
 
 Shape = tuple[int, ...]
@@ -42,8 +47,7 @@ def part_of(x: Value, shape: Shape, start: Shape, step: Shape) -> Value:
 
 
 def _jvp(tangents: Sequence[Any], inputs: Any, outputs: Any, *, start: Shape, step: Shape) -> Any:
-    full = [zeros_like_type(x) if t is None else t for t, x in zip(tangents, inputs, strict=True)]
-    return bind(put_slice_p, *full, start=start, step=step)
+    return bind(put_slice_p, *all_tangents(tangents, inputs), start=start, step=step)
 
 
 def _transpose(ct: Value, inputs: Any, linear: Any, *, start: Shape, step: Shape) -> Any:
@@ -53,12 +57,7 @@ def _transpose(ct: Value, inputs: Any, linear: Any, *, start: Shape, step: Shape
 
 
 def _batch(inputs: Any, axes: Any, size: int, *, start: Shape, step: Shape) -> Any:
-    wide = [
-        expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
-        if a is None
-        else move_axis(x, a, 0)
-        for x, a in zip(inputs, axes, strict=True)
-    ]
+    wide = [in_front(x, a, size) for x, a in zip(inputs, axes, strict=True)]
     return bind(put_slice_p, *wide, start=(0, *start), step=(1, *step)), 0
 
 

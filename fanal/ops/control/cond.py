@@ -14,10 +14,10 @@ from fanal.core.errors import message
 from fanal.graph.ir import Graph, SubGraph, Type, Value
 from fanal.ops.arithmetic import where_p
 from fanal.ops.control.bodies import Values, floating, placed, restated, traced, tried, widened
-from fanal.ops.derive.batching import batched, in_front
+from fanal.ops.derive.batching import batched
 from fanal.ops.derive.forward import jvp
 from fanal.ops.evaluating import evaluated
-from fanal.ops.layout import expand_to, reshape_p, zeros_like_type
+from fanal.ops.layout import expand_to, in_front, reshape_p, zeros_like_type
 from fanal.ops.primitive import Primitive
 
 Branch = Callable[[], Sequence[Value]]

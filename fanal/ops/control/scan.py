@@ -25,10 +25,10 @@ from fanal.ops.control.bodies import (
     traced,
     tried,
 )
-from fanal.ops.derive.batching import batched, in_front
+from fanal.ops.derive.batching import batched
 from fanal.ops.derive.forward import jvp
 from fanal.ops.evaluating import evaluated
-from fanal.ops.layout import expand_to, move_axis, reshape_p
+from fanal.ops.layout import expand_to, in_front, move_axis, reshape_p
 from fanal.ops.primitive import Primitive
 from fanal.ops.promotion import constant
 

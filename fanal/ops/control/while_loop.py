@@ -27,11 +27,11 @@ from fanal.ops.control.bodies import (
 )  # fmt: skip
 from fanal.ops.control.cond import choose
 from fanal.ops.control.scan import batched_carries, loop, moving_carries
-from fanal.ops.derive.batching import batched, in_front
+from fanal.ops.derive.batching import batched
 from fanal.ops.derive.forward import jvp
 from fanal.ops.derive.reverse import applied, derivative
 from fanal.ops.evaluating import evaluated
-from fanal.ops.layout import expand_to, reshape_p
+from fanal.ops.layout import expand_to, in_front, reshape_p
 from fanal.ops.primitive import Primitive
 from fanal.ops.reduce import reduce_any_p
 

@@ -13,7 +13,7 @@ from typing import Any
 from fanal.core.dispatch import bind
 from fanal.core.errors import Limit, message
 from fanal.graph.ir import Graph, Node, SubGraph, Value
-from fanal.ops.layout import expand_to, move_axis, reshape_p
+from fanal.ops.layout import in_front
 
 Axis = int | None
 
@@ -79,13 +79,6 @@ def _apply(
         moved = [in_front(x, a, size) for x, a in zip(inputs, axes, strict=True)]
         return [bind(primitive, *moved, **node.attributes)], [0]
     raise Limit(message(primitive.name, "has no batching rule", hint="a loop over the batch"))
-
-
-def in_front(x: Value, axis: Axis, size: int) -> Value:
-    """The batch axis as the first one; a value without one is repeated."""
-    if axis is None:
-        return expand_to(bind(reshape_p, x, shape=(1, *x.shape)), (size, *x.shape))
-    return move_axis(x, axis, 0)
 
 
 def draws(node: Node) -> bool:
