@@ -38,23 +38,38 @@ def machine_of(triple: str, cpu: str, features: str) -> llvm.TargetMachine:
 
 
 @contextlib.contextmanager
-def _optimised(ir: str, machine: llvm.TargetMachine, triple: str) -> Iterator[llvm.ModuleRef]:
-    """A short pipeline: our text is already in SSA form, with loops rotated and vectors chosen.
+def parsed(ir: str, machine: llvm.TargetMachine) -> Iterator[tuple[llvm.ModuleRef, llvm.PassBuilder]]:
+    """A module, and what passes over it are run with.
 
     What LLVM holds is closed here: left to `__del__`, a Ctrl-C that came meanwhile would be lost.
     """
-    with contextlib.ExitStack() as opened:
-        module = opened.enter_context(llvm.parse_assembly(ir))
+    with (
+        llvm.parse_assembly(ir) as module,
+        llvm.create_pipeline_tuning_options(1) as options,
+        llvm.create_pass_builder(machine, options) as builder,
+    ):
+        yield module, builder
+
+
+def run_on_functions(
+    passes: llvm.FunctionPassManager, module: llvm.ModuleRef, builder: llvm.PassBuilder
+) -> None:
+    """Run passes on all functions that a module has code for."""
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
+
+
+@contextlib.contextmanager
+def _optimised(ir: str, machine: llvm.TargetMachine, triple: str) -> Iterator[llvm.ModuleRef]:
+    """A short pipeline: our text is already in SSA form, with loops rotated and vectors chosen."""
+    with parsed(ir, machine) as (module, builder):
         module.triple = triple
-        options = opened.enter_context(llvm.create_pipeline_tuning_options(1))
-        builder = opened.enter_context(llvm.create_pass_builder(machine, options))
-        passes = opened.enter_context(llvm.create_new_function_pass_manager())
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
-        for function in module.functions:
-            if not function.is_declaration:
-                passes.run(function, builder)
+        with llvm.create_new_function_pass_manager() as passes:
+            passes.add_sroa_pass()
+            passes.add_instruction_combine_pass()
+            passes.add_simplify_cfg_pass()
+            run_on_functions(passes, module, builder)
         yield module
 
 

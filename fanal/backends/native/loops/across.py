@@ -69,7 +69,11 @@ class AcrossKernel:
         self.order = stage.order
         self.lanes = self.order.width // UNROLL
         self.vectors = vectors or self._few_vectors()
-        self.strip = self.vectors * self.lanes
+
+    @property
+    def strip(self) -> int:
+        """Columns of a strip at the most."""
+        return self.vectors * self.lanes
 
     def _few_vectors(self) -> int:
         """Those whose accumulators fit the first cache."""
@@ -88,7 +92,7 @@ class AcrossKernel:
         row = 1 << (-(-columns // self.lanes) - 1).bit_length()
         tall = large and s.r_extents[-1] >= 4 * self.order.width
         if self.vectors < row <= WHOLE_ROW and tall and (can_split or others >= FEW_UNITS):
-            self.vectors, self.strip = row, row * self.lanes
+            self.vectors = row
         if others * -(-columns // self.strip) >= FEW_UNITS or not can_split:
             self.add_phase(p, [])
             return
