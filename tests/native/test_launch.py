@@ -165,6 +165,33 @@ def test_every_task_runs_exactly_once(n: int, flags: int) -> None:
     assert list(counts) == [10 * sum(k > i for k in sizes) for i in range(9)]
 
 
+@pytest.mark.parametrize("n", [3, 8])
+def test_workers_that_are_late_help_with_a_phase_for_fewer(n: int) -> None:
+    """Phases for all are followed by phases for two, while other threads keep the processors busy: a
+    worker that saw the former may have its first claim from the latter."""
+    runtime.set_num_threads(n)
+    sizes = (n, 2, 2) * 5_000
+    program = build_program(1, [(kernels["count"], 0, k) for k in sizes], FLAG_RELEASE_GIL)
+    counts = array("q", [0] * n)
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            pass
+
+    other = threading.Thread(target=busy)
+    other.start()
+    try:
+        rounds, end = 0, time.monotonic() + 3
+        while time.monotonic() < end:
+            assert launch(address_of(program), address_of(counts)) == 0
+            rounds += 1
+    finally:
+        stop.set()
+        other.join()
+    assert list(counts) == [rounds * sum(k > i for k in sizes) for i in range(n)]
+
+
 @pytest.mark.parametrize("n", [2, 4])
 def test_uneven_tasks_and_parked_callers(n: int) -> None:
     """Tasks of about a millisecond: the caller, and workers, park while they wait."""

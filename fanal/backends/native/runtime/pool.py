@@ -90,9 +90,13 @@ def wake_workers(count: i64):
 
 @inline
 def next_task(mine: i64) -> i64:
-    """The task of a claim: of thread number `mine`'s range, or of the next that has one."""
+    """The task of a claim: of thread number `mine`'s range, or of the next that has one.
+
+    A worker that was late may have its claim from a phase that is for fewer threads: it has no range."""
     ranges = i64[pool_job + 24]
     index = mine
+    if index >= ranges:
+        index = 0
     while True:
         place = pool_ranges + index * LINE
         task = atomic_add_i64(place, 1)
