@@ -63,7 +63,9 @@ def compile(
         return model
     if isinstance(model, CompiledFunction):
         return model
-    compiled = CompiledFunction(model, fullgraph, bool((options or {}).get("exact", False)))
+    compiled = CompiledFunction(
+        model, fullgraph, bool((options or {}).get("exact", False)), dynamic
+    )
     return _compiled_module(model, compiled, options) if is_module(model) else compiled
 
 

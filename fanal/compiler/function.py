@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanal.autograd.tape import sequence
 from fanal.compiler.arguments import Arguments
+from fanal.compiler.families import Form, Forms
 from fanal.compiler.gradient import NotOne, Pending, Released, differentiated, released_within
 from fanal.compiler.kinds import PROGRAMS, Kind, Kinds
 from fanal.compiler.notes import Notes
@@ -43,14 +44,16 @@ class CompiledFunction:
     """A function (or module) whose calls run as native programs. Made by `fanal.compile`."""
 
     def __init__(
-        self, function: Callable[..., Any], fullgraph: bool = False, exact: bool = False
-    ):
+        self, function: Callable[..., Any], fullgraph: bool = False, exact: bool = False,
+        dynamic: bool | None = None,
+    ):  # fmt: skip
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.fullgraph = fullgraph
         self.exact = exact  # whether rewrites that change a rounding are left out
         self.root = Step(None, 0, None)
         self.kinds = Kinds()
+        self.forms = Forms(dynamic)
         self.history: Counter[str] = Counter()  # why calls were captured anew
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -72,12 +75,20 @@ class CompiledFunction:
                 self.kinds.remember(replay)
                 return replay.run(given)
             reasons.append(why)
+        form = self.forms.of(given)
+        if form is not None and not kind.replays:
+            with held_back():
+                member = self.forms.member(form, given)
+            if member is not None and member.why_not(given) is None:
+                kind.replays.insert(0, member)
+                self.kinds.ran(kind, (), Step(None, 0, None), "member of a family")
+                return member.run(given)
         if kind.attempts >= ATTEMPTS or kind.reason is not None:
             if kind.eager:
                 return self.function(*args, **kwargs)
             return self._followed(kind, args, kwargs)
         self.history.update(reasons[:1])  # that of the newest
-        return self._watched(kind, given, args, kwargs)
+        return self._watched(kind, form, given, args, kwargs)
 
     def ran(self, kind: Kind, path: Sequence[Step], at: Step, key: Any) -> None:
         """A call ran the program of a path."""
@@ -108,8 +119,9 @@ class CompiledFunction:
                 state.tracer = None
 
     def _watched(
-        self, kind: Kind, given: Arguments, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+        self, kind: Kind, form: Form | None, given: Arguments, args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:  # fmt: skip
         """Run the Python and watch it; if it only computes, keep a replay."""
         kind.attempts += 1
         notes = Notes()
@@ -145,7 +157,12 @@ class CompiledFunction:
                 state.tracer = None
         try:
             with stage("replay"):
-                kind.replays.insert(0, Replay(notes, observer, given, result, before))
+                replay = Replay(notes, observer, given, result, before)
+            kind.replays.insert(0, replay)
+            if form is not None:
+                with stage("symbols"):
+                    why = self.forms.learn(form, self, args, kwargs, given, notes, replay)
+                self.history.update([why] if why else ())
         except Refused as refused:
             if refused.final:
                 kind.reason = str(refused)

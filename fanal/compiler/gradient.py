@@ -7,7 +7,7 @@ same order as in eager mode. What the backward part needs of the forward part is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,12 @@ from fanal.compiler.steps import built
 from fanal.core.dtypes import DType
 from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Builder, Graph, Value
+from fanal.graph.sizes import sized_alike
 from fanal.ops.derive.reverse import Derivative, derivative, split
 from fanal.ops.derive.zeros import without
 from fanal.tensor.layout import Layout
 from fanal.tensor.layout import layout as layout_of
+from fanal.tensor.layout import sized as sized_layout
 from fanal.tensor.plans import graph_function
 from fanal.tensor.recording import OpNode, edge_for
 from fanal.tensor.tensor import Tensor
@@ -95,8 +97,9 @@ class CapturedGradient:
         whole = (True,) * self.visible + (False,) * self.extras
         self.backward = {whole: self._backward(derived)}
 
-    def segment(self, key: Any) -> Segment:
-        """The forward program: its outputs are cells that live on, what is saved, then writes."""
+    def program(self, key: Any) -> tuple[Graph, list[Layout], list[Any]]:
+        """The forward program's graph, the layouts of what is new, and where what is written goes: its
+        outputs are cells that live on, what is saved, then writes."""
         alive, writes, *_ = key
         v, n = self.visible, len(alive)
         outputs = self.graph.outputs
@@ -104,7 +107,11 @@ class CapturedGradient:
         ordered = [*rest[:n], *extras, *rest[n:]]
         graph = Graph(self.graph.inputs, self.graph.nodes, ordered).pruned()
         fresh = [*(layout for _, layout in alive), *self.layouts[v:]]
-        targets = [t for _, t in writes]
+        return graph, fresh, [t for _, t in writes]
+
+    def segment(self, key: Any) -> Segment:
+        """The forward program."""
+        graph, fresh, targets = self.program(key)
         try:
             place = name_of(["forward", digest(graph), repr((self.kinds, fresh, targets))])
         except Unnamed:
@@ -112,6 +119,14 @@ class CapturedGradient:
         made = Segment(lambda: graph, place, self.kinds, fresh, targets)
         made.gradient = self
         return made
+
+    def sized(self, value: Callable[[Any], Any]) -> CapturedGradient:
+        """The same where sizes are what `value` says."""
+        forward, backward = sized_alike((self.whole.forward, self.whole.backward), value)
+        derived = Derivative(forward, backward, self.whole.sources, self.whole.gradients)
+        kinds = [sized_layout(k, value) if isinstance(k, Layout) else k for k in self.kinds]
+        results = [sized_layout(l, value) for l in self.layouts[: self.visible]]
+        return CapturedGradient(derived, kinds, results, self.wanted)
 
     def backward_for(self, mask: tuple[bool, ...]) -> Any:
         """The backward function for the outputs that have a gradient."""

@@ -43,10 +43,10 @@ class Kept:
 
     __slots__ = ("_place", "filled", "lock", "segment", "storages")
 
-    def __init__(self, segment: Segment, inputs: Sequence[Any]):
+    def __init__(self, segment: Segment, storages: Sequence[Any]):
         self.segment = segment
         keeps = segment.executable.early is not None
-        self.storages = _steady(segment, inputs) if keeps else []
+        self.storages = list(storages) if keeps else []
         # The memory and what the tensors held when it was made, for Python and (the address) for native
         # code. They change at once, as other threads look.
         self.filled: _Block | None = None
@@ -60,7 +60,7 @@ class Kept:
 
     def serves(self, inputs: Sequence[Any]) -> bool:
         """Whether these inputs are the ones that it was made for."""
-        return all(map(is_, _steady(self.segment, inputs), self.storages))
+        return all(map(is_, steady_storages(self.segment, inputs), self.storages))
 
     def memory_for(self, words: Sequence[Any]) -> Any:
         """The program's last argument; `words` are those of its inputs, and whatever follows."""
@@ -89,5 +89,6 @@ class Kept:
             return memory
 
 
-def _steady(segment: Segment, inputs: Sequence[Any]) -> list[Any]:
+def steady_storages(segment: Segment, inputs: Sequence[Any]) -> list[Any]:
+    """The memory of those of a program's inputs that are taken not to change."""
     return [inputs[n]._storage for n in segment.steady]

@@ -26,16 +26,19 @@ from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import Fused, LiveNumber, tracing
 from fanal.core.errors import message
 from fanal.core.stages import stage
+from fanal.core.symbols import Extent, Ratio
 from fanal.graph.ir import Graph
 from fanal.graph.origin import Origin, users_origin
 from fanal.tensor import eager, inplace, update
-from fanal.tensor.keys import NUMBERS
 from fanal.tensor.layout import Layout
 from fanal.tensor.lazy import Cell, LazyTensor, become_real, lazy_tensor, place
 from fanal.tensor.recording import record
 from fanal.tensor.tensor import Tensor
 
-_NUMBER_DTYPES = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}
+_NUMBER_DTYPES = {
+    bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64, LiveNumber: dtypes.float64,
+    Extent: dtypes.int64, Ratio: dtypes.float64,
+}  # fmt: skip
 _graphs: BoundedCache = BoundedCache(20_000)  # of writes in place and updates
 
 
@@ -276,8 +279,8 @@ class Recorder:
 
     def number(self, x: Any) -> int:
         """The number of an operand's value: a tensor's, or a Python number's."""
-        if type(x) in NUMBERS or type(x) is LiveNumber:
-            dtype = _NUMBER_DTYPES.get(type(x), dtypes.float64)
+        dtype = _NUMBER_DTYPES.get(type(x))
+        if dtype is not None:
             # The same float object is the same number (what the tape kept of one, say). Equal integers
             # are one object by chance.
             known = self.numbers.get(id(x)) if dtype is dtypes.float64 or self.pulling else None

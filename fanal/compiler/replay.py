@@ -206,7 +206,7 @@ class Replay:
             self.watched.look_again()
             held = self.plan.holds(given.tensors)
         if held not in (HOLDS, NOT_KEPT):
-            why = self._changed(given)
+            why = self.changed(given)
             if why is not None:
                 return why
             self.watched.write()  # something equal stands in another's place
@@ -214,8 +214,8 @@ class Replay:
             self.kept.memory_for(self.words)
         return None
 
-    def _changed(self, given: Arguments) -> str | None:
-        """The same in Python, and with a reason."""
+    def changed(self, given: Arguments) -> str | None:
+        """The same in Python, of all but the arguments' sizes, and with a reason."""
         if process_state() != self.state:
             return "gradients are recorded otherwise, or the default dtype changed"
         if not self.facts.hold():
@@ -236,6 +236,15 @@ class Replay:
         if any(id(t._storage) in self.known for t in given.tensors):
             return "an argument shares memory with the model"
         return None
+
+    def is_like(self, other: Replay) -> bool:
+        """Whether another call read the same from outside, its arguments aside."""
+        return (
+            self.state == other.state
+            and self.entry == other.entry
+            and self.guards.equal(other.guards)
+            and len(self.words) == len(other.words)
+        )
 
     def run(self, given: Arguments) -> Any:
         """Make the call again, whatever `why_not` says."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fanal.compiler.arguments import Arguments
-from fanal.compiler.observer.guards import PLAIN
+from fanal.compiler.observer.guards import PLAIN, same
 from fanal.compiler.observer.watch import Observer
+from fanal.core.symbols import example_of
 from fanal.tensor.tensor import Tensor
 
 
@@ -52,6 +54,48 @@ class Result:
             names = list(x.__dict__)
             return ("data", kind, names, [self._planned(y) for y in x.__dict__.values()])
         raise Unknown(kind)
+
+    def tensors_like(self, result: Any, arguments: Sequence[Any]) -> tuple[list[Tensor], Result]:
+        """The tensors of another result of the same shape, and a result with its numbers (which may
+        follow from symbols). `arguments`: what was given in the call's place. Raises Unknown if it is
+        of another shape."""
+        tensors: dict[int, Tensor] = {}
+
+        def plan_of(plan: Any, x: Any) -> Any:
+            what, inside = plan[0], plan[-1]
+            if what == "tensor" and isinstance(x, Tensor) and tensors.setdefault(inside, x) is x:
+                return plan
+            if what == "argument" and x is arguments[inside]:
+                return plan
+            if what == "object" and (x is inside or same(example_of(x), inside)):
+                return ("object", x)
+            if what == "dict" and list(x) == plan[1]:
+                x = list(x.values())
+            elif what == "data" and list(x.__dict__) == plan[2]:
+                x = list(x.__dict__.values())
+            elif what not in ("list", "tuple", "named"):
+                raise Unknown(type(x))
+            if len(x) != len(inside):
+                raise Unknown(type(x))
+            return (*plan[:-1], [plan_of(p, y) for p, y in zip(inside, x, strict=True)])
+
+        made = copy.copy(self)
+        made._plan = plan_of(self._plan, result)
+        return [tensors[i] for i in range(len(tensors))], made
+
+    def sized(self, value: Callable[[Any], Any]) -> Result:
+        """The same with its numbers as `value` says."""
+
+        def plan_of(plan: Any) -> Any:
+            if plan[0] == "object":
+                return ("object", value(plan[1]))
+            if plan[0] in ("tensor", "argument"):
+                return plan
+            return (*plan[:-1], [plan_of(p) for p in plan[-1]])
+
+        made = copy.copy(self)
+        made._plan = plan_of(self._plan)
+        return made
 
     def forget(self) -> None:
         """Hold on to nothing of this call but its shape."""

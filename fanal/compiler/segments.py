@@ -7,10 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fanal.backends.native.executable import Executable, compile_whole, launch, runtime
+from fanal.backends.native.executable import (
+    Executable,
+    compile_whole,
+    launch,
+    outline_of,
+    runtime,
+)
 from fanal.backends.native.loops.expression import Load
+from fanal.backends.native.outline import Written
 from fanal.backends.native.program import Access
-from fanal.compiler.kept import Kept
+from fanal.compiler.kept import Kept, steady_storages
 from fanal.compiler.samples import Samples
 from fanal.compiler.steps import NumberInput, Step, TensorInput, built, name
 from fanal.core.collector import held_back
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from fanal.compiler.gradient import CapturedGradient
 
 _empty = runtime.empty
+# Makes a program for inputs and outputs that lie so; the last argument describes it, if asked.
+Program = Callable[[Sequence[Load], Sequence[Access], Callable[[], Written]], Executable]
 
 
 class Segment:
@@ -42,30 +51,24 @@ class Segment:
     def __init__(
         self, source: Callable[[], Graph], place: str | None, inputs: Sequence[Layout | DType],
         fresh: Sequence[Layout], targets: Sequence[int | Layout], steady: Sequence[int] = (),
-        exact: bool = True,
+        exact: bool = True, program: Program | None = None,
     ):  # fmt: skip
         self._source, self._folding = source, () if exact else steady
-        loads = [
-            _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
-            for i, x in enumerate(inputs)
-        ]
-        outputs = [_access(len(loads) + i, layout) for i, layout in enumerate(fresh)]
+        loads, outputs = frame(inputs, fresh, targets)
         self.sizes = [layout.nbytes for layout in fresh]
-        self.others: list[int] = []  # targets whose memory is no input
-        count = len(loads) + len(outputs)
-        for number, target in enumerate(targets):
-            if isinstance(target, Layout):
-                outputs.append(_access(count, target))
-                self.others.append(number)
-                count += 1
-            else:
-                outputs.append(loads[target].access)
+        # Targets whose memory is no input.
+        self.others = [n for n, target in enumerate(targets) if isinstance(target, Layout)]
         self.steady = steady
         self._kept: Kept | None = None
         with held_back():
-            self.executable: Executable = compile_whole(
-                lambda: self.graph, loads, outputs, "compiled", steady, place
-            )
+            if program is None:
+                self.executable: Executable = compile_whole(
+                    lambda: self.graph, loads, outputs, "compiled", steady, place
+                )
+            else:
+                self.executable = program(
+                    loads, outputs, lambda: outline_of(self.graph, loads, outputs, steady).written()
+                )
         self.samples = Samples()
         self.gradient: CapturedGradient | None = None  # whose forward program it is
 
@@ -106,11 +109,7 @@ class Segment:
                 builder, values = built(path)
                 return builder.graph([values[n] for n, _ in (*alive, *writes)])
 
-        kinds = [
-            a.layout if isinstance(a, TensorInput) else a.dtype
-            for a in (s.action for s in path)
-            if isinstance(a, TensorInput | NumberInput)
-        ]
+        kinds = inputs_of(path)
         fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
         with stage("recall"):
             place = name(path, (key, exact))
@@ -120,7 +119,7 @@ class Segment:
         """What the program keeps between calls with these steady inputs: that of the last call, if it
         had the same ones."""
         if self._kept is None or not self._kept.serves(inputs):
-            self._kept = Kept(self, inputs)
+            self._kept = Kept(self, steady_storages(self, inputs))
         return self._kept
 
     def launch(self, words: list[Any]) -> int:
@@ -153,6 +152,34 @@ class Segment:
         if code:
             raise_status("compile", code, self.executable)
         return memories
+
+
+def inputs_of(path: Sequence[Step]) -> list[Layout | DType]:
+    """What the steps of a segment take: tensors' layouts, and numbers' dtypes."""
+    return [
+        a.layout if isinstance(a, TensorInput) else a.dtype
+        for a in (s.action for s in path)
+        if isinstance(a, TensorInput | NumberInput)
+    ]
+
+
+def frame(
+    inputs: Sequence[Layout | DType], fresh: Sequence[Layout], targets: Sequence[int | Layout]
+) -> tuple[list[Load], list[Access]]:
+    """Where a program's inputs and outputs lie."""
+    loads = [
+        _load(i, x) if isinstance(x, Layout) else Load(x, (), Access(i, x, (), ()), True)
+        for i, x in enumerate(inputs)
+    ]
+    outputs = [_access(len(loads) + i, layout) for i, layout in enumerate(fresh)]
+    count = len(loads) + len(outputs)
+    for target in targets:
+        if isinstance(target, Layout):
+            outputs.append(_access(count, target))
+            count += 1
+        else:
+            outputs.append(loads[target].access)
+    return loads, outputs
 
 
 def _access(buffer: int, layout: Layout) -> Access:

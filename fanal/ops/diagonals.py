@@ -7,6 +7,7 @@ from typing import Any
 from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
+from fanal.core.symbols import slice_bounds
 from fanal.graph.ir import Value
 from fanal.ops.create import iota_p
 from fanal.ops.index import gather_p
@@ -167,7 +168,7 @@ def slice_scatter(
     n = input.shape[d]
     if step < 1:
         raise RuntimeError(message("slice_scatter", "step must be positive", step))
-    first, last, _ = slice(start, end, step).indices(n)
+    first, last, _ = slice_bounds(slice(start, end, step), n)
     count = max(0, -(-(last - first) // step))
     _check_source("slice_scatter", (*input.shape[:d], count, *input.shape[d + 1 :]), src)
     if count == 0:

@@ -8,6 +8,7 @@ from typing import Any
 from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
+from fanal.core.symbols import size
 from fanal.graph.ir import Value
 from fanal.ops.index import gather_p, take_along
 from fanal.ops.layout import expand_to
@@ -118,7 +119,7 @@ def unravel_indices(indices: Any, shape: tuple[int, ...]) -> Any:
 
 def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
     """Positions in a flattened tensor of a shape as one index tensor a dimension."""
-    extents = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    extents = (shape,) if isinstance(shape, int) else tuple(map(size, shape))
     if indices.dtype.kind not in "iu":
         raise TypeError(message("unravel_index", "the indices are not integers", repr(indices.dtype)))
     if any(n < 0 for n in extents):

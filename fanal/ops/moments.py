@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from fanal.core.dispatch import bind
+from fanal.core.symbols import real
 from fanal.graph.ir import Value
 from fanal.ops.composed import composed
 from fanal.ops.primitive import FLOATS
@@ -25,7 +26,7 @@ def _total(x: Value, dims: tuple[int, ...]) -> Value:
 def _mean(x: Value, dims: tuple[int, ...]) -> Value:
     n = math.prod(x.shape[d] for d in dims)
     total = _total(x, dims)
-    return total / float(n) if n else total * float("nan")
+    return total / real(n) if n else total * float("nan")
 
 
 def _moments(x: Value, dims: tuple[int, ...]) -> tuple[Value, Value]:

@@ -14,6 +14,7 @@ from fanal.core import dtypes
 from fanal.core.dispatch import bind
 from fanal.core.dtypes import DType, category, promote_types
 from fanal.core.errors import message
+from fanal.core.symbols import real, size
 from fanal.graph.ir import Value
 from fanal.ops.arithmetic import cast_p
 from fanal.ops.create import full_p
@@ -94,11 +95,11 @@ def constant(x: Any, dtype: DType, shape: tuple[int, ...] = ()) -> Value:
     """A graph constant; the number is converted to the dtype's kind."""
     value: bool | int | float = x
     if dtype.kind == "f":
-        value = float(x)
+        value = real(x)
     elif dtype.kind == "b":
         value = bool(x)
     else:
-        value = int(x)
+        value = size(x)
         low, high = (0, 2**dtype.bits) if dtype.kind == "u" else (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1))
         if not low <= value < high:
             value = (value - low) % 2**dtype.bits + low

@@ -10,6 +10,7 @@ from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
+from fanal.core.symbols import real
 from fanal.graph.ir import Value
 from fanal.ops.index import take_along
 from fanal.ops.moments import moments
@@ -83,7 +84,7 @@ def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: DType | N
         )
     dims = dims_of("mean", dim, x.ndim)
     total = reduced(reduce_sum_p, x, dims, keepdim)
-    return total / float(count(x, dims)) if count(x, dims) else total * float("nan")
+    return total / real(count(x, dims)) if count(x, dims) else total * float("nan")
 
 
 def count(x: Value, dims: tuple[int, ...]) -> int:
@@ -227,7 +228,7 @@ def variance(
         return empty, empty
     center, total = moments(x, dims)
     left = max(n - correction, 0)
-    result = total / float(left) if left else total * float("nan") if n <= 1 else total / 0.0
+    result = total / real(left) if left else total * float("nan") if n <= 1 else total / 0.0
     if not keepdim:
         shape = tuple(e for d, e in enumerate(x.shape) if d not in dims)
         return reshaped(result, shape), reshaped(center, shape)

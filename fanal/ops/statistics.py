@@ -9,6 +9,7 @@ from fanal.core import dtypes
 from fanal.core.dispatch import fused, is_tracing
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
+from fanal.core.symbols import real
 from fanal.graph.ir import Value
 from fanal.ops import reductions
 from fanal.ops.comparing import as_bool, clamp
@@ -108,11 +109,11 @@ def _cov(input: Any, correction: float, fweights: Any, aweights: Any) -> Any:
     n = x.shape[1]
     weights = _weights(x, fweights, aweights)
     if weights is None:
-        total: Any = float(n)
+        total: Any = real(n)
         mean = sum_(x, 1, True) / total
         centered = x - mean
         scaled = centered
-        norm: Any = float(n) - correction
+        norm: Any = real(n) - correction
     else:
         total = sum_(weights)
         mean = sum_(x * weights, 1, True) / total

@@ -10,6 +10,7 @@ from fanal.core.device import device as device_type
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
 from fanal.core.memory_format import channels_last, channels_last_3d, contiguous_format
+from fanal.core.symbols import size
 from fanal.ops import shape
 from fanal.tensor import creation, inplace
 from fanal.tensor.layout import layout
@@ -24,7 +25,7 @@ def view(self: Tensor, *sizes: Any) -> Tensor:
     given = sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
     if isinstance(given, DType):
         return _view_dtype(self, given)
-    out: Tensor = shape.reshape(self, tuple([n if type(n) is int else int(n) for n in given]))
+    out: Tensor = shape.reshape(self, tuple(map(size, given)))
     if out._storage is not self._storage:
         raise RuntimeError(
             message(

@@ -15,6 +15,7 @@ from fanal.core.device import device as device_type
 from fanal.core.dispatch import bind, fused, recorder
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
+from fanal.core.symbols import is_symbolic, largest, real
 from fanal.graph.ir import Value
 from fanal.ops.arithmetic import cast_p
 from fanal.ops.create import iota_p
@@ -34,7 +35,10 @@ def shape_of(size: Sequence[Any]) -> tuple[int, ...]:
         size = size[0]
     if all([type(n) is int and n >= 0 for n in size]):
         return tuple(size)
-    shape = tuple(int(n.__index__()) if not isinstance(n, Tensor) else int(n.item()) for n in size)
+    shape = tuple(
+        int(n.item()) if isinstance(n, Tensor) else n if is_symbolic(n) else int(n.__index__())
+        for n in size
+    )
     if any(n < 0 for n in shape):
         raise RuntimeError(message("empty", "a negative extent", shape, "extents of 0 or more"))
     return shape
@@ -165,7 +169,7 @@ def arange(
         numbers = [x.item() if isinstance(x, Tensor) else x for x in (start, end, step)]
         start, end, step = numbers
         integral = all(isinstance(x, int) for x in numbers)
-        if not all(math.isfinite(x) for x in numbers):
+        if not all(isinstance(x, int) or math.isfinite(x) for x in numbers):
             raise RuntimeError(
                 message("arange", "the range is not finite", f"{start} to {end} by {step}")
             )
@@ -202,9 +206,9 @@ def _spaced(steps: int, start: Any, end: Any, dtype: DType) -> Any:
     wide = dtypes.float64
     i = bind(iota_p, shape=(steps,), dim=0, dtype=wide)
     first, last = cast(start, wide), cast(end, wide)
-    step = (last - first) / float(max(steps - 1, 1))
+    step = (last - first) / real(largest(steps - 1, 1))
     # From both ends, so that the last one is exact.
-    upper = last - step * (float(steps - 1) - i)
+    upper = last - step * (real(steps - 1) - i)
     result = where(i < steps / 2, first + step * i, upper)
     return bind(cast_p, result, dtype=dtype)
 

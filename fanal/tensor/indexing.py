@@ -16,6 +16,7 @@ from fanal.core import dtypes
 from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
+from fanal.core.symbols import largest, slice_bounds
 from fanal.ops.arithmetic import cast_p
 from fanal.ops.index import gather_p, scatter_p
 from fanal.ops.layout import expand_to, pad_p
@@ -172,8 +173,8 @@ def _view(source: Layout, items: Sequence[Any]) -> View:
 def _slice(i: slice, n: int) -> Step:
     if i.step is not None and i.step <= 0:
         raise ValueError(message("index", "step must be positive", i.step, hint="flip()"))
-    a, b, step = i.indices(n)
-    return a, max(0, -(-(b - a) // step)), step
+    a, b, step = slice_bounds(i, n)
+    return a, largest(0, -(-(b - a) // step)), step
 
 
 def _integer(i: int, n: int, d: int) -> int:

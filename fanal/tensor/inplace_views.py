@@ -8,6 +8,7 @@ from typing import Any
 
 from fanal.autograd.mode import mode
 from fanal.core.errors import message
+from fanal.core.symbols import size
 from fanal.ops import rearranging, shape
 from fanal.tensor import strided
 from fanal.tensor.layout import layout
@@ -69,7 +70,7 @@ def detach_(self: Tensor) -> Tensor:
 
 def _sizes(sizes: Sequence[Any]) -> tuple[int, ...]:
     given = sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
-    return tuple(int(n) for n in given)
+    return tuple(map(size, given))
 
 
 def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from fanal.core.dispatch import Fused, LiveNumber
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
+from fanal.core.symbols import Extent, Ratio
 from fanal.tensor.tensor import Tensor
 
 NUMBERS = frozenset({bool, int, float})  # types that may be passed by value
@@ -50,10 +51,12 @@ def key_part(a: Any, tensors: list[Any], function: Fused, where: int | str) -> A
             return (float, a.hex())
         tensors.append(a)
         return float
-    if kind is bool or kind is float:
+    if kind is bool or kind is float or kind is Extent or kind is Ratio:
         if function.scalars and is_scalar(function, where):
             tensors.append(a)
             return kind
+        if kind is Extent or kind is Ratio:
+            return a
         # True, 1 and 1.0 are the same dictionary key, and so are 0.0 and -0.0.
         return (kind, a) if kind is bool else (kind, a.hex())
     if kind is tuple:

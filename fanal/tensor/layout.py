@@ -8,9 +8,11 @@ object than its twin that does not.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from fanal.core.dtypes import DType
+from fanal.core.symbols import symbols_in
 from fanal.ops.primitive import contiguous_strides
 
 Shape = tuple[int, ...]
@@ -79,12 +81,23 @@ def layout(dtype: DType, shape: Shape, strides: Shape | None = None) -> Layout:
         found = _contiguous.get((shape, dtype))
         if found is None:
             found = layout(dtype, shape, contiguous_strides(shape))
-            _contiguous[shape, dtype] = found
+            if symbols_in(shape) is None:
+                _contiguous[shape, dtype] = found
         return found
     found = _interned.get((shape, strides, dtype))
     if found is None:
-        found = _interned.setdefault((shape, strides, dtype), _make(dtype, shape, strides))
+        symbols = symbols_in((shape, strides))
+        table = _interned if symbols is None else symbols.interned
+        found = table.get((shape, strides, dtype))
+        if found is None:
+            found = table.setdefault((shape, strides, dtype), _make(dtype, shape, strides))
     return found
+
+
+def sized(like: Layout, value: Callable[[Any], Any]) -> Layout:
+    """A layout where its sizes, which follow from symbols, are what `value` says."""
+    shape, strides = (tuple(map(value, numbers)) for numbers in (like.shape, like.strides))
+    return layout(like.dtype, shape, strides).wanting(like.grad)
 
 
 def _make(dtype: DType, shape: Shape, strides: Shape) -> Layout:

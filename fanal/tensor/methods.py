@@ -14,6 +14,7 @@ from fanal.backends.native.executable import launch
 from fanal.core.cache import BoundedCache
 from fanal.core.dispatch import Fused, call_eager, fused, state
 from fanal.core.errors import message
+from fanal.core.symbols import size
 from fanal.ops import linear, pointwise, shape
 from fanal.tensor import creation, eager, indexing, inplace, interop, printing
 from fanal.tensor.launching import raise_status
@@ -154,7 +155,7 @@ def varargs(function: Any, name: str) -> Method:
         given = tuple(kwargs.values()) if kwargs else sizes
         if len(given) == 1 and isinstance(given[0], tuple | list):
             given = tuple(given[0])
-        given = tuple([n if type(n) is int else int(n) for n in given])
+        given = tuple([size(n) for n in given])
         result = function(self, given)
         plan = None if record is None else record.cache.get((self._layout, given))
         if plan is not None and plan.views is not None and all(type(n) is int for n in sizes):

@@ -11,6 +11,7 @@ import numpy as np
 from fanal.core import dtypes
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
+from fanal.core.symbols import size as size_of
 from fanal.tensor.creation import (
     _flagged,
     _memory,
@@ -31,7 +32,7 @@ def empty_strided(
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Uninitialised memory with given strides (in elements)."""
-    extents, steps = tuple(int(n) for n in size), tuple(int(s) for s in stride)
+    extents, steps = tuple(map(size_of, size)), tuple(map(size_of, stride))
     if len(extents) != len(steps) or any(n < 0 for n in (*extents, *steps)):
         raise RuntimeError(
             message("empty_strided", "one stride of 0 or more a dimension is needed", (size, stride))

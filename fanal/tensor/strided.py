@@ -12,6 +12,7 @@ from typing import Any
 from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused, is_tracing
 from fanal.core.errors import Limit, message
+from fanal.core.symbols import size as size_of
 from fanal.ops import diagonals
 from fanal.ops.create import iota_p
 from fanal.ops.index import scatter_p
@@ -78,7 +79,7 @@ def as_strided(
     Its gradient is defined for tensors that lie in row-major order. Raises RuntimeError where the
     view would leave the storage.
     """
-    shape, strides = tuple(int(n) for n in size), tuple(int(s) for s in stride)
+    shape, strides = tuple(map(size_of, size)), tuple(map(size_of, stride))
     if len(shape) != len(strides):
         raise RuntimeError(message("as_strided", "one stride a dimension is needed", (shape, strides)))
     if any(n < 0 for n in (*shape, *strides)):

@@ -12,6 +12,7 @@ from fanal import nn
 from fanal.backends.native import executable
 from fanal.backends.native.listing import Listings
 from fanal.backends.native.lower import repeats
+from fanal.backends.native.outline import Outline
 from fanal.core.cache import BoundedCache
 
 
@@ -38,10 +39,10 @@ def _listings(monkeypatch: pytest.MonkeyPatch, layers: int) -> tuple[bytes, int]
     """The program of a step as text, and how many entries were emitted for it."""
     found: list[Listings] = []
     emitted = [0]
-    keeping, emitting = executable._written, repeats._emitted
+    writing, emitting = Outline.written, repeats._emitted
 
-    def written(*args: Any) -> Any:
-        made = keeping(*args)
+    def written(outline: Outline) -> Any:
+        made = writing(outline)
         found.append(made.listings)
         return made
 
@@ -49,7 +50,7 @@ def _listings(monkeypatch: pytest.MonkeyPatch, layers: int) -> tuple[bytes, int]
         emitted[0] += 1
         return emitting(*args)
 
-    monkeypatch.setattr(executable, "_written", written)
+    monkeypatch.setattr(Outline, "written", written)
     monkeypatch.setattr(repeats, "_emitted", counted)
     monkeypatch.setattr(executable.saved, "recalled", lambda name: None)
     step, _ = _step(layers)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fanal.backends.native.program import Phase, ProgramBuilder
+from fanal.core.symbols import largest
 
 _ALIGNMENT = 64
 
@@ -35,7 +36,7 @@ def split(p: ProgramBuilder, kept: int) -> Split:
     places, size = {}, 0
     for buffer in shared:
         places[buffer] = size
-        size += -(-max(p.temps[buffer - p.arguments].nbytes, 1) // _ALIGNMENT) * _ALIGNMENT
+        size += -(-largest(p.temps[buffer - p.arguments].nbytes, 1) // _ALIGNMENT) * _ALIGNMENT
     for phase in p.phases:
         _move(phase, places, kept)
     return Split(first, late, size)

@@ -7,19 +7,14 @@ import math
 import weakref
 from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fanal.backends.native import diskcache, kernels, saved
-from fanal.backends.native.arena import plan_arena
 from fanal.backends.native.description import Description
-from fanal.backends.native.early import split
-from fanal.backends.native.listing import Listing, Listings, listing_of
-from fanal.backends.native.merging import merge
-from fanal.backends.native.program import Access, Kernel, Phase, ProgramBuilder, Temp
+from fanal.backends.native.listing import Listing, Listings
+from fanal.backends.native.outline import Outline, Written, outline
+from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.runtime import (
-    FLAG_CHECK_SIGNALS,
-    FLAG_RELEASE_GIL,
     PROGRAM_MAGIC,
     Runtime,
     compile_object,
@@ -35,8 +30,6 @@ from fanal.graph.ir import Graph
 if TYPE_CHECKING:
     from fanal.backends.native.loops.expression import Load
 
-# Work (elements touched) above which releasing the GIL is worth its 50 ns.
-RELEASE_ABOVE = 20_000
 # Nodes from which on a single function's program is kept on disk.
 WORTH_KEEPING = 24
 
@@ -88,6 +81,14 @@ class Table:
         self.address: int = table.buffer_info()[0]
         programs[self.address] = self
 
+    def numbers(self) -> tuple[array[int], array[int]]:
+        """All that it consists of but addresses of descriptors."""
+        table, words, _ = self.memory
+        places = array("q", table)
+        for i in range(len(table) - 4 * self.phases, len(table), 4):
+            places[i + 1] -= words.buffer_info()[0]
+        return places, words
+
     @property
     def description(self) -> Description:
         """What it consists of; of a program from disk that is only found out when somebody asks."""
@@ -119,60 +120,20 @@ class Executable(Table):
             self.early = Table(listings.early, addresses, owners, name, lambda: written().early)
 
 
+def same_program(a: Executable, b: Executable) -> bool:
+    """Whether two programs do the same with whatever they are given."""
+    if (a.early is None) is not (b.early is None) or a.kept_bytes != b.kept_bytes:
+        return False
+    tables = [(a, b)] if a.early is None or b.early is None else [(a, b), (a.early, b.early)]
+    return all(x.numbers() == y.numbers() for x, y in tables)
+
+
 # All programs of this process by address, for messages and profiles.
 programs: weakref.WeakValueDictionary[int, Table] = weakref.WeakValueDictionary()
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a lowering has written: listings, what they consist of, and the kernels that they name."""
-
-    listings: Listings
-    kernels: list[Kernel]
-    main: Description
-    early: Description
-
-
-def _written(builder: ProgramBuilder, work: int, kept: int | None = None) -> Written:
-    """Finish a program that touches `work` elements. `kept`: the argument that is what it keeps between
-    calls."""
-    parts = None if kept is None else split(builder, kept)
-    builder.phases = merge(builder, builder.phases if parts is None else parts.late)
-    builder.finish()
-    long = work > RELEASE_ABOVE or builder.flow is not None  # loops may run for any time
-    flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
-    temps = builder.temps if builder.flow else _lifetimes(builder, builder.phases)
-    main, facts = _listed(builder, builder.phases, temps, flags)
-    first = parts.early if parts is not None and parts.kept_bytes else []
-    early, early_facts = _listed(builder, first, _lifetimes(builder, first), flags)
-    kept_bytes = 0 if parts is None else parts.kept_bytes
-    listings = Listings(main, early if first else None, kept_bytes)
-    used = [p.kernel for p in (*builder.phases, *first)]
-    return Written(listings, used, facts, early_facts)
-
-
 def _work(graph: Graph) -> int:
     return sum(math.prod(v.shape) for v in (*graph.inputs, *graph.outputs))
-
-
-def _listed(
-    builder: ProgramBuilder, phases: Sequence[Phase], temps: Sequence[Temp], flags: int
-) -> tuple[Listing, Description]:
-    arena = plan_arena(temps)
-    listing = listing_of(builder.arguments, phases, temps, arena, flags)
-    return listing, Description.of(phases, temps, arena.offsets, arena.nbytes)
-
-
-def _lifetimes(builder: ProgramBuilder, phases: Sequence[Phase]) -> list[Temp]:
-    """The temporaries that some phases without loops use, and from where to where."""
-    found = [Temp(t.nbytes) for t in builder.temps]
-    for number, phase in enumerate(phases):
-        for buffer in phase.buffers:
-            if buffer >= builder.arguments:
-                temp = found[buffer - builder.arguments]
-                temp.first = number if temp.first < 0 else temp.first
-                temp.last = number
-    return found
 
 
 def compile_graph(
@@ -184,7 +145,7 @@ def compile_graph(
     def written() -> Written:
         from fanal.backends.native.lower import lower  # much code, needed only now
 
-        return _written(lower(graph, inputs, outputs, host_target()), _work(graph))
+        return outline(lower(graph, inputs, outputs, host_target()), _work(graph)).written()
 
     place = _place(graph, inputs, outputs) if len(graph.nodes) >= WORTH_KEEPING else None
     return _executable(written, name, place, inputs, outputs)
@@ -202,16 +163,51 @@ def compile_whole(
     """
 
     def written() -> Written:
-        from fanal.backends.native.lower.whole import WholeLowering
-
         whole = graph if isinstance(graph, Graph) else graph()
-        with stage("lower"):
-            lowering = WholeLowering(whole, inputs, outputs, host_target(), steady)
-            builder = lowering.run()
-        with stage("plan"):
-            return _written(builder, _work(whole), lowering.kept)
+        return outline_of(whole, inputs, outputs, steady).written()
 
     return _executable(written, name, place, inputs, outputs)
+
+
+def outline_of(
+    graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access],
+    steady: Collection[int] | None = None,
+) -> Outline:  # fmt: skip
+    """The same before anything is planned or compiled; sizes may follow from symbols."""
+    from fanal.backends.native.lower.whole import WholeLowering
+
+    with stage("lower"):
+        lowering = WholeLowering(graph, inputs, outputs, host_target(), steady)
+        builder = lowering.run()
+    with stage("plan"):
+        return outline(builder, _work(graph), lowering.kept)
+
+
+class Sized:
+    """A program for all sizes that fulfil some conditions: `of` gives that of one of them. They share
+    their machine code; each has a table and an arena of its own."""
+
+    def __init__(self, outline: Outline, name: str):
+        self.outline, self._name = outline, name
+        kernels.prepare(outline.kernels)
+        self._addresses = {k.key: kernels.address(k) for k in outline.kernels}
+
+    def of(
+        self, value: Callable[[Any], Any], outputs: Sequence[Access], inputs: Sequence[Load],
+        written: Callable[[], Written],
+    ) -> Executable:  # fmt: skip
+        """The program where sizes are what `value` says; `written` describes it, if somebody asks."""
+        listings = self.outline.listings(value)
+        return _made(
+            Executable(listings, self._addresses, (), self._name, functools.cache(written)),
+            inputs, outputs,
+        )  # fmt: skip
+
+
+def _made(made: Executable, inputs: Sequence[Load], outputs: Sequence[Access]) -> Executable:
+    made.shapes = tuple(load.shape for load in inputs)
+    made.results_bytes = sum(a.nbytes for a in outputs if a.buffer >= len(inputs))
+    return made
 
 
 def _executable(
@@ -232,14 +228,12 @@ def _executable(
             saved.keep(place, new.listings)
         addresses = {k.key: kernels.address(k) for k in new.kernels}
         made = Executable(new.listings, addresses, owners, name, written)
-    made.shapes = tuple(load.shape for load in inputs)
-    made.results_bytes = sum(a.nbytes for a in outputs if a.buffer >= len(inputs))
-    return made
+    return _made(made, inputs, outputs)
 
 
 def program_of(builder: ProgramBuilder, work: int) -> Executable:
     """The program of phases that somebody wrote by hand."""
-    return _executable(lambda: _written(builder, work), "", None, (), ())
+    return _executable(lambda: outline(builder, work).written(), "", None, (), ())
 
 
 def _place(graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access]) -> str | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from fanal.backends.native.target import Target
 from fanal.core.dtypes import DType
+from fanal.core.symbols import largest
 
 if TYPE_CHECKING:
     from fanal.backends.native.emit import Builder, V
@@ -158,7 +159,7 @@ class ProgramBuilder:
         strides = []
         for extent in reversed(shape):
             strides.append(size)
-            size *= max(extent, 1)
+            size *= largest(extent, 1)
         return Access(self.temp(size * dtype.itemsize), dtype, shape, tuple(reversed(strides)))
 
     def phase(
@@ -218,6 +219,11 @@ class ProgramBuilder:
         """How often a phase that is appended now runs with the same contents of an operand."""
         often = STEADY_USES if access.buffer in self.steady else 1
         return often if self.flow is None else often * self.flow.uses(access.buffer)
+
+
+def units_of(work: int, each: int) -> int:
+    """How many units, which are so much work each, make up a task; at least one."""
+    return largest(1, work // largest(1, each))
 
 
 def signed(word: int) -> int:

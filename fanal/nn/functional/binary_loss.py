@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from fanal.core.errors import message
+from fanal.core.symbols import real
 from fanal.nn.functional.activation import logsigmoid
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.reduction import chosen, legacy_reduction, reduced
@@ -84,7 +85,7 @@ def _kl_div(input: Any, target: Any, reduction: str, log_target: bool) -> Any:
         known = target * log(where(zero, 1.0, target))
         loss = where(zero, 0.0, known) - target * input
     if reduction == "batchmean":
-        return reduced(loss, "sum") / float(loss.shape[0] if loss.ndim else 1)
+        return reduced(loss, "sum") / real(loss.shape[0] if loss.ndim else 1)
     return reduced(loss, reduction)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from fanal.core.dispatch import bind
 from fanal.core.dtypes import int64
 from fanal.core.errors import message
+from fanal.core.symbols import real
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.reduction import chosen, reduced
 from fanal.ops.index import gather_p, take_along
@@ -149,7 +150,7 @@ def _cross_entropy_probabilities(
     loss = neg(sum_op(terms, d))
     if reduction != "mean":
         return reduced(loss, reduction)
-    return sum_op(loss) / float(count(input, tuple(range(input.ndim))) / classes)
+    return sum_op(loss) / real(count(input, tuple(range(input.ndim))) / classes)
 
 
 def cross_entropy(

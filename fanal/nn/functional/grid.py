@@ -9,6 +9,8 @@ from typing import Any
 from fanal.core import dtypes
 from fanal.core.dispatch import bind
 from fanal.core.errors import message
+from fanal.core.symbols import real
+from fanal.core.symbols import size as size_of
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.resample import cubic_weights
 from fanal.ops.arithmetic import round_p
@@ -28,7 +30,7 @@ def _unnormalized(x: Any, n: int, align: bool) -> Any:
     """From [-1, 1] to element numbers: -1 is the first one's centre (or its outer edge)."""
     if align:
         return (x + 1.0) * ((n - 1) / 2)
-    return ((x + 1.0) * float(n) - 1.0) / 2.0
+    return ((x + 1.0) * real(n) - 1.0) / 2.0
 
 
 def _clipped(x: Any, n: int) -> Any:
@@ -198,7 +200,7 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Any
     """
     if theta.dtype.kind != "f":
         raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
-    shape = tuple(int(n) for n in size)
+    shape = tuple(map(size_of, size))
     expected = {4: (2, 3), 5: (3, 4)}.get(len(shape))
     if expected is None:
         raise NotImplementedError(

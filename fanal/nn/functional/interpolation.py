@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fanal.core import dtypes
+from fanal.core.symbols import size as size_of
 from fanal.nn.functional.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -79,8 +80,8 @@ def _sizes(
                 "expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, "
                 f"int, int], but got size with types {[type(v) for v in values]}"
             )
-        return tuple(int(v) for v in values), (None,) * n
-    out = tuple(int(m * v) for m, v in zip(input.shape[2:], values, strict=True))
+        return tuple(map(size_of, values)), (None,) * n
+    out = tuple(size_of(m * v) for m, v in zip(input.shape[2:], values, strict=True))
     kept = recompute or mode == "area"
     return out, (None,) * n if kept else tuple(float(v) for v in values)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from fanal.core import dtypes
 from fanal.core.dispatch import fused
 from fanal.core.errors import message
+from fanal.core.symbols import real
 from fanal.nn.functional.composite import composite
 from fanal.ops.layout import slice_dim
 from fanal.ops.moments import moments
@@ -28,7 +29,7 @@ def standardized(x: Any, dims: tuple[int, ...], eps: float) -> tuple[Any, Any, A
     """(x - mean) / √(var + eps) over dimensions, with mean and (biased) variance kept as extents 1."""
     center, squares = moments(x, dims)
     n = count(x, dims)
-    variance = squares / float(n) if n else squares * float("nan")
+    variance = squares / real(n) if n else squares * float("nan")
     return (x - center) * rsqrt(variance + eps), center, variance
 
 

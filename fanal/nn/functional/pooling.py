@@ -13,6 +13,7 @@ from typing import Any
 from fanal.core import dtypes
 from fanal.core.dispatch import bind, fused
 from fanal.core.errors import message
+from fanal.core.symbols import real
 from fanal.nn.functional.composite import composite
 from fanal.nn.functional.window import (
     Ints,
@@ -126,7 +127,7 @@ def mean_windows(x: Any, window: Window, out: Ints, include_pad: bool, divisor: 
         else:
             shape = tuple(out[i] if d == first + i else 1 for d in range(x.ndim))
             total = total / reshaped(cast(size, x.dtype), shape)
-    return total / float(whole) if whole != 1 else total
+    return total / real(whole) if whole != 1 else total
 
 
 @composite
@@ -141,7 +142,7 @@ def _avg_pool(
         return cast(mean, input.dtype)
     if out == (1,) * n and window.kernel == spatial and not any(window.padding):
         total = sum_op(input, tuple(range(input.ndim - n, input.ndim)), True)
-        return total / float(math.prod(spatial) if divisor is None else divisor)
+        return total / real(math.prod(spatial) if divisor is None else divisor)
     return mean_windows(input, window, out, include_pad, divisor)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from fanal.core import dtypes
 from fanal.core.dispatch import bind
+from fanal.core.symbols import real
 from fanal.ops.create import iota_p
 from fanal.ops.dot import dot_p
 from fanal.ops.index import gather_p
@@ -176,7 +177,7 @@ def antialiased(x: Any, d: int, m: int, scale: float | None, align: bool, mode: 
     inverse = 1.0 / distance if distance >= 1.0 else 1.0
     center = (_ramp(m, x.dtype) + 0.5) * distance
     first = maximum(trunc(center - support + 0.5), 0.0)
-    end = minimum(trunc(center + support + 0.5), float(n))
+    end = minimum(trunc(center + support + 0.5), real(n))
     shape = (m, n)
     column = bind(iota_p, shape=shape, dim=1, dtype=x.dtype)
     first, end, center = (expand_to(reshaped(v, (m, 1)), shape) for v in (first, end, center))

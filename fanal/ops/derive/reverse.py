@@ -15,6 +15,7 @@ from typing import Any
 
 from fanal.core.dispatch import bind, state, tracing
 from fanal.core.errors import Limit, message
+from fanal.core.symbols import largest
 from fanal.graph.ir import Builder, Graph, Node, Value
 from fanal.ops import transcendental
 from fanal.ops.arithmetic import div_p
@@ -339,7 +340,7 @@ class _Split:
         output_number = {v: i for i, v in reversed(list(enumerate(outputs)))}
         late = _depends(builder.nodes, set(given))
         self.reduced = _depends(builder.nodes, _not_recomputed(primal))
-        self.largest = max((math.prod(v.shape) for v in (*inputs, *outputs)), default=0)
+        self.largest = largest(0, *(math.prod(v.shape) for v in (*inputs, *outputs)))
         self.saved: dict[Value, tuple[str, int]] = {}
         self.extras: list[Value] = []
         self.kept: set[Node] = set()

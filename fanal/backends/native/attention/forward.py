@@ -42,10 +42,12 @@ from fanal.backends.native.contract.element import compute_type
 from fanal.backends.native.contract.pack import Packer
 from fanal.backends.native.contract.shape import Shape, shape_for
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.backends.native.vecmath.exponential import exp_or_zero
 from fanal.backends.native.vecmath.logarithm import log
 from fanal.core.dtypes import DType
+from fanal.core.symbols import chosen, least
+from fanal.core.symbols import largest as largest_number
 
 TOGETHER = 4  # rows of scores whose exponentials are computed side by side
 
@@ -79,12 +81,10 @@ def add_forward(
         masking,
     )
     heads, panels = q.shape[0] * q.shape[1], -(-q.shape[2] // s.width)
-    together = GROUP
-    while together > 1 and heads * -(-panels // together) < TASKS:
-        together //= 2
+    together = chosen(_together, heads, panels)
     units = heads * -(-panels // together)
-    work = min(together, panels) * s.width * k.shape[2] * (q.shape[3] + v.shape[3])
-    per_task = max(1, min(TASK_MIN // max(work, 1), units))
+    work = least(together, panels) * s.width * k.shape[2] * (q.shape[3] + v.shape[3])
+    per_task = largest_number(1, least(units_of(TASK_MIN, work), units))
     words = extent_words(q, k, v, scale, s, units, per_task, together)
     operands = [q, k, v, out, lse]
     if mask is not None:
@@ -93,6 +93,14 @@ def add_forward(
         words += step_words(x)
     kernel = Kernel(how.key, lambda b: _Forward(b, how, q.dtype).emit())
     p.phase(kernel, operands, words, -(-units // per_task), writes=[out, lse])
+
+
+def _together(heads: int, panels: int) -> int:
+    """Panels that one unit takes: fewer where there are too few units."""
+    together = GROUP
+    while together > 1 and heads * -(-panels // together) < TASKS:
+        together //= 2
+    return together
 
 
 class _Forward:

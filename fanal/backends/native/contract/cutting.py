@@ -15,6 +15,7 @@ from dataclasses import replace
 from fanal.backends.native.contract import gemm
 from fanal.backends.native.contract.gemm import Numbers
 from fanal.backends.native.contract.shape import Shape, rows_max
+from fanal.core.symbols import decided
 
 # Multiply-adds of one task at least (its claim must not count), and tasks to aim at.
 _TASK_MIN, _TASKS = 1 << 17, 64
@@ -32,6 +33,7 @@ _FEW_UNITS, _PARTS = 24, (1, 2, 3, 4, 5, 6, 8)
 _COPY, _PACK, _FETCH, _STREAM, _READ, _TILE, _CLAIM = 0.3, 8.0, 3.0, 24.0, 1.5, 30, 2000
 # Elements of B from which on it doesn't stay in a cache (a megabyte of floats).
 STREAM_ELEMENTS = 1 << 18
+_DECIDED = ("units", "units_per_task", "block_rows", "block_panels")
 _SHARES = ((1, 0.3), (2, 0.5), (4, 0.2))  # how much the times on so many threads count
 
 
@@ -47,24 +49,34 @@ def row_cycles(s: Shape, rows: int) -> int:
     return rows - rest + (2 * s.few_rows if s.rows > gemm.MANY_ROWS else s.rows)
 
 
-@functools.lru_cache(4096)
 def cut(
     s: Shape, batch: tuple[int, ...], rows: int, cols: int, inner: int, ready: bool,
     copied: bool = False,
 ) -> Numbers:  # fmt: skip
-    """Blocks and tasks of batch × rows × cols sums over `inner`.
+    """Blocks and tasks of batch × rows × cols sums over `inner`. Where sizes are symbols, how the work
+    is cut is decided for each size by itself."""
+    count = math.prod(batch)
+    made: Numbers = decided(_cut, s, count, rows, cols, inner, ready, copied, numbers=_DECIDED)
+    return replace(made, batch_inner=batch[-1] if batch else 1, rows=rows, cols=cols, inner=inner)
+
+
+@functools.lru_cache(4096)
+def _cut(
+    s: Shape, count: int, rows: int, cols: int, inner: int, ready: bool, copied: bool
+) -> Numbers:
+    """The same of `count` products.
 
     Blocks start as large as the caches like them and are halved until there are enough to share:
     rows first where panels are packed ahead (all blocks read the same ones), else panels first.
     Where rows are copied, every block of panels copies them again: hardly at the expense of panels.
     """
-    panels, count = -(-cols // s.width), math.prod(batch)
+    panels = -(-cols // s.width)
     work = count * rows * panels * s.width * inner
     wanted = min(max(work // _TASK_MIN, 1), _TASKS)
     if copied:
-        numbers = _cut_copied(s, batch, rows, cols, inner, ready, min(wanted, _COPIED_TASKS))
+        numbers = _cut_copied(s, count, rows, cols, inner, ready, min(wanted, _COPIED_TASKS))
     else:
-        numbers = _cut_plain(s, batch, rows, cols, inner, ready, wanted)
+        numbers = _cut_plain(s, count, rows, cols, inner, ready, wanted)
     if numbers.units < _FEW_UNITS and wanted > 1:
         far = _STREAM if cols * inner >= STREAM_ELEMENTS else _FETCH
         return _balanced(s, numbers, count, _COPY if copied else 0.0, far if ready else _PACK)
@@ -126,9 +138,9 @@ def _span(costs: Sequence[float], threads: int) -> float:
 
 
 def _cut_plain(
-    s: Shape, batch: tuple[int, ...], rows: int, cols: int, inner: int, ready: bool, wanted: int
+    s: Shape, count: int, rows: int, cols: int, inner: int, ready: bool, wanted: int
 ) -> Numbers:
-    panels, count = -(-cols // s.width), math.prod(batch)
+    panels = -(-cols // s.width)
     tallest = min(rows_max(s), _READY_ROWS // s.rows * s.rows) if ready else rows_max(s)
     block_rows, block_panels = min(tallest, rows), min(panels, _BLOCK_PANELS)
 
@@ -153,14 +165,13 @@ def _cut_plain(
     units = count * blocks(rows, block_rows) * blocks(panels, block_panels)
     unit = max(1, min(block_rows, rows) * block_panels * s.width * inner)
     per_task = max(1, min(_TASK_MIN // unit, units))
-    batch_inner = batch[-1] if batch else 1
-    return Numbers(batch_inner, units, per_task, rows, cols, inner, block_rows, block_panels)
+    return Numbers(1, units, per_task, rows, cols, inner, block_rows, block_panels)
 
 
 def _cut_copied(
-    s: Shape, batch: tuple[int, ...], rows: int, cols: int, inner: int, ready: bool, wanted: int
+    s: Shape, count: int, rows: int, cols: int, inner: int, ready: bool, wanted: int
 ) -> Numbers:
-    panels, count = -(-cols // s.width), math.prod(batch)
+    panels = -(-cols // s.width)
     tiles = -(-rows // s.rows)
     tallest = rows_max(s) // s.rows
 
@@ -181,5 +192,4 @@ def _cut_copied(
     units = blocks(tall, wide)
     unit = max(1, tall * s.rows * wide * s.width * inner)
     per_task = max(1, min(_TASK_MIN // unit, units))
-    batch_inner = batch[-1] if batch else 1
-    return Numbers(batch_inner, units, per_task, rows, cols, inner, tall * s.rows, wide)
+    return Numbers(1, units, per_task, rows, cols, inner, tall * s.rows, wide)

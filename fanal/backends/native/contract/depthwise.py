@@ -23,7 +23,7 @@ from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.contract.tile import accumulate
 from fanal.backends.native.contract.windows import Phase, in_three, of_three
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core.dtypes import DType
 
 # Bytes of the strip on the stack, output rows of a strip at most, taps at most, outputs of a task.
@@ -119,7 +119,7 @@ def add_depthwise(
     depth, height, width = (ph.count for ph in strip.axes)
     strips = -(-height // strip.rows)
     units = images * planes * depth * strips
-    per_task = max(1, _TASK // (strip.rows * width))
+    per_task = units_of(_TASK, strip.rows * width)
     words = [units, per_task, strips, depth, planes, multiplier, strip.rows, height, width]
     words += _input_words(x, strip)
     words += [weights[0] * w.dtype.itemsize, weights[1] * w.dtype.itemsize, len(weights[2])]

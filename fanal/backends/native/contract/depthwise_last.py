@@ -19,7 +19,7 @@ from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.tile import multiply_add
 from fanal.backends.native.contract.windows import Phase, in_three, of_three
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core.dtypes import DType
 
 # Pixels side by side, taps of a row (they are written out) and of a window, work of a task.
@@ -75,7 +75,7 @@ def add_depthwise_channels(
     images, channels = outs[0].shape[:2]
     units = images * depth.count * height.count
     taps = depth.taps * height.taps * width.taps
-    per_task = max(1, _TASK // max(1, width.count * channels * taps))
+    per_task = units_of(_TASK, width.count * channels * taps)
     words = [units, per_task, depth.count, height.count, width.count, channels]
     size = x.dtype.itemsize
     extents, steps = of_three(x.shape, 1), [n * size for n in of_three(x.strides, 0)]

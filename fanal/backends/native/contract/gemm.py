@@ -23,6 +23,7 @@ from fanal.backends.native.contract.tile import Rows
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core.dtypes import DType
+from fanal.core.symbols import largest
 
 OUT = 2
 MANY_ROWS = 8
@@ -72,8 +73,8 @@ class Numbers:
         return (self.block_rows + s.rows + 1) * s.row_bytes
 
     def words(self, s: Shape) -> list[int]:
-        row_blocks = max(1, -(-self.rows // self.block_rows))
-        col_blocks = max(1, -(-(-(-self.cols // s.width)) // self.block_panels))
+        row_blocks = largest(1, -(-self.rows // self.block_rows))
+        col_blocks = largest(1, -(-(-(-self.cols // s.width)) // self.block_panels))
         return [
             self.units, self.units_per_task, col_blocks, row_blocks, self.batch_inner,
             self.rows, self.cols, self.inner, self.block_rows, self.block_panels,

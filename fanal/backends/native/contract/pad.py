@@ -14,7 +14,7 @@ from fanal.backends.native.contract.pack import Packer
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core.dtypes import DType
 
 TASK_ELEMENTS = 1 << 14
@@ -53,7 +53,7 @@ def add_pad(
     size = source.dtype.itemsize
     depth, height, width = axes
     rows = planes[0][0] * planes[1][0] * depth.padded * height.padded
-    per_task = max(1, TASK_ELEMENTS // max(1, width.padded * channels[0]))
+    per_task = units_of(TASK_ELEMENTS, width.padded * channels[0])
     words = [rows, per_task, planes[1][0], planes[0][1] * size, planes[1][1] * size]
     for axis in axes:
         words += [axis.low, axis.extent, axis.padded, axis.step * size]

@@ -36,6 +36,7 @@ from fanal.backends.native.contract.strips import ROWS_MAX, add_strips
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType, float32, float64, int32, int64
+from fanal.core.symbols import asked
 
 A, B, OUT = 0, 1, 2
 THIN_ROWS = 2
@@ -172,14 +173,19 @@ def better_swapped(
 ) -> bool:
     """Whether the contraction is estimated to be cheaper with a on the lanes; `uses` says how often
     an operand is met unchanged."""
-    return _cost(c.swapped(), s, uses) < _cost(c, s, uses)
+    often = [uses(x) if there else 1 for x, there in zip(c.operands[:OUT], c.ahead, strict=True)]
+    return asked(_is_cheaper_swapped, replace(c, epilogue=None), s, *often)
 
 
-def _cost(c: Contraction, s: Shape, uses: Callable[[Access], int]) -> float:
-    """Estimated cycles per batch entry: tiles with their waste, packing, stores."""
+def _is_cheaper_swapped(c: Contraction, s: Shape, often_a: int, often_b: int) -> bool:
+    return _cost(c.swapped(), s, often_a) < _cost(c, s, often_b)
+
+
+def _cost(c: Contraction, s: Shape, often: int) -> float:
+    """Estimated cycles per batch entry: tiles with their waste, packing (of panels that are read so
+    often), stores."""
     rows, cols, inner = (extent_of(x) for x in (c.rows, c.cols, c.inner))
     panels = -(-cols // s.width)
-    often = uses(c.operands[B]) if c.ahead[B] else 1
     fit = fitted(s, rows, cols) if often > 1 else s
     tiles = panels * (max(row_cycles(fit, rows), 4) * inner + 30 * -(-rows // fit.rows))
     per_row = {"lanes": 1.5, "lanes2": 3.0, "inner": 4.0, "any": 20.0}

@@ -13,8 +13,9 @@ from fanal.backends.native.contract.pack import Packer
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Step, Walk
 from fanal.backends.native.emit import Builder
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core.dtypes import DType
+from fanal.core.symbols import least
 
 # Elements that one task moves at least, and the block that it moves at a time: few enough rows for
 # the first level of address translation, several panels so that whole cache lines are used.
@@ -45,8 +46,8 @@ def add_pack(
     depth_blocks = -(-inner_count // BLOCK_DEPTH)
     panel_blocks = -(-panels // BLOCK_PANELS)
     units = loops[0][0] * loops[1][0] * depth_blocks * panel_blocks
-    one = min(inner_count, BLOCK_DEPTH) * min(col_count, BLOCK_PANELS * s.width)
-    per_task = max(1, TASK_ELEMENTS // max(one, 1))
+    one = least(inner_count, BLOCK_DEPTH) * least(col_count, BLOCK_PANELS * s.width)
+    per_task = units_of(TASK_ELEMENTS, one)
     words = [units, per_task, depth_blocks, panel_blocks, loops[1][0]]
     words += [loops[0][1], loops[1][1], loops[0][2], loops[1][2]]
     words += [col_count, inner_count, panel_bytes, row_bytes, cols.bytes, inner.bytes]

@@ -20,8 +20,9 @@ from fanal.backends.native.loops.elementwise import decode, minimum, read_walks,
 from fanal.backends.native.loops.evaluate import Position, element_bytes, evaluate
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction
 from fanal.backends.native.loops.rows import TASK_WORK, StageKernel
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core.dtypes import int64
+from fanal.core.symbols import least
 
 STRIP_BYTES = 8192  # accumulators of one reduction
 # Vectors of a row that is walked over whole: memory is faster read on than read in strips, by more than
@@ -89,7 +90,9 @@ class AcrossKernel:
         others = s.rows // columns
         large = s.length * s.rows >= 4 * TASK_WORK
         can_split = 1 < steps <= MANY_STEPS and large
-        row = 1 << (-(-columns // self.lanes) - 1).bit_length()
+        row = 1
+        while row * self.lanes < columns and row <= WHOLE_ROW:
+            row *= 2
         tall = large and s.r_extents[-1] >= 4 * self.order.width
         if self.vectors < row <= WHOLE_ROW and tall and (can_split or others >= FEW_UNITS):
             self.vectors = row
@@ -118,7 +121,7 @@ class AcrossKernel:
         steps = math.prod(s.r_extents[:-1])
         length = {"whole": s.length, "split": s.r_extents[-1], "join": steps}[self.part]
         units *= steps if self.part == "split" else 1
-        per_task = max(1, TASK_WORK // max(1, length * min(columns, self.strip)))
+        per_task = units_of(TASK_WORK, length * least(columns, self.strip))
         inner = s.r_extents[-1]
         words = [units, per_task, strips, columns, s.rows, inner, s.length // inner if inner else 0]
         words += s.r_extents[1:-1] + s.p_extents[1:-1]

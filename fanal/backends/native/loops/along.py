@@ -21,7 +21,7 @@ from fanal.backends.native.loops.evaluate import (
 )
 from fanal.backends.native.loops.reductions import UNROLL, Accumulators, Reduction, fold_lanes
 from fanal.backends.native.loops.rows import COSTLY, TASK_WORK, StageKernel
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core.dtypes import BY_NAME
 
 CACHED_ROW = 8192  # elements of a row up to which heavy values are kept for later passes
@@ -77,7 +77,7 @@ class AlongKernel:
         supers = -(-s.length // self.order.superblock)
         simple = s.passes == 1 and len(s.r_extents) == 1 and not s.stores_of_pass(0)
         if not (simple and supers > 1 and s.rows < FEW_ROWS):
-            self.add_phase(p, max(1, TASK_WORK // max(1, s.length)), s.rows, [])
+            self.add_phase(p, units_of(TASK_WORK, s.length), s.rows, [])
             return
         count = s.rows * supers
         types = [t for r in s.reductions for t in r.types]

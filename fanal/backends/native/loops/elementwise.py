@@ -24,8 +24,9 @@ from fanal.backends.native.loops.evaluate import (
 from fanal.backends.native.loops.expression import Expression
 from fanal.backends.native.loops.operations import OPERATIONS
 from fanal.backends.native.loops.structure import Program, memory_order, merged, stride_class
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core.dtypes import BY_NAME
+from fanal.core.symbols import chosen, least
 
 TASK_ELEMENTS = 16384  # about 20 µs of a light kernel: worth another thread, small enough to balance
 
@@ -35,6 +36,11 @@ def step_elements(program: Program) -> int:
     code = program.instructions
     heavy = sum(i[0] == "op" and i[1] not in OPERATIONS for i in code)
     return int(3000 / (0.65 * heavy + 0.02 * len(code) + 0.05 * len(program.walks)))
+
+
+def _chunk(n: int) -> int:
+    """Elements of a row that are one unit."""
+    return n if 0 < n < 2 * TASK_ELEMENTS else TASK_ELEMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +102,12 @@ class ElementwiseKernel:
     def add_phase(self, p: ProgramBuilder, extents: list[int]) -> None:
         n = extents[-1]
         outer = math.prod(extents[:-1])
-        chunk = n if n < 2 * TASK_ELEMENTS else TASK_ELEMENTS
+        chunk = chosen(_chunk, n)
         chunks = -(-n // chunk)
         units = outer * chunks
-        per_task = max(1, TASK_ELEMENTS // chunk)
+        per_task = units_of(TASK_ELEMENTS, chunk)
         if p.in_loop:  # other threads are awake there
-            per_task = max(1, min(per_task, step_elements(self.program) // chunk))
+            per_task = least(per_task, units_of(step_elements(self.program), chunk))
         words = [units, per_task, chunks, chunk, n, *extents[1:-1]]
         program = self.program
         for walk, cls in zip(program.walks, self.classes, strict=True):

@@ -26,6 +26,7 @@ from fanal.backends.native.loops.expression import (
 )
 from fanal.backends.native.program import Access
 from fanal.core.dtypes import DType
+from fanal.core.symbols import Word, is_symbolic
 
 Shape = tuple[int, ...]
 
@@ -152,11 +153,12 @@ class Program:
     def _constant(self, e: Const) -> int:
         """0 and 1 are part of the code; other numbers (a row's length, say) are words, so that
         another number is no other kernel."""
-        negative_zero = isinstance(e.value, float) and math.copysign(1.0, e.value) < 0
+        symbolic = is_symbolic(e.value)
+        negative_zero = isinstance(e.value, float) and not symbolic and math.copysign(1.0, e.value) < 0
         if e.value in (0, 1) and not negative_zero:
             return self._add(("const", e.dtype.name, str(int(e.value))))
-        bits = constant_bits(e.value, e.dtype)
-        key = (e.dtype.name, bits)
+        bits: Any = constant_bits(e.value, e.dtype) if not symbolic else Word(constant_bits, e.value, e.dtype)
+        key = (e.dtype.name, e.value if symbolic else bits)
         if key not in self._literals:
             self._literals[key] = self._add(("literal", e.dtype.name, len(self.words)))
             self.words.append(bits)

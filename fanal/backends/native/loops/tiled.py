@@ -28,7 +28,7 @@ from fanal.backends.native.loops.evaluate import (
     vector_lanes,
 )
 from fanal.backends.native.loops.structure import Program, stride_class
-from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core.dtypes import BY_NAME
 
 HALVES = 2  # blocks side by side along the operand's dimension, to use whole cache lines
@@ -73,7 +73,7 @@ class TiledKernel:
         rows = HALVES * lanes
         strips = -(-extents[-2] // rows)
         units = math.prod(extents[:-2]) * strips
-        per_task = max(1, TASK_ELEMENTS // (rows * extents[-1]))
+        per_task = units_of(TASK_ELEMENTS, rows * extents[-1])
         words = [units, per_task, strips, extents[-2], extents[-1], *extents[1:-2]]
         for walk, cls in zip(self.program.walks, self.classes, strict=True):
             words += walk.strides[:-1]

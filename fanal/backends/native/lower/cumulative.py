@@ -14,7 +14,7 @@ from fanal.backends.native.loops.elementwise import minimum
 from fanal.backends.native.loops.operations import apply
 from fanal.backends.native.lower.lines import LineWords, lines_of, read
 from fanal.backends.native.lower.lowering import Lowering, rule
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core import dtypes
 from fanal.core.dtypes import DType
 from fanal.graph.ir import Node
@@ -56,7 +56,7 @@ class _Cumulative:
         width = p.target.lanes(bits_of(compute_type(self.dtype))) if self.unit else 1
         strips = -(-columns // width)
         units = self.lines.count // columns * strips
-        per_task = max(1, TASK_ELEMENTS // (self.lines.length * width))
+        per_task = units_of(TASK_ELEMENTS, self.lines.length * width)
         words = [units, per_task, strips, *self.lines.words()]
         key = f"{self.name} {self.dtype.name} {self.lines.rank} {self.unit}"
         p.phase(Kernel(key, self.emit), self.operands, words, -(-units // per_task))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from fanal.core.symbols import largest
 from fanal.graph.ir import Graph, Node, Value
 
 Order = tuple[int, ...]  # dimensions, from the outermost in memory to the innermost
@@ -52,7 +53,7 @@ def strides_in(shape: tuple[int, ...], order: Order) -> tuple[int, ...]:
     strides, size = [0] * len(shape), 1
     for d in reversed(order):
         strides[d] = size
-        size *= max(shape[d], 1)
+        size *= largest(shape[d], 1)
     return tuple(strides)
 
 

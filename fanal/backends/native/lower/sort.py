@@ -21,6 +21,7 @@ from fanal.backends.native.lower.lowering import Lowering, rule
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 from fanal.core import dtypes
 from fanal.core.dtypes import DType
+from fanal.core.symbols import chosen
 from fanal.graph.ir import Node
 
 TASKS = 16  # lines are dealt to at most so many tasks, each with scratch of its own
@@ -60,6 +61,11 @@ def padded(n: int) -> int:
     return -(-n // RUN) * RUN
 
 
+def _more_than_passes(n: int, first: int) -> int:
+    """One more than the passes that merge runs of `first` elements to one of n."""
+    return max(-(-n // first) - 1, 0).bit_length() + 1
+
+
 class _Sort:
     def __init__(self, operands: list[Access], dim: int, descending: bool, tasks: int):
         self.operands, self.descending, self.tasks = operands, descending, tasks
@@ -74,7 +80,7 @@ class _Sort:
     def add_phase(self, p: ProgramBuilder) -> None:
         n = self.lines.length
         first = RUN if self.record == "i64" else 1  # the length of the runs that are merged first
-        passes = max(-(-n // first) - 1, 0).bit_length()
+        passes = chosen(_more_than_passes, n, first) - 1
         words = [self.lines.count, self.tasks, self.count, passes, padded(n), *self.lines.words()]
         way = "few" if self.few else "all"
         key = f"sort {way} {self.dtype.name} {self.descending} {self.lines.rank}"
