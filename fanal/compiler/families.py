@@ -181,11 +181,7 @@ class Forms:
         if form.failures >= FAILURES or not (self.dynamic or form.changing):
             return None
         try:
-            call = taken_again(function.function, args, kwargs, given.tensors, dims, notes, replay)
-            family = Family(call, replay, replay.segment.executable.name, function.exact)
-            value = family.value_for(given)
-            if value is None or not _agrees(family, given, value, replay):
-                raise Unable("with symbols, it is another program")
+            family = self._made(function, args, kwargs, given, dims, notes, replay)
         except (Unable, Exception) as why:
             form.failures += 1
             return f"its sizes can't be symbols: {why}"
@@ -193,6 +189,41 @@ class Forms:
         form.families.insert(0, family)
         del form.families[FAMILIES:]
         return None
+
+
+    @staticmethod
+    def _made(
+        function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], given: Arguments,
+        dims: Callable[[int, int], bool], notes: Notes, replay: Replay,
+    ) -> Family:  # fmt: skip
+        """A family of the call that was captured. Symbols that turn out to have but one number (the
+        width of a layer, say) are numbers in the next attempt."""
+        plain: set[tuple[int, int]] = set()
+        fixed: dict[str, None] = {}  # the lines that did so
+        while True:
+            if fixed and all((n, d) in plain or not dims(n, d) or size < 2
+                             for n, t in enumerate(given.tensors) for d, size in enumerate(t._layout.shape)):
+                raise Unable(f"they are used as numbers at {', '.join(fixed)}")
+            call = taken_again(
+                function.function, args, kwargs, given.tensors,
+                lambda n, d: (n, d) not in plain and dims(n, d), notes, replay,
+            )  # fmt: skip
+            family = None
+            if not call.symbols.pinned():
+                family = Family(call, replay, replay.segment.executable.name, function.exact)
+            pinned = call.symbols.pinned()
+            if family is not None and not pinned:
+                value = family.value_for(given)
+                if value is None or not _agrees(family, given, value, replay):
+                    raise Unable("with symbols, it is another program")
+                return family
+            fixed.update(dict.fromkeys(call.symbols.fixed.values()))
+            plain.update(
+                (n, d)
+                for n, layout in enumerate(call.arguments)
+                for d, size in enumerate(layout.shape)
+                if any(size is x for x in pinned)
+            )
 
 
 def _agrees(family: Family, given: Arguments, value: Value, replay: Replay) -> bool:

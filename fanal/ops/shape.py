@@ -220,8 +220,11 @@ def split(tensor: Any, split_size_or_sections: int | Ints, dim: int = 0) -> Any:
         step = split_size_or_sections
         if step < 0 or (step == 0 and n):
             raise RuntimeError(message("split", "piece length must be positive", step))
-        starts = range(0, n, step) if step and n else [0]
-        sizes = [min(step, n - a) for a in starts]
+        sizes, at = [], 0
+        while at + step < n and step:
+            sizes.append(step)
+            at += step
+        sizes.append(n - at)
     else:
         sizes = list(split_size_or_sections)
         if sum(sizes) != n or any(s < 0 for s in sizes):

@@ -9,6 +9,7 @@ from fanal.core import dtypes
 from fanal.core.dispatch import Fused, LiveNumber
 from fanal.core.dtypes import DType
 from fanal.core.errors import message
+from fanal.core.symbols import is_symbolic
 from fanal.graph.ir import Builder, Graph, Value
 from fanal.tensor.keys import NUMBERS, is_scalar
 from fanal.tensor.tensor import Tensor
@@ -36,7 +37,7 @@ class Arguments:
             return self.builder.input(a._layout.dtype, a._layout.shape)
         if type(a) is LiveNumber:
             a = float(a)
-        if type(a) in NUMBERS and is_scalar(self.function, where):
+        if (type(a) in NUMBERS or is_symbolic(a)) and is_scalar(self.function, where):
             v = self.builder.input(_number_dtype(a), ())
             v.weak = True
             self.inputs.append(v.dtype)
@@ -73,7 +74,7 @@ def own_name(function: Any, name: str) -> str:
 
 
 def _number_dtype(a: Any) -> DType:
-    return {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}[type(a)]
+    return dtypes.bool_ if type(a) is bool else dtypes.int64 if isinstance(a, int) else dtypes.float64
 
 
 def _flatten(result: Any, name: str) -> tuple[list[Value], Any]:

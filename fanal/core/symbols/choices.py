@@ -36,7 +36,7 @@ def chosen(function: Callable[..., int], *given: Any) -> Any:
     return symbols.found(function, given, "", function(*mapped(given, example_of)), (1, None))
 
 
-def asked(function: Callable[..., bool], *given: Any) -> bool:
+def asked(function: Callable[..., Any], *given: Any) -> Any:
     """What a function answers. Where arguments follow from symbols, it is the same function's answer
     that has to be the same for another size, not those of all comparisons that it makes."""
     symbols = symbols_in(given)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import traceback
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from fanal.core.symbols.polynomials import (
     times,
 )
 
+_PACKAGE = __name__.split(".", 1)[0] + "."
 _serials = itertools.count()
 
 
@@ -40,7 +42,7 @@ class Condition(NamedTuple):
     op: str
     left: Any
     right: Any
-    answer: bool
+    answer: Any
 
 
 class Symbols:
@@ -169,11 +171,11 @@ class Symbols:
             return True
         return self.answered("<", terms, None, self.example(terms) < 0)
 
-    def answered(self, op: str, left: Any, right: Any, answer: bool) -> bool:
+    def answered(self, op: str, left: Any, right: Any, answer: Any) -> Any:
         self.conditions[Condition(op, left, right, answer)] = None
         return answer
 
-    def asked(self, function: Callable[..., bool], given: tuple[Any, ...]) -> bool:
+    def asked(self, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
         """What a function answers in the example."""
         return self.answered("asked", function, given, function(*mapped(given, example_of)))
 
@@ -185,6 +187,16 @@ class Symbols:
             pass
         self.fixed.setdefault(repr(x), _place())
         return x.example
+
+    def pinned(self) -> list[Extent]:
+        """The symbols that can have but one number, after what was asked."""
+        found = {}
+        for op, left, right, answer in self.conditions:
+            if op == "==" and right is None and answer:
+                atoms = [m for m, _ in left if m]
+                if len(atoms) == 1 and len(atoms[0]) == 1 and self.atoms[atoms[0][0]].name:
+                    found[atoms[0][0]] = self.number(((atoms[0], 1),))
+        return list(found.values())
 
     # -- for other sizes ------------------------------------------------------------------------------
 
@@ -220,7 +232,7 @@ class Symbols:
                 atoms.append(evaluated(atom.over, atoms) // by)
         for op, left, right, answer in self.conditions:
             if op == "asked":
-                if left(*mapped(right, value)) is not answer:
+                if left(*mapped(right, value)) != answer:
                     return None
                 continue
             a, b = (evaluated(left, atoms), 0) if right is None else (value(left), value(right))
@@ -230,8 +242,12 @@ class Symbols:
 
 
 def _place() -> str:
-    """Where the package's or the user's Python is now."""
-    for frame in reversed(traceback.extract_stack(limit=12)):
-        if frame.filename != __file__:
-            return f"{frame.filename}:{frame.lineno}"
-    return "?"
+    """The user's line that the Python is at now, or the package's."""
+    frame = innermost = sys._getframe(1)
+    while frame is not None:
+        if not frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+            return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+        if innermost.f_globals.get("__name__", "").startswith(__package__):
+            innermost = frame
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{innermost.f_code.co_filename}:{innermost.f_lineno}"

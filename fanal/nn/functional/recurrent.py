@@ -8,7 +8,7 @@ recurrent weights once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fanal.core.dispatch import fused
 from fanal.nn.functional.composite import composite
@@ -85,15 +85,26 @@ def _scanned(
     return (y, *last)
 
 
+class Even(NamedTuple):
+    """Steps of a batch that all have so many rows."""
+
+    steps: int
+    batch: int
+
+
 def run_direction(
-    mode: str, x: Any, sizes: Sequence[int], state: State, weights: Sequence[Any], reverse: bool
+    mode: str, x: Any, sizes: Sequence[int] | Even, state: State, weights: Sequence[Any], reverse: bool
 ) -> tuple[Any, State]:
     """One layer in one direction over packed rows x (ΣB, I): the outputs (ΣB, H), the last state.
 
     weights: (W_ih, W_hh, b_ih, b_hh, W_hr). Sequences are sorted by length, the longest first.
     """
-    if sizes and min(sizes) == max(sizes):
-        steps = x.reshape(len(sizes), sizes[0], x.shape[1])
+    if not isinstance(sizes, Even) and sizes and min(sizes) == max(sizes):
+        sizes = Even(len(sizes), sizes[0])
+    if isinstance(sizes, Even) and sizes.steps == 0:
+        sizes = []
+    if isinstance(sizes, Even):
+        steps = x.reshape(sizes.steps, sizes.batch, x.shape[1])
         y, *last = _scanned(mode, steps, tuple(state), tuple(weights), reverse)
         return y.reshape(x.shape[0], y.shape[2]), tuple(last)
     w_ih, w_hh, b_ih, b_hh, w_hr = weights

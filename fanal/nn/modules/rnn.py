@@ -9,7 +9,7 @@ from typing import Any
 from fanal.core.dtypes import DType
 from fanal.nn import functional as F
 from fanal.nn import init
-from fanal.nn.functional.recurrent import run_direction
+from fanal.nn.functional.recurrent import Even, run_direction
 from fanal.nn.module import Module
 from fanal.nn.parameter import Parameter
 from fanal.nn.utils.rnn import PackedSequence
@@ -133,7 +133,7 @@ class RNNBase(Module):
 
     # -- the run ------------------------------------------------------------------------------------
 
-    def _run(self, x: Any, sizes: list[int], hx: tuple[Any, ...]) -> tuple[Any, list[Any]]:
+    def _run(self, x: Any, sizes: list[int] | Even, hx: tuple[Any, ...]) -> tuple[Any, list[Any]]:
         """All layers over packed rows: the outputs, and the last states as (layers, N, H) each."""
         directions = 1 + self.bidirectional
         begin = [unbind(h, 0) for h in hx]
@@ -173,7 +173,7 @@ class RNNBase(Module):
         x = input.transpose(0, 1) if self.batch_first else input
         steps, batch, width = x.shape
         hx = self._begin(hx, batch, x.dtype)
-        y, state = self._run(x.reshape(steps * batch, width), [batch] * steps, hx)
+        y, state = self._run(x.reshape(steps * batch, width), Even(steps, batch), hx)
         y = y.reshape(steps, batch, y.shape[-1])
         y = y.transpose(0, 1) if self.batch_first else y
         if not batched:

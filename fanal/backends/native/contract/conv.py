@@ -32,6 +32,7 @@ from fanal.backends.native.contract.shape import Shape, shape_for
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.contract.windows import Phase, output_extent, phases
 from fanal.backends.native.program import Access, ProgramBuilder
+from fanal.core.symbols import asked, largest
 
 Padding = Sequence[tuple[int, int]]
 
@@ -281,16 +282,26 @@ def pixels_take_lanes(c: Correlation, s: Shape) -> bool:
     """Whether pixels rather than channels go along the vectors: an estimate of both costs a k."""
     if c.rows >= s.lanes and c.x.strides[1] == c.out.strides[1] == 1:
         return False
-    pixels = c.x.shape[0] * math.prod(max(ph.count for ph in axis) for axis in c.axes)
-    pixel_panels, row_panels = -(-pixels // s.width), -(-c.rows // s.width)
-    unit = c.x.strides[-1] == 1
-    fill = (2.5 if unit else 5.0) * -(-c.rows // 192)
-    pixel_cost = pixel_panels * (row_cycles(s, c.rows) + fill)
-    weights = 1.0 if c.w.strides[c.w_inner] != 1 else 0.3
-    row_cost = row_panels * row_cycles(s, pixels) + c.rows * weights
-    store = c.rows * pixels / max(1, c.inner * math.prod(c.w.shape[2:]))
-    pixel_cost += store * (0.3 if c.out.strides[-1] == 1 else 2.0)
-    row_cost += store * (0.3 if c.out.strides[1] == 1 else 2.0)
+    pixels = c.x.shape[0] * math.prod(largest(*(ph.count for ph in axis)) for axis in c.axes)
+    return asked(
+        _pixels_are_cheaper, s, c.rows, pixels, c.inner * math.prod(c.w.shape[2:]),
+        c.x.strides[-1] == 1, c.w.strides[c.w_inner] == 1, c.out.strides[-1] == 1, c.out.strides[1] == 1,
+    )  # fmt: skip
+
+
+def _pixels_are_cheaper(
+    s: Shape, rows: int, pixels: int, terms: int, unit: bool, dense: bool, stored_by_pixel: bool,
+    stored_by_row: bool,
+) -> bool:  # fmt: skip
+    """`unit`, `dense`: whether neighbouring pixels of the input and inner channels of the weights are
+    neighbours; `stored_by_…`: whether those of the output are."""
+    pixel_panels, row_panels = -(-pixels // s.width), -(-rows // s.width)
+    fill = (2.5 if unit else 5.0) * -(-rows // 192)
+    pixel_cost = pixel_panels * (row_cycles(s, rows) + fill)
+    row_cost = row_panels * row_cycles(s, pixels) + rows * (0.3 if dense else 1.0)
+    store = rows * pixels / max(1, terms)
+    pixel_cost += store * (0.3 if stored_by_pixel else 2.0)
+    row_cost += store * (0.3 if stored_by_row else 2.0)
     return pixel_cost <= row_cost
 
 

@@ -238,7 +238,7 @@ def _lower_gemm(
         _lower_strips(p, c, s, tables)
         return
     if often:  # what is packed in front of a loop is packed for every step of it
-        s = fitted(s, rows, cols)
+        s = asked(fitted, s, rows, cols)
     else:
         thin = thin or _thin(c, s, how)
         if thin is not None:

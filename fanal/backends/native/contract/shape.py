@@ -69,12 +69,12 @@ def shape_for(target: Target, scalar: str) -> Shape:
 
 def thin_shape(s: Shape, rows: int, vectors: int) -> Shape:
     """The tile for a matrix-vector product and its like: as many chains from fewer rows."""
-    return replace(s, rows=rows, few_rows=rows, vectors=vectors)
+    return replace(s, rows=int(rows), few_rows=int(rows), vectors=int(vectors))
 
 
 def thin_panel(s: Shape, columns: int) -> Shape:
     """The tile with panels no wider than the columns that there are."""
-    return s if columns >= s.width else replace(s, vectors=max(1, columns // s.lanes))
+    return s if columns >= s.width else replace(s, vectors=max(1, int(columns) // s.lanes))
 
 
 def rows_max(s: Shape) -> int:
