@@ -40,6 +40,10 @@ class Arguments:
             key.append(tuple(t._ptr - s.ptr for t, s in zip(self.tensors, storages, strict=True)))
         self.key = tuple(key)
 
+    def whole(self) -> set[int]:
+        """The tensors, by identity, of which any view of what they are views of is one, too."""
+        return {id(t) for t in self.tensors if t._layout.dense and not t._layout.grad}
+
     def fixed(self) -> list[tuple[Any, Any]] | None:
         """What tells calls with this key without looking into containers: of each argument, a tensor's
         class and layout, or None and the very object. None if there is more to a call, or less: tensors

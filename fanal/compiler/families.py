@@ -59,8 +59,6 @@ class Family:
             now = t._layout
             if now is wanted:
                 continue
-            if now.grad or not now.contiguous or now.dtype is not wanted.dtype:
-                return None
             for n, symbol in zip(now.shape, wanted.shape, strict=True):
                 if (n if type(symbol) is int else sizes.setdefault(repr(symbol), n)) != (
                     symbol if type(symbol) is int else n

@@ -136,6 +136,7 @@ class CompiledFunction:
         before, begun = process_state(), next(sequence)
         pending = None
         recorder = Recorder(self.root, notes, self, kind)
+        recorder.whole = given.whole()
         state.tracer = recorder
         try:
             observer.start()

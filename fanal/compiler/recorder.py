@@ -73,6 +73,7 @@ class Recorder:
         self.segments = 0
         self.notes = notes
         self.state: Container[int] = ()  # storages that belong to the function, by identity
+        self.whole: Container[int] = ()  # tensors that are looked at as they are, whatever they are views of
         self.operation = ""  # the function that is being taken down
         self.origins: dict[int, Origin | None] = {}  # of nodes on the tape, by their sequence number
         self.pulled: Origin | None = None  # of the node whose gradient is being computed
@@ -325,7 +326,7 @@ class Recorder:
         if lazy or any(r.written and overlap(r, start, layout) for r in memory.regions):
             self.settle()
             return self.number(t)
-        base = base_of(t)
+        base = None if id(t) in self.whole else base_of(t)
         if base is not None and base._storage is t._storage and self._same_to_tape(base, t):
             whole = base._layout.wanting(False)
             if not any(r.start == base._ptr and r.layout is whole for r in memory.regions):

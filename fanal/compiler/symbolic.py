@@ -17,6 +17,7 @@ from fanal.compiler.gradient import CapturedGradient, NotOne, differentiated
 from fanal.compiler.notes import Notes
 from fanal.compiler.observer.guards import same
 from fanal.compiler.recorder import Recorder
+from fanal.compiler.regions import base_of
 from fanal.compiler.replay import Replay
 from fanal.compiler.results import Result, Unknown
 from fanal.compiler.segments import inputs_of
@@ -115,9 +116,7 @@ def taken_again(
     layouts = [_symbolic(symbols, n, t, dims) for n, t in enumerate(tensors)]
     if not symbols.names:
         raise Unable("no size is a symbol")
-    stand_ins = {
-        id(t): new_tensor(t._storage, l, t._ptr) for t, l in zip(tensors, layouts, strict=True)
-    }
+    stand_ins = {id(t): _stand_in(t, l) for t, l in zip(tensors, layouts, strict=True)}
     leaves, structure = pytree.flatten((args, kwargs))
     given, named = structure.unflatten([stand_ins.get(id(x), x) for x in leaves])
     recorder = SizeRecorder()
@@ -137,10 +136,17 @@ def taken_again(
         recorder.put_back()
 
 
+def _stand_in(t: Tensor, layout: Layout) -> Tensor:
+    """A tensor of the same memory, and at the same place of the tape."""
+    made = new_tensor(t._storage, layout, t._ptr)
+    made._node, made._index = t._node, t._index
+    return made
+
+
 def _symbolic(symbols: Symbols, number: int, t: Tensor, dims: Callable[[int, int], bool]) -> Layout:
     """An argument's layout with symbols; dimensions of one size share one."""
     before = t._layout
-    if before.grad or t._grad is not None or t._rare is not None or type(t) is not Tensor:
+    if type(t) is not Tensor or t._grad is not None or (not before.dense and base_of(t) is not None):
         return before
     known = {symbols.examples[i]: i for i, a in enumerate(symbols.atoms) if a.name}
     shape: list[Any] = []
@@ -154,9 +160,20 @@ def _symbolic(symbols: Symbols, number: int, t: Tensor, dims: Callable[[int, int
             known = {symbols.examples[i]: i for i, a in enumerate(symbols.atoms) if a.name}
     if not any(map(is_symbolic, shape)):
         return before
-    if not before.contiguous:
-        raise Unable("an argument is not contiguous")
-    return layout_of(before.dtype, tuple(shape))
+    return layout_of(before.dtype, tuple(shape), _strides(before, shape)).wanting(before.grad)
+
+
+def _strides(before: Layout, shape: Sequence[Any]) -> tuple[Any, ...]:
+    """Strides that follow from the sizes, in the order in which the dimensions lie in memory."""
+    if not before.dense:
+        return before.strides
+    strides: list[Any] = list(before.strides)
+    step = 1
+    for d in sorted(range(before.ndim), key=lambda d: (before.strides[d], before.shape[d], -d)):
+        if before.shape[d] != 1 or before.strides[d] == example_of(step):
+            strides[d] = step
+        step *= shape[d]
+    return tuple(strides)
 
 
 def _left(
