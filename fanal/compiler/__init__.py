@@ -8,7 +8,9 @@ from fanal.compiler.api import (
     is_compiling,
     list_backends,
 )
+from fanal.compiler.marks import mark_dynamic, mark_static
 
 __all__ = [
     "allow_in_graph", "assume_constant_result", "compile", "disable", "is_compiling", "list_backends",
+    "mark_dynamic", "mark_static",
 ]  # fmt: skip

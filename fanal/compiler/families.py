@@ -16,12 +16,14 @@ from typing import Any
 from fanal.backends.native.executable import Sized, outline_of, same_program
 from fanal.compiler.arguments import Arguments
 from fanal.compiler.kept import Kept
+from fanal.compiler.marks import is_marked, mark_of
 from fanal.compiler.notes import Notes
 from fanal.compiler.planned import Watched, is_quick, planned
 from fanal.compiler.replay import Replay
 from fanal.compiler.segments import Segment, frame
-from fanal.compiler.symbolic import SymbolicCall, Unable, taken_again
+from fanal.compiler.symbolic import Dims, SymbolicCall, Unable, taken_again
 from fanal.core.collector import held_back
+from fanal.core.symbols import example_of
 from fanal.graph.sizes import sized
 from fanal.ops.passes import improved
 from fanal.tensor.launching import number_bits
@@ -40,7 +42,6 @@ class Family:
     def __init__(self, call: SymbolicCall, base: Replay, name: str, exact: bool):
         self.call, self.base = call, base
         self.trusted = False
-        self.members = 0
         self._exact = exact
         loads, outputs = frame(call.inputs, call.fresh, call.targets)
         steady = base.segment.steady
@@ -107,8 +108,26 @@ class Family:
         made.plan = planned(made, given)
         made.watched = Watched(made)
         made.quick = is_quick(made, given)
-        self.members += 1
+        made.family = self
         return made
+
+    @property
+    def arguments(self) -> str:
+        """Its calls' arguments, for people: float32[s0,64]."""
+        names = {name: f"s{i}" for i, name in enumerate(self.call.symbols.names)}
+        shapes = (
+            f"{x.dtype.name}[{','.join(names.get(repr(n), str(n)) for n in x.shape)}]"
+            for x in self.call.arguments
+        )
+        return ", ".join(shapes)
+
+    @property
+    def example(self) -> str:
+        """The arguments of the call that it was made of."""
+        shapes = (
+            f"{x.dtype.name}[{','.join(str(example_of(n)) for n in x.shape)}]" for x in self.call.arguments
+        )
+        return ", ".join(shapes)
 
 
 class Form:
@@ -171,12 +190,15 @@ class Forms:
             form.families.remove(family)
             form.failures = FAILURES
             return "a program for many sizes was not that of this size"
-        dims: Callable[[int, int], bool]
-        if self.dynamic:
-            dims = lambda number, dim: True  # noqa: E731
-        else:
-            dims = lambda number, dim: (number, dim) in form.changing  # noqa: E731
-        if form.failures >= FAILURES or not (self.dynamic or form.changing):
+
+        def dims(number: int, dim: int) -> tuple[int, int | None] | None:
+            mark = mark_of(given.tensors[number], dim)
+            if mark is not None:
+                return (max(mark.low or 2, 2), mark.high) if mark.dynamic else None
+            return (2, None) if self.dynamic or (number, dim) in form.changing else None
+
+        wanted = self.dynamic or form.changing or any(map(is_marked, given.tensors))
+        if form.failures >= FAILURES or not wanted:
             return None
         try:
             family = self._made(function, args, kwargs, given, dims, notes, replay)
@@ -192,19 +214,22 @@ class Forms:
     @staticmethod
     def _made(
         function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], given: Arguments,
-        dims: Callable[[int, int], bool], notes: Notes, replay: Replay,
+        dims: Dims, notes: Notes, replay: Replay,
     ) -> Family:  # fmt: skip
         """A family of the call that was captured. Symbols that turn out to have but one number (the
         width of a layer, say) are numbers in the next attempt."""
         plain: set[tuple[int, int]] = set()
         fixed: dict[str, None] = {}  # the lines that did so
         while True:
-            if fixed and all((n, d) in plain or not dims(n, d) or size < 2
-                             for n, t in enumerate(given.tensors) for d, size in enumerate(t._layout.shape)):
+            left = (
+                (n, d) for n, t in enumerate(given.tensors) for d, size in enumerate(t._layout.shape)
+                if size > 1 and (n, d) not in plain and dims(n, d) is not None
+            )  # fmt: skip
+            if fixed and not any(left):
                 raise Unable(f"they are used as numbers at {', '.join(fixed)}")
             call = taken_again(
                 function.function, args, kwargs, given.tensors,
-                lambda n, d: (n, d) not in plain and dims(n, d), notes, replay,
+                lambda n, d: None if (n, d) in plain else dims(n, d), notes, replay,
             )  # fmt: skip
             family = None
             if not call.symbols.pinned():
@@ -220,7 +245,7 @@ class Forms:
                 (n, d)
                 for n, layout in enumerate(call.arguments)
                 for d, size in enumerate(layout.shape)
-                if any(size is x for x in pinned)
+                if any(repr(size) == repr(x) for x in pinned)
             )
 
 

@@ -44,7 +44,9 @@ def process_state() -> tuple[Any, ...]:
 
 
 class Replay:
-    """One call, ready to be made again."""
+    """One call, ready to be made again. `family`: that of the program, if it is one of many sizes."""
+
+    family: Any = None
 
     def __init__(
         self, notes: Notes, observer: Observer, given: Arguments, result: Any, state: Any

@@ -8,7 +8,10 @@ upon something that it can't do, or does something else than the first one did, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import builtins
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +34,9 @@ from fanal.tensor.layout import Layout
 from fanal.tensor.layout import layout as layout_of
 from fanal.tensor.lazy import Cell, place
 from fanal.tensor.tensor import Tensor, new_tensor
+
+# The bounds of a dimension of an argument as a symbol; None where it is none.
+Dims = Callable[[int, int], tuple[int, int | None] | None]
 
 
 class Unable(BaseException):
@@ -105,10 +111,10 @@ class SymbolicCall:
 
 def taken_again(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-    tensors: Sequence[Tensor], dims: Callable[[int, int], bool], notes: Notes, replay: Replay,
+    tensors: Sequence[Tensor], dims: Dims, notes: Notes, replay: Replay,
 ) -> SymbolicCall:  # fmt: skip
     """A call that `replay` makes and that has just run (`notes`), with sizes as symbols: of argument n,
-    those dimensions d for which `dims(n, d)`. Raises Unable.
+    those dimensions d for which `dims(n, d)` says within which bounds. Raises Unable.
     """
     if replay.events:
         raise Unable("the call does more than compute")
@@ -122,11 +128,11 @@ def taken_again(
     recorder = SizeRecorder()
     try:
         for p, layout in replay.entry:
-            recorder.keep(p, "_grad")
+            recorder.keep_gradient(p)
             if layout is None:
                 p._grad = None
         begun = next(sequence)
-        with tracing(recorder):  # type: ignore[arg-type]
+        with tracing(recorder), _printing_nothing():  # type: ignore[arg-type]
             result = function(*given, **named)
             arguments = [stand_ins[id(t)] for t in tensors]
             return _left(recorder, symbols, layouts, arguments, result, notes, replay, begun)
@@ -136,6 +142,22 @@ def taken_again(
         recorder.put_back()
 
 
+@contextmanager
+def _printing_nothing() -> Iterator[None]:
+    """What this thread prints was printed when the call was captured."""
+    thread, shown = threading.get_ident(), builtins.print
+
+    def printed(*args: Any, **kwargs: Any) -> None:
+        if threading.get_ident() != thread:
+            shown(*args, **kwargs)
+
+    builtins.print = printed
+    try:
+        yield
+    finally:
+        builtins.print = shown
+
+
 def _stand_in(t: Tensor, layout: Layout) -> Tensor:
     """A tensor of the same memory, and at the same place of the tape."""
     made = new_tensor(t._storage, layout, t._ptr)
@@ -143,7 +165,7 @@ def _stand_in(t: Tensor, layout: Layout) -> Tensor:
     return made
 
 
-def _symbolic(symbols: Symbols, number: int, t: Tensor, dims: Callable[[int, int], bool]) -> Layout:
+def _symbolic(symbols: Symbols, number: int, t: Tensor, dims: Dims) -> Layout:
     """An argument's layout with symbols; dimensions of one size share one."""
     before = t._layout
     if type(t) is not Tensor or t._grad is not None or (not before.dense and base_of(t) is not None):
@@ -151,12 +173,13 @@ def _symbolic(symbols: Symbols, number: int, t: Tensor, dims: Callable[[int, int
     known = {symbols.examples[i]: i for i, a in enumerate(symbols.atoms) if a.name}
     shape: list[Any] = []
     for d, n in enumerate(before.shape):
-        if n < 2 or not dims(number, d):
+        bounds = dims(number, d)
+        if n < 2 or bounds is None:
             shape.append(n)
         elif n in known:
             shape.append(symbols.number((((known[n],), 1),)))
         else:
-            shape.append(symbols.symbol(n))
+            shape.append(symbols.symbol(n, *bounds))
             known = {symbols.examples[i]: i for i, a in enumerate(symbols.atoms) if a.name}
     if not any(map(is_symbolic, shape)):
         return before

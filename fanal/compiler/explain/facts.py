@@ -122,17 +122,35 @@ def facts(compiled: Any) -> Facts:
         made = _program(len(programs), count, name, segment)
         count += len(made.kernels)
         programs.append(made)
-    calls = tuple(
-        CallFacts(kind.arguments, _how(kind), sum(r.runs for r in kind.replays))
-        for kind in compiled.kinds
-    )
+    calls = [*_families(compiled), *_calls(compiled)]
     captures = tuple(compiled.history.most_common())
-    return Facts(f"compiled {compiled.name}", calls, captures, tuple(programs), peaks())
+    return Facts(f"compiled {compiled.name}", tuple(calls), captures, tuple(programs), peaks())
 
 
-def _how(kind: Any) -> str:
-    if kind.replays:
-        count = len(kind.replays)
+def _calls(compiled: Any) -> Iterator[CallFacts]:
+    """Calls of each size that was captured by itself."""
+    for kind in compiled.kinds:
+        own = [r for r in kind.replays if r.family is None]
+        if own or not kind.replays:
+            yield CallFacts(kind.arguments, _how(kind, own), sum(r.runs for r in own))
+
+
+def _families(compiled: Any) -> Iterator[CallFacts]:
+    """Calls of sizes that share a program."""
+    members: dict[Any, list[Any]] = {}
+    for kind in compiled.kinds:
+        for replay in kind.replays:
+            if replay.family is not None:
+                members.setdefault(replay.family, []).append(replay)
+    for family, replays in members.items():
+        sizes = "one more size" if len(replays) == 1 else f"{len(replays)} more sizes"
+        how = f"replayed without its Python, in {sizes} by the program of {family.example}"
+        yield CallFacts(family.arguments, how, sum(r.runs for r in replays))
+
+
+def _how(kind: Any, replays: Sequence[Any]) -> str:
+    if replays:
+        count = len(replays)
         variants = f", in {count} variants" if count > 1 else ""
         full = "; others run their Python" if kind.attempts >= ATTEMPTS else ""
         return f"replayed without its Python{variants}{full}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from fanal.core.symbols.nested import example_of, mapped, symbols_in
 from fanal.core.symbols.numbers import Extent, Ratio
+from fanal.core.symbols.polynomials import Bounds
 
 
 def decided(function: Callable[..., Any], *given: Any, numbers: Sequence[str]) -> Any:
@@ -54,22 +55,23 @@ def least(*numbers: Any) -> Any:
 
 
 def _extreme(function: Callable[..., Any], numbers: tuple[Any, ...], end: int) -> Any:
-    symbols = symbols_in(numbers)
+    symbols = next((x.symbols for x in numbers if type(x) is Extent or type(x) is Ratio), None)
     if symbols is None:
         return function(numbers)
-    all_bounds = [symbols.bounds(x.terms) if type(x) is Extent else (x, x) for x in numbers]
+    all_bounds: list[Bounds] = [symbols.bounds(x.terms) if type(x) is Extent else (x, x) for x in numbers]
     for x, (low, high) in zip(numbers, all_bounds, strict=True):
         others = [b for y, b in zip(numbers, all_bounds, strict=True) if y is not x]
         if end and low is not None and all(h is not None and h <= low for _, h in others):
             return x
         if not end and high is not None and all(l is not None and l >= high for l, _ in others):
             return x
-    known = [[b[i] for b in all_bounds if b[i] is not None] for i in (0, 1)]
-    complete = [len(k) == len(numbers) for k in known]
+    lows = [low for low, _ in all_bounds if low is not None]
+    highs = [high for _, high in all_bounds if high is not None]
+    bounds: Bounds
     if end:
-        bounds = max(known[0], default=None), max(known[1]) if complete[1] else None
+        bounds = max(lows, default=None), max(highs) if len(highs) == len(numbers) else None
     else:
-        bounds = min(known[0]) if complete[0] else None, min(known[1], default=None)
+        bounds = min(lows) if len(lows) == len(numbers) else None, min(highs, default=None)
     example = function([example_of(x) for x in numbers])
     return symbols.found(function, numbers, "", example, bounds)
 

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 def mapped(x: Any, value: Callable[[Any], Any]) -> Any:
     """What numbers are, also those in tuples and records."""
     if type(x) is tuple:
-        return tuple([mapped(y, value) for y in x])
-    if symbols_in(x) is not None and is_dataclass(x):
-        changed = {f.name: mapped(getattr(x, f.name), value) for f in fields(x)}
-        return replace(x, **changed)
+        found = tuple([mapped(y, value) for y in x])
+        return found if any(a is not b for a, b in zip(found, x, strict=True)) else x
+    if is_dataclass(x) and not isinstance(x, type):
+        before = {f.name: getattr(x, f.name) for f in fields(x)}
+        now = {name: mapped(y, value) for name, y in before.items()}
+        changed: dict[str, Any] = {name: y for name, y in now.items() if y is not before[name]}
+        return replace(x, **changed) if changed else x
     return value(x)
 
 
@@ -26,7 +29,7 @@ def symbols_in(x: Any) -> Symbols | None:
     """The symbols that a number follows from, or one in a tuple or record."""
     kind = type(x)
     if kind is Extent or kind is Ratio:
-        return x.symbols  # type: ignore[no-any-return]
+        return x.symbols
     if kind is tuple:
         inside: Iterable[Any] = x
     elif is_dataclass(x) and not isinstance(x, type):

@@ -23,7 +23,7 @@ class Extent:
     __slots__ = ("_hash", "example", "symbols", "terms")
 
     # To `isinstance` it is an int, to C code it is not.
-    __class__ = property(lambda self: int)  # type: ignore[assignment]
+    __class__ = property(lambda self: int)
 
     def __init__(self, symbols: Symbols, terms: Terms):
         self.symbols, self.terms = symbols, terms
@@ -33,7 +33,7 @@ class Extent:
     def _other(self, x: Any) -> Terms | None:
         kind = type(x)
         if kind is Extent:
-            return x.terms  # type: ignore[no-any-return]
+            return x.terms
         if kind is int or kind is bool:
             return constant(int(x))
         if kind is float or kind is Ratio or not hasattr(kind, "__index__"):
@@ -268,7 +268,7 @@ class Ratio:
 
     __slots__ = ("_key", "example", "left", "op", "right", "symbols")
 
-    __class__ = property(lambda self: float)  # type: ignore[assignment]
+    __class__ = property(lambda self: float)
 
     def __init__(self, symbols: Symbols, op: str, left: Any, right: Any):
         self.symbols, self.op, self.left, self.right = symbols, op, left, right
@@ -279,7 +279,7 @@ class Ratio:
 
     def value(self, of: Callable[[Any], Any]) -> float:
         """The number that it is, where others are what `of` says."""
-        return _RATIOS[self.op](of(self.left), of(self.right))  # type: ignore[no-any-return]
+        return _RATIOS[self.op](of(self.left), of(self.right))
 
     def __hash__(self) -> int:
         return hash((self.symbols.serial, self._key))
@@ -320,6 +320,48 @@ class Ratio:
     def __bool__(self) -> bool:
         return self != 0.0
 
+    def __add__(self, other: Any) -> Any:
+        return _ratio("+", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _ratio("+", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _ratio("-", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _ratio("-", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _ratio("*", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _ratio("*", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _ratio("/", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _ratio("/", other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return _ratio("//", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return _ratio("//", other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return _ratio("%", self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return _ratio("%", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return _ratio("**", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _ratio("**", other, self)
+
     def __neg__(self) -> Any:
         return _ratio("*", self, -1.0)
 
@@ -351,22 +393,6 @@ class Ratio:
 
     def is_integer(self) -> bool:
         return float(self).is_integer()
-
-
-def _arithmetic(op: str) -> None:
-    def forward(self: Any, other: Any) -> Any:
-        return _ratio(op, self, other)
-
-    def backward(self: Any, other: Any) -> Any:
-        return _ratio(op, other, self)
-
-    name = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "//": "floordiv", "%": "mod", "**": "pow"}[op]
-    setattr(Ratio, f"__{name}__", forward)
-    setattr(Ratio, f"__r{name}__", backward)
-
-
-for _op in _RATIOS:
-    _arithmetic(_op)
 
 
 class Word:

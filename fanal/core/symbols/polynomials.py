@@ -62,13 +62,13 @@ def divided(over: Terms, by: Terms) -> Terms | None:
             if multiplied(by, factor) == over:
                 return factor
         return None
-    (monomial, factor), = by  # fmt: skip
+    monomial, number = by[0]
     found = []
     for m, c in over:
         left = _without(m, monomial)
-        if left is None or c % factor:
+        if left is None or c % number:
             return None
-        found.append((left, c // factor))
+        found.append((left, c // number))
     return tuple(sorted(found))
 
 

@@ -59,11 +59,11 @@ class Symbols:
         self._extents: dict[Terms, Extent] = {}
         self.interned: dict[Any, Any] = {}  # what the package makes once of each combination of sizes
 
-    def symbol(self, example: int, low: int = 2) -> Extent:
-        """A new symbol, which is at least `low`."""
+    def symbol(self, example: int, low: int = 2, high: int | None = None) -> Extent:
+        """A new symbol, from `low` to `high`."""
         name = f"n{self.serial}_{len(self.names)}"
         self.names.append(name)
-        return self._of(Atom((low, None), name), example)
+        return self._of(Atom((low, high), name), example)
 
     def found(
         self, function: Callable[..., Any], given: tuple[Any, ...], name: str, example: int, bounds: Bounds
@@ -223,7 +223,8 @@ class Symbols:
                 atoms.append(getattr(result, name) if name else result)
             elif atom.name:
                 atoms.append(next(given))
-                if atoms[-1] < (atom.bounds[0] or 0):
+                low, high = atom.bounds
+                if atoms[-1] < (low or 0) or (high is not None and atoms[-1] > high):
                     return None
             else:
                 by = evaluated(atom.by, atoms)

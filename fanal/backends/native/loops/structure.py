@@ -98,7 +98,7 @@ class Program:
     words: list[int] = field(default_factory=list)
     _numbers: dict[object, int] = field(default_factory=dict)
     _places: dict[object, int] = field(default_factory=dict)
-    _literals: dict[tuple[str, int], int] = field(default_factory=dict)
+    _literals: dict[tuple[str, Any], int] = field(default_factory=dict)
 
     def _add(self, instruction: tuple[Any, ...]) -> int:
         number = self._numbers.get(instruction)
@@ -158,7 +158,7 @@ class Program:
         if e.value in (0, 1) and not negative_zero:
             return self._add(("const", e.dtype.name, str(int(e.value))))
         bits: Any = constant_bits(e.value, e.dtype) if not symbolic else Word(constant_bits, e.value, e.dtype)
-        key = (e.dtype.name, e.value if symbolic else bits)
+        key: tuple[str, Any] = (e.dtype.name, e.value if symbolic else bits)
         if key not in self._literals:
             self._literals[key] = self._add(("literal", e.dtype.name, len(self.words)))
             self.words.append(bits)
