@@ -21,9 +21,9 @@ from fanal.compiler.notes import Notes
 from fanal.compiler.planned import Watched, is_quick, planned
 from fanal.compiler.replay import Replay
 from fanal.compiler.segments import Segment, frame
-from fanal.compiler.symbolic import Dims, SymbolicCall, Unable, taken_again
+from fanal.compiler.symbolic import Dims, SymbolicCall, Unable, symbolic_layouts, taken_again
 from fanal.core.collector import held_back
-from fanal.core.symbols import example_of
+from fanal.core.symbols import Symbols, example_of
 from fanal.graph.sizes import sized
 from fanal.ops.passes import improved
 from fanal.tensor.launching import number_bits
@@ -202,6 +202,9 @@ class Forms:
             return None
         try:
             family = self._made(function, args, kwargs, given, dims, notes, replay)
+            value = family.value_for(given)
+            if value is None or not _agrees(family, given, value, replay):
+                raise Unable("with symbols, it is another program")
         except (Unable, Exception) as why:
             form.failures += 1
             return f"its sizes can't be symbols: {why}"
@@ -220,32 +223,33 @@ class Forms:
         width of a layer, say) are numbers in the next attempt."""
         plain: set[tuple[int, int]] = set()
         fixed: dict[str, None] = {}  # the lines that did so
+
+        def bounds(number: int, dim: int) -> tuple[int, int | None] | None:
+            return None if (number, dim) in plain else dims(number, dim)
+
         while True:
-            left = (
-                (n, d) for n, t in enumerate(given.tensors) for d, size in enumerate(t._layout.shape)
-                if size > 1 and (n, d) not in plain and dims(n, d) is not None
-            )  # fmt: skip
-            if fixed and not any(left):
-                raise Unable(f"they are used as numbers at {', '.join(fixed)}")
-            call = taken_again(
-                function.function, args, kwargs, given.tensors,
-                lambda n, d: None if (n, d) in plain else dims(n, d), notes, replay,
-            )  # fmt: skip
-            family = None
-            if not call.symbols.pinned():
-                family = Family(call, replay, replay.segment.executable.name, function.exact)
-            pinned = call.symbols.pinned()
-            if family is not None and not pinned:
-                value = family.value_for(given)
-                if value is None or not _agrees(family, given, value, replay):
-                    raise Unable("with symbols, it is another program")
-                return family
-            fixed.update(dict.fromkeys(call.symbols.fixed.values()))
+            symbols = Symbols()
+            layouts = symbolic_layouts(symbols, given.tensors, bounds)
+            if not symbols.names:
+                raise Unable(f"they are used as numbers at {', '.join(fixed)}" if fixed else "there are none")
+            try:
+                call = taken_again(
+                    function.function, args, kwargs, layouts, given.tensors, symbols, notes, replay
+                )
+                if not symbols.pinned():
+                    family = Family(call, replay, replay.segment.executable.name, function.exact)
+                    if not symbols.pinned():
+                        return family
+            except (Unable, Exception):
+                if not symbols.pinned():
+                    raise
+            fixed.update(dict.fromkeys(symbols.fixed.values()))
+            names = set(map(repr, symbols.pinned()))
             plain.update(
                 (n, d)
-                for n, layout in enumerate(call.arguments)
+                for n, layout in enumerate(layouts)
                 for d, size in enumerate(layout.shape)
-                if any(repr(size) == repr(x) for x in pinned)
+                if repr(size) in names
             )
 
 

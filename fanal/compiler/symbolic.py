@@ -8,14 +8,12 @@ upon something that it can't do, or does something else than the first one did, 
 
 from __future__ import annotations
 
-import builtins
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fanal.autograd.tape import sequence
+from fanal.compiler.builtin import builtins_for_symbols
 from fanal.compiler.gradient import CapturedGradient, NotOne, differentiated
 from fanal.compiler.notes import Notes
 from fanal.compiler.observer.guards import same
@@ -111,17 +109,13 @@ class SymbolicCall:
 
 def taken_again(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-    tensors: Sequence[Tensor], dims: Dims, notes: Notes, replay: Replay,
+    layouts: Sequence[Layout], tensors: Sequence[Tensor], symbols: Symbols, notes: Notes, replay: Replay,
 ) -> SymbolicCall:  # fmt: skip
-    """A call that `replay` makes and that has just run (`notes`), with sizes as symbols: of argument n,
-    those dimensions d for which `dims(n, d)` says within which bounds. Raises Unable.
+    """A call that `replay` makes and that has just run (`notes`), with sizes as symbols: with `tensors`
+    as if they had these layouts. Raises Unable.
     """
     if replay.events:
         raise Unable("the call does more than compute")
-    symbols = Symbols()
-    layouts = [_symbolic(symbols, n, t, dims) for n, t in enumerate(tensors)]
-    if not symbols.names:
-        raise Unable("no size is a symbol")
     stand_ins = {id(t): _stand_in(t, l) for t, l in zip(tensors, layouts, strict=True)}
     leaves, structure = pytree.flatten((args, kwargs))
     given, named = structure.unflatten([stand_ins.get(id(x), x) for x in leaves])
@@ -132,30 +126,14 @@ def taken_again(
             if layout is None:
                 p._grad = None
         begun = next(sequence)
-        with tracing(recorder), _printing_nothing():  # type: ignore[arg-type]
+        with tracing(recorder), builtins_for_symbols():  # type: ignore[arg-type]
             result = function(*given, **named)
             arguments = [stand_ins[id(t)] for t in tensors]
-            return _left(recorder, symbols, layouts, arguments, result, notes, replay, begun)
+            return _left(recorder, symbols, list(layouts), arguments, result, notes, replay, begun)
     except (NotOne, Unknown) as error:
         raise Unable(str(error)) from error
     finally:
         recorder.put_back()
-
-
-@contextmanager
-def _printing_nothing() -> Iterator[None]:
-    """What this thread prints was printed when the call was captured."""
-    thread, shown = threading.get_ident(), builtins.print
-
-    def printed(*args: Any, **kwargs: Any) -> None:
-        if threading.get_ident() != thread:
-            shown(*args, **kwargs)
-
-    builtins.print = printed
-    try:
-        yield
-    finally:
-        builtins.print = shown
 
 
 def _stand_in(t: Tensor, layout: Layout) -> Tensor:
@@ -165,8 +143,13 @@ def _stand_in(t: Tensor, layout: Layout) -> Tensor:
     return made
 
 
+def symbolic_layouts(symbols: Symbols, tensors: Sequence[Tensor], dims: Dims) -> list[Layout]:
+    """Arguments' layouts with new symbols: of argument n, in those dimensions d for which `dims(n, d)`
+    says within which bounds. Dimensions of one size share one."""
+    return [_symbolic(symbols, n, t, dims) for n, t in enumerate(tensors)]
+
+
 def _symbolic(symbols: Symbols, number: int, t: Tensor, dims: Dims) -> Layout:
-    """An argument's layout with symbols; dimensions of one size share one."""
     before = t._layout
     if type(t) is not Tensor or t._grad is not None or (not before.dense and base_of(t) is not None):
         return before

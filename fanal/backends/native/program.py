@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from fanal.backends.native.target import Target
 from fanal.core.dtypes import DType
-from fanal.core.symbols import largest
+from fanal.core.symbols import is_symbolic, largest
 
 if TYPE_CHECKING:
     from fanal.backends.native.emit import Builder, V
@@ -227,7 +227,9 @@ def units_of(work: int, each: int) -> int:
 
 
 def signed(word: int) -> int:
-    """64 bits as the signed number that they are."""
+    """64 bits as the signed number that they are (of what follows from symbols they are found later)."""
+    if is_symbolic(word):
+        return word
     word &= (1 << 64) - 1
     return word - (1 << 64) if word >> 63 else word
 
