@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fanal.backends.native.contract.element import compute_type, load
-from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
+from fanal.backends.native.contract.finish import Epilogue, Finisher, Place, words_of
 from fanal.backends.native.contract.gemm import add_block, tile_counts
 from fanal.backends.native.contract.pad import PaddedRow, inside
 from fanal.backends.native.contract.shape import KC, Shape, thin_shape
@@ -130,6 +130,7 @@ def add_depthwise(
         mode = "1" if steps[2] == 1 else "0" if steps[2] == 0 and v is not outs[0] else "s"
         modes.append(mode)
         words += [step * size for step in (v.strides[0], v.strides[1], *steps)]
+    words += words_of(epilogue)
     words += [offset * s.itemsize for offset in strip.tap_offsets()]
     words += [offset * w.dtype.itemsize for offset in weights[2]]
     dtypes = [v.dtype for v in (x, w, *outs)]
@@ -181,7 +182,7 @@ class _Depthwise:
         dealt: bool,
         epilogue: Epilogue | None,
     ):
-        self.b, self.s, self.dtypes, self.epilogue, self.dealt = b, s, dtypes, epilogue, dealt
+        self.b, self.s, self.dtypes, self.dealt = b, s, dtypes, dealt
         d = _Words(b, len(dtypes))
         (
             self.units, self.per_task, self.strips, self.depth, self.planes, self.multiplier,
@@ -198,6 +199,7 @@ class _Depthwise:
         self.row = PaddedRow(b, s, dtypes[0], unit, axis)
         self.group_step, self.member_step, self.taps = d.word(), d.word(), d.word()
         self.steps = [[d.word() for _ in range(5)] for _ in dtypes[2:]]
+        self.epilogue = None if epilogue is None else epilogue.bound(d)
         self.modes = modes
         self.tap_table = d.rest()
         self.weight_table = b.at(self.tap_table, self.taps, "i64")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fanal.backends.native.contract.element import is_stored_as, load
-from fanal.backends.native.contract.finish import Epilogue
+from fanal.backends.native.contract.finish import Epilogue, words_of
 from fanal.backends.native.contract.pad import inside
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.tile import multiply_add
@@ -94,6 +94,7 @@ def add_depthwise_channels(
         words += [v.strides[0] * v.dtype.itemsize, *(n * v.dtype.itemsize for n in along)]
         moving = v is outs[0] or along[2] != 0
         modes.append(("s" if moving else "0") + ("0" if v.strides[1] == 0 else "1"))
+    words += words_of(epilogue)
     dtypes = [v.dtype for v in (x, w, *outs)]
     key = f"contract.depthwise.channels|{s.key}|{form}|{','.join(modes)}"
     key += f"|{','.join(d.name for d in dtypes)}|{epilogue.key if epilogue else ''}"
@@ -133,7 +134,6 @@ class _Rows:
         epilogue: Epilogue | None,
     ):
         self.b, self.s, self.form, self.dtypes, self.modes = b, s, form, dtypes, modes
-        self.epilogue = epilogue
         d = Descriptor(b, len(dtypes))
         self.units, self.per_task, self.depth, self.height, self.width, self.channels = (
             d.word() for _ in range(6)
@@ -143,6 +143,7 @@ class _Rows:
         self.start, self.extent, self.pixel = (d.word() for _ in range(3))
         self.tap_steps = [d.word() for _ in range(3)]
         self.steps = [[d.word() for _ in range(4)] for _ in dtypes[2:]]
+        self.epilogue = None if epilogue is None else epilogue.bound(d)
         self.bases = [d.pointer(n) for n in range(len(dtypes))]
         self.zero = b.alloca("i8", s.lanes * s.itemsize)
         b.store(b.const(s.vector, 0), self.zero, s.itemsize)

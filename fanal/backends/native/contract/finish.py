@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fanal.backends.native.contract.element import is_stored_as, load, narrow, stored_type, widen
 from fanal.backends.native.contract.lanes import LaneRun, has_masked_loads
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.emit import Builder, V, vector
-from fanal.backends.native.program import Access
+from fanal.backends.native.program import Access, Descriptor
 from fanal.core.dtypes import DType
 
 
@@ -26,12 +26,25 @@ class Epilogue:
 
     `extras` are further operands, broadcastable to `out` (a dim of 1 or a stride of 0 repeats).
     `emit(b, acc, extras)` gets the sum and the extras as vectors of compute type and returns what
-    to store; equal `key`s must emit equal text.
+    to store; equal `key`s must emit equal text. `words` are numbers that travel in the phase's descriptor:
+    then `emit` takes them, too (`bound` reads them).
     """
 
     key: str
     extras: tuple[Access, ...] = ()
-    emit: Callable[[Builder, V, list[V]], V] = field(default=lambda b, acc, extras: acc)
+    emit: Callable[..., V] = field(default=lambda b, acc, extras: acc)
+    words: tuple[int, ...] = ()
+
+    def bound(self, d: Descriptor) -> Epilogue:
+        """The same inside of a kernel, with its numbers read from the descriptor."""
+        if not self.words:
+            return self
+        return replace(self, emit=functools.partial(self.emit, words=[d.word() for _ in self.words]))
+
+
+def words_of(epilogue: Epilogue | None) -> tuple[int, ...]:
+    """What an epilogue adds to a descriptor."""
+    return () if epilogue is None else epilogue.words
 
 
 @dataclass(slots=True)

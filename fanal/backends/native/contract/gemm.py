@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fanal.backends.native.contract.element import is_stored_as
-from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
+from fanal.backends.native.contract.finish import Epilogue, Finisher, Place, words_of
 from fanal.backends.native.contract.left import Copied
 from fanal.backends.native.contract.right import STREAMED, right_side
 from fanal.backends.native.contract.shape import KC, Shape, rows_max
@@ -108,6 +108,7 @@ def add_phase(
             words.append(step.bytes)
             if step.table is not None:
                 operands.append(step.table)
+    words += words_of(epilogue)
     keys = ",".join(side.key for side in sides)
     name = f"contract.gemm|{s.key}|{how}|{left}|{keys}|{epilogue.key if epilogue else ''}"
     dtypes = [side.access.dtype for side in sides]
@@ -148,7 +149,7 @@ class _Gemm:
     ):
         readable = how == "empty" or left or is_stored_as(dtypes[0], s.scalar)
         assert readable, "the row operand is read without conversion"
-        self.b, self.s, self.how, self.epilogue = b, s, how, epilogue
+        self.b, self.s, self.how = b, s, how
         self.dtypes, self.scalars = dtypes, scalars
         tables = sum(mode == "t" for pair in modes for mode in pair)
         d = Descriptor(b, len(dtypes) + 1 + tables)
@@ -167,6 +168,7 @@ class _Gemm:
                 table += mode == "t"
                 walks.append(Walk(b, mode, dtype.itemsize, step, pointer))
             self.sides.append(_Operand(d.pointer(n), batch, walks[0], walks[1]))
+        self.epilogue = None if epilogue is None else epilogue.bound(d)
         right = self.sides[1]
         self.right = right_side(
             b, s, how, dtypes[1], right.second, right.first, (self.inner, self.cols)

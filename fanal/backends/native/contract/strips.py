@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fanal.backends.native.contract.element import compute_type, load
-from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
+from fanal.backends.native.contract.finish import Epilogue, Finisher, Place, words_of
 from fanal.backends.native.contract.gemm import Side, tile_counts
 from fanal.backends.native.contract.shape import KC, Shape, thin_shape
 from fanal.backends.native.contract.steps import Walk
@@ -68,6 +68,7 @@ def add_strips(
     words = [blocks, cols, rows, int(tiles), *(pitch * s.itemsize for pitch in pitches)]
     for side in outs:
         words += (side.first.bytes, side.second.bytes)
+    words += words_of(epilogue)
     dtypes = [side.access.dtype for side in outs]
     modes = [(side.first.mode, side.second.mode) for side in outs]
     sides = ",".join(side.key for side in outs)
@@ -268,7 +269,8 @@ def _emit_blocks(
         walks = [Walk(b, mode, dtype.itemsize, d.word(), None) for mode in pair]
         places.append(Place(dtype, compute_type(dtype), d.pointer(1 + n), walks[0], walks[1]))
     sums = d.pointer(0)
-    finisher = Finisher(b, s, places[0], places[1:], epilogue)
+    bound = None if epilogue is None else epilogue.bound(d)
+    finisher = Finisher(b, s, places[0], places[1:], bound)
     # A panel that was moved back is read beyond the end of its last row.
     totals = b.alloca("i8", (ROWS_MAX + 1) * s.row_bytes)
     size = s.lanes * s.itemsize

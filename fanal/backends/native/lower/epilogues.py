@@ -34,7 +34,7 @@ from fanal.backends.native.lower.groups import (
     resolved,
     taken_strides,
 )
-from fanal.backends.native.program import Access, ProgramBuilder, signed
+from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType, bool_, float32
 
 # Operands of an epilogue at most: each has an address of its own in the kernel.
@@ -173,12 +173,11 @@ def _epilogue(e: Expression, result: Access) -> Epilogue:
                 (number, replace(walk.access, shape=e.shape, strides=tuple(walk.strides)))
             )
 
-    def emit(b: Builder, acc: V, loaded: list[V]) -> V:
+    def emit(b: Builder, acc: V, loaded: list[V], words: Sequence[V] = ()) -> V:
         known = dict.fromkeys(sums, acc)
         known |= {number: x for (number, _), x in zip(extras, loaded, strict=True)}
-        words = [b.i64(signed(w)) for w in program.words]
-        position = Position({}, {}, [], {}, words)
+        position = Position({}, {}, [], {}, list(words))
         return evaluate(b, program.instructions, [value], position, known, None, acc.lanes)[value]
 
-    key = f"{program.instructions} {program.words} {sums}"
-    return Epilogue(key, tuple(access for _, access in extras), emit)
+    key = f"{program.instructions} {sums}"
+    return Epilogue(key, tuple(access for _, access in extras), emit, tuple(program.words))
