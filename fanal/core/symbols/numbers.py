@@ -272,6 +272,8 @@ class Ratio:
 
     def __init__(self, symbols: Symbols, op: str, left: Any, right: Any):
         self.symbols, self.op, self.left, self.right = symbols, op, left, right
+        if op in ("/", "//", "%") and is_symbolic(right):
+            symbols.answered("==", right, 0, right.example == 0)
         self._key = (op, _named(left), _named(right))
         example = _RATIOS[op](*[getattr(x, "example", x) for x in (left, right)])
         assert isinstance(example, float)

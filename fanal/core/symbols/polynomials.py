@@ -83,12 +83,20 @@ def _without(m: Monomial, n: Monomial) -> Monomial | None:
 
 def times(a: Bounds, b: Bounds) -> Bounds:
     """The bounds of a product of two numbers."""
-    if a[0] is None or a[0] < 0:
-        a, b = b, a
-    if a[0] is None or a[0] < 0:
+    if _is_negative(a) and _is_negative(b):
+        return times(_turned(a), _turned(b))
+    if _is_negative(a) or _is_negative(b):
+        return _turned(times(_turned(a), b) if _is_negative(a) else times(a, _turned(b)))
+    if a[0] is None or b[0] is None or a[0] < 0 or b[0] < 0:
         return None, None
-    if b[0] is not None and b[0] >= 0:
-        return a[0] * b[0], None if a[1] is None or b[1] is None else a[1] * b[1]
-    if b[1] is not None and b[1] <= 0:
-        return None if a[1] is None or b[0] is None else a[1] * b[0], a[0] * b[1]
-    return None, None
+    return a[0] * b[0], None if a[1] is None or b[1] is None else a[1] * b[1]
+
+
+def _is_negative(a: Bounds) -> bool:
+    """Whether it is known that a number is not above zero, and that it may be below."""
+    return a[1] is not None and a[1] <= 0 and a[0] != 0
+
+
+def _turned(a: Bounds) -> Bounds:
+    low, high = a
+    return None if high is None else -high, None if low is None else -low

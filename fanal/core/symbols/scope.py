@@ -115,6 +115,8 @@ class Symbols:
 
     def quotient(self, over: Terms, by: Terms) -> Any:
         """A polynomial through another, rounded down."""
+        if self.example(by) == 0 and self.is_zero(by):
+            raise ZeroDivisionError("integer division or modulo by zero")
         exact = divided(over, by)
         if exact is not None:
             return self.number(exact)
