@@ -33,8 +33,9 @@ def compile(
     bits as eager mode. A function that only computes is replayed without its Python; one with other
     effects runs its Python at every call, and what it computes is run as whole programs.
 
-    fullgraph: an error where the function asks for a tensor's elements (`.item()`, `if x > 0`), which
-    cuts its program in two. backend: "native" (also called "inductor"), or "eager" for none. options:
+    dynamic: whether one program is to serve many sizes: at once (True), when a size has been seen to
+    change (None), or never (False); see also `fanal.compiler.mark_dynamic`. fullgraph: an error where the
+    function asks for a tensor's elements (`.item()`, `if x > 0`), which cuts its program in two. backend: "native" (also called "inductor"), or "eager" for none. options:
     {"exact": True} leaves out the rewrites that change a rounding (grade B, which `explain()` names);
     all others, and mode, are accepted for PyTorch's sake. disable: return the function itself.
 
@@ -66,17 +67,19 @@ def compile(
     compiled = CompiledFunction(
         model, fullgraph, bool((options or {}).get("exact", False)), dynamic
     )
-    return _compiled_module(model, compiled, options) if is_module(model) else compiled
+    again = functools.partial(compile, fullgraph=fullgraph, dynamic=dynamic, options=options)
+    return _compiled_module(model, compiled, again) if is_module(model) else compiled
 
 
 def _compiled_module(
-    module: Any, compiled: CompiledFunction, options: dict[str, Any] | None
+    module: Any, compiled: CompiledFunction, again: Callable[[Any], Any]
 ) -> Any:
-    """The same module (its attributes are one dictionary), whose calls are compiled."""
+    """The same module (its attributes are one dictionary), whose calls are compiled; `again` compiles a
+    copy."""
     kind = type(module)
     body = {
         "__call__": compiled.__call__,
-        "__deepcopy__": lambda self, memo: compile(copy.deepcopy(module, memo), options=options),
+        "__deepcopy__": lambda self, memo: again(copy.deepcopy(module, memo)),
         "__reduce__": lambda self: (compile, (module,)),
         "__doc__": kind.__doc__, "__module__": kind.__module__, "_compiled": property(lambda self: compiled),
         "explain": lambda self: compiled.explain(),

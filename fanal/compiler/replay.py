@@ -240,11 +240,13 @@ class Replay:
         return None
 
     def is_like(self, other: Replay) -> bool:
-        """Whether another call read the same from outside, its arguments aside."""
+        """Whether another call, which was just made, found everything as this one did, its arguments
+        aside."""
         return (
             self.state == other.state
             and self.entry == other.entry
-            and self.guards.equal(other.guards)
+            and self.facts.hold()
+            and self.guards.failed() is None
             and len(self.words) == len(other.words)
         )
 

@@ -36,14 +36,16 @@ def seen(x: Any) -> Any:
     return x
 
 
-def trail(make: Callable[[], Program], calls: int, compiled: bool) -> tuple[list[Any], Program]:
+def trail(
+    make: Callable[[], Program], calls: int, compiled: bool, dynamic: bool | None = None
+) -> tuple[list[Any], Program]:
     """What each call of a fresh program gives, and the program."""
     fanal.manual_seed(0)
     random.seed(0)
     program = make()
     function = program.function
     if compiled:
-        function = program.compiled = fanal.compile(program.function)
+        function = program.compiled = fanal.compile(program.function, dynamic=dynamic)
     found = []
     for i in range(calls):
         program.between(i)
@@ -52,10 +54,10 @@ def trail(make: Callable[[], Program], calls: int, compiled: bool) -> tuple[list
     return found, program
 
 
-def check(make: Callable[[], Program], calls: int = 6) -> Program:
+def check(make: Callable[[], Program], calls: int = 6, dynamic: bool | None = None) -> Program:
     """Assert that a program gives the same bits eagerly and compiled; returns the compiled one."""
     expected, _ = trail(make, calls, False)
-    found, program = trail(make, calls, True)
+    found, program = trail(make, calls, True, dynamic)
     for i, (a, b) in enumerate(zip(expected, found, strict=True)):
         assert a == b, f"call {i} differs: {program.compiled.history}"
     return program

@@ -43,6 +43,8 @@ LIMIT = 4000  # elements of any tensor
 class Machine:
     """Interprets the steps of one seed."""
 
+    KINDS = ["unary", "binary", "binary", "reduce", "view", "view", "write", "write", "more"]
+
     def __init__(self, seed: int, steps: int = 14):
         self.seed, self.steps = seed, steps
         shapes = random.Random(seed)
@@ -69,7 +71,7 @@ class Machine:
         return results, self.gradients(results, leaves)
 
     def step(self, pool: list[Any], r: random.Random) -> None:
-        kind = r.choice(["unary", "binary", "binary", "reduce", "view", "view", "write", "write", "more"])
+        kind = r.choice(self.KINDS)
         x = r.choice(pool)
         try:
             y = getattr(self, kind)(x, pool, r)
@@ -140,3 +142,33 @@ class Machine:
             return list(fanal.autograd.grad(total, leaves, allow_unused=True))
         except RuntimeError as error:  # a saved value was written to
             return [str(error)]
+
+
+class SizedMachine(Machine):
+    """Programs without branches on data, whose results are tensors of their own, for arguments whose sizes
+    change from call to call."""
+
+    KINDS = ["unary", "binary", "binary", "reduce", "reduce", "view", "more", "more"]
+
+    def inputs(self, call: int) -> tuple[Any, ...]:
+        g = fanal.Generator().manual_seed(1000 * self.seed + call)
+        grown = [tuple(n + call % 5 * (n % 3 + 1) if n > 1 else n for n in s) for s in self.shapes]
+        return tuple(fanal.randn(s, generator=g) for s in grown)
+
+    def __call__(self, *tensors: Any) -> Any:
+        r = random.Random(self.seed + 1)
+        pool = [t * 1.0 if r.random() < 0.7 else t for t in tensors]
+        leaves = [t.detach().clone().requires_grad_() for t in pool if r.random() < 0.4]
+        made = [*pool, *leaves, self.state[0]]
+        for _ in range(self.steps):
+            self.step(made, r)
+        results = made[-4:]
+        return [t.detach() + 1.0 for t in results], self.gradients(results, leaves)
+
+    def more(self, x: Any, pool: list[Any], r: random.Random) -> Any:
+        state = r.getstate()
+        r.choice(pool)
+        if r.randrange(7) == 5:
+            return x * (x.shape[0] if x.ndim else 1) + x.numel() ** -0.5
+        r.setstate(state)
+        return super().more(x, pool, r)

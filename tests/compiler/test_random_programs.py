@@ -13,7 +13,7 @@ from fanal.compiler.segments import Segment
 from fanal.core.dispatch import tracing
 from fanal.graph import verify
 from tests.compiler.against_eager import Program, check
-from tests.compiler.random_programs import Machine
+from tests.compiler.random_programs import Machine, SizedMachine
 
 
 def program(seed: int) -> Program:
@@ -30,6 +30,27 @@ def test_eager_and_compiled(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 1100))
 def test_eager_and_compiled_many(seed: int) -> None:
     check(lambda: program(seed), 4)
+
+
+def _of_many_sizes(seed: int) -> int:
+    """Check a program whose arguments change their sizes; how many calls other sizes' programs served."""
+
+    def made() -> Program:
+        machine = SizedMachine(seed)
+        return Program(machine, machine.inputs, state=lambda: list(machine.state))
+
+    compiled = check(made, 8, dynamic=True).compiled
+    return sum(r.family is not None for kind in compiled.kinds for r in kind.replays)
+
+
+def test_sizes_as_symbols() -> None:
+    assert sum(map(_of_many_sizes, range(20))) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 600))
+def test_sizes_as_symbols_many(seed: int) -> None:
+    _of_many_sizes(seed)
 
 
 @pytest.mark.parametrize("seed", range(40, 55))

@@ -71,16 +71,6 @@ class Guards:
             self.attributes[place] = (x, attribute, getattr(x, attribute, MISSING))
             self.named[place] = name
 
-    def equal(self, other: Guards) -> bool:
-        """Whether another call read the same places, and found the same there."""
-        for kind in ("items", "cells", "contents", "attributes"):
-            mine, theirs = getattr(self, kind), getattr(other, kind)
-            if mine.keys() != theirs.keys():
-                return False
-            if not all(same(found[-1], theirs[place][-1]) for place, found in mine.items()):
-                return False
-        return True
-
     def failed(self) -> str | None:
         """What has changed; None if nothing has."""
         for place, (container, key, value) in self.items.items():
