@@ -6,6 +6,7 @@ import copy
 import gc
 import random
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import fanal
 import fanal.nn.functional as F
 from fanal import nn
 from fanal.backends.native import executable
-from fanal.compiler import families, mark_dynamic, mark_static
+from fanal.compiler import families, kinds, mark_dynamic, mark_static
 
 WIDTH = 16
 SIZES = [33, 34, 40, 21, 35, 36, 64, 22, 37, 70]
@@ -332,6 +333,20 @@ def test_a_family_that_another_capture_contradicts_is_dropped(monkeypatch: pytes
     assert not _families(f) and any("not that of this size" in why for why in f.history)
     x = fanal.randn(22, WIDTH)
     assert fanal.equal(f(x), x.sum(0)) and _members(f) == 0
+
+
+def test_old_sizes_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "PROGRAMS", 6)
+    f = fanal.compile(lambda x: (x * 2).softmax(0), dynamic=True)
+    gone: list[Any] = []
+    for n in range(20, 60):
+        x = fanal.randn(n, WIDTH)
+        for _ in range(2):
+            assert fanal.equal(f(x), (x * 2).softmax(0))
+        gone += [weakref.ref(r.segment) for k in f.kinds for r in k.replays if r.family is not None]
+    gc.collect()
+    assert len(f.kinds) == 6 and _members(f) <= 6
+    assert sum(segment() is not None for segment in {id(w): w for w in gone}.values()) <= 12
 
 
 def test_what_is_kept_is_shared_by_all_sizes() -> None:

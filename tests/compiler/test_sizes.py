@@ -24,7 +24,7 @@ def _programs(compiled: Any) -> list[Segment]:
 def test_old_sizes_are_let_go_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "PROGRAMS", 4)
 
-    @fanal.compile(dynamic=True)
+    @fanal.compile(dynamic=False)
     def f(x: Any) -> Any:
         return (x * 2 + 1).sum()
 

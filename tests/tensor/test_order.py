@@ -88,3 +88,13 @@ def test_a_new_shape_of_a_seen_operation_compiles_nothing():
     for n, m in ((18, 57), (33, 44), (64, 80), (19, 123)):
         work(n, m)
     assert compiled_kernels() == before
+
+
+def test_columns_that_are_looked_up_are_reduced_in_several_passes() -> None:
+    """The place that a column is read at is the same in all rows; so it is found once for each column."""
+    x, columns = fanal.randn(40, 24), fanal.randint(0, 24, (24,))
+    picked = x.numpy()[:, columns.numpy()]
+    e = np.exp(picked - picked.max(0))
+    assert np.allclose(x[:, columns].softmax(0).numpy(), e / e.sum(0), atol=1e-6)
+    wanted = (picked * 2 - x.numpy().sum(0)).sum(0)
+    assert np.allclose((x[:, columns] * 2 - x.sum(0)).sum(0).numpy(), wanted, atol=1e-3)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fanal.backends.native.emit import Builder, Loop, V, vector
 from fanal.backends.native.emit.value import bits_of
@@ -54,6 +55,13 @@ class Arrays:
     def write(self, j: V, values: list[V]) -> None:
         for t, flag, m, x in zip(self.types, self.bool_, self.memory, values, strict=True):
             self.b.store(x.cast("zext", "i8") if flag else x, self.b.at(m, j, t))
+
+
+def _dtype(instruction: tuple[Any, ...]) -> str:
+    """The dtype of what an instruction gives."""
+    kind = instruction[0]
+    known = {"random": "uint32", "place": "int64"}.get(kind)
+    return known or str(instruction[3] if kind == "op" else instruction[2])
 
 
 class AcrossKernel:
@@ -335,11 +343,7 @@ class _Piece:
             and v not in self.row_values
         ]
         for v in wanted:
-            instruction = code[v]
-            dtype = str(instruction[3] if instruction[0] == "op" else instruction[2])
-            if instruction[0] in ("random", "place"):
-                dtype = "uint32" if instruction[0] == "random" else "int64"
-            self.row_values[v] = Arrays(b, [_compute(dtype)], self.strip)
+            self.row_values[v] = Arrays(b, [_compute(_dtype(code[v]))], self.strip)
         if wanted:
             fresh = {v: self.row_values.pop(v) for v in wanted}
             with self._columns() as (j,):
