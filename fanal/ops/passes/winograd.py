@@ -1,0 +1,68 @@
+"""3×3 convolutions, and their gradients in their inputs, by Winograd's algorithm. Grade B, and only on request.
+
+Which convolutions, and in tiles of which size, follows from channels and spatial extents alone: never
+from the batch, of which a row must not depend, nor from what was measured on some machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fanal.core.dispatch import bind
+from fanal.core.dtypes import float32
+from fanal.graph.ir import Node, Value
+from fanal.ops.layout import flip_p, permute_p
+from fanal.ops.passes.rewrite import Pass
+from fanal.ops.winograd import CHANNELS, TAPS, conv_winograd_p, tiles
+
+# Tiles of an image below which the transformed weights, of which there are more, are read for too few.
+_TILES = 16
+
+
+def tile_for(inside: int, outside: int, outputs: Sequence[int]) -> int | None:
+    """The edge of the tiles for a convolution of so many channels and outputs; None: as it is."""
+    if min(inside, outside) < CHANNELS:
+        return None
+    for tile in (4, 2):
+        if math.prod(tiles(n, tile) for n in outputs) >= _TILES:
+            return tile
+    return None
+
+
+def _has_the_form(node: Node) -> bool:
+    at, w = node.attributes, node.inputs[1]
+    plain = at["groups"] == 1 and set(at["stride"]) == set(at["dilation"]) == {1}
+    return plain and w.shape[2:] == (TAPS, TAPS) and w.dtype is float32
+
+
+def forward(node: Node, given: Sequence[Value]) -> Any:
+    """A convolution."""
+    x, w = given
+    out = node.outputs[0]
+    if not _has_the_form(node):
+        return None
+    tile = tile_for(x.shape[1], out.shape[1], out.shape[2:])
+    if tile is None:
+        return None
+    return bind(conv_winograd_p, x, w, padding=node.attributes["padding"], tile=tile)
+
+
+def input_gradient(node: Node, given: Sequence[Value]) -> Any:
+    """The gradient in the input: a convolution with the kernels turned round."""
+    g, w = given
+    out = node.outputs[0]
+    if not _has_the_form(node):
+        return None
+    tile = tile_for(g.shape[1], out.shape[1], out.shape[2:])
+    if tile is None:
+        return None
+    turned = bind(flip_p, bind(permute_p, w, dims=(1, 0, 2, 3)), dims=(2, 3))
+    reach = TAPS - 1
+    pairs = zip(node.attributes["padding"], out.shape[2:], g.shape[2:], strict=True)
+    padding = tuple((reach - low, n - m + low) for (low, _), n, m in pairs)
+    return bind(conv_winograd_p, g, turned, padding=padding, tile=tile)
+
+
+WINOGRAD = Pass("winograd", "B", {"conv": (forward,), "conv_input_grad": (input_gradient,)})
