@@ -23,13 +23,7 @@ from fanal.core.dispatch import bind
 from fanal.core.dtypes import float32
 from fanal.core.errors import message
 from fanal.graph.ir import Type, Value
-from fanal.ops.conv import (
-    Ints,
-    Pads,
-    conv_input_grad_p,
-    conv_p,
-    conv_weight_grad_p,
-)
+from fanal.ops.conv import Pads, conv_input_grad_p, conv_p, conv_weight_grad_p
 from fanal.ops.primitive import Primitive, check_dtype
 
 TAPS = 3
@@ -105,8 +99,3 @@ conv_winograd_p = Primitive(
     dtypes=(float32,),
     doc="conv of images and 3×3 kernels, stride 1, from products of transformed tiles.",
 )
-
-
-def outputs_of(spatial: Ints, padding: Pads) -> Ints:
-    """Spatial extents of the result."""
-    return tuple(n + low + high - (TAPS - 1) for n, (low, high) in zip(spatial, padding, strict=True))

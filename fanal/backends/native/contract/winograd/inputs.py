@@ -51,7 +51,7 @@ def add_inputs(p: ProgramBuilder, s: Shape, x: Access, grid: Grid, out: Access) 
     words += [x.strides[0] * 4, x.strides[2] * 4, x.strides[3] * 4]
     words += [out.strides[0] * 4, out.strides[1] * 4]
     kernel = Kernel(
-        f"contract.winograd.inputs|{s.key}|{grid.tile}", lambda b: _Windows(b, s, grid.tile).emit()
+        f"contract.winograd.inputs|{s.scalar}|{grid.tile}", lambda b: _Windows(b, s, grid.tile).emit()
     )
     p.phase(kernel, [x, out], words, -(-grid.count // per_task), [out])
 

@@ -1,0 +1,117 @@
+"""The products of all points: [point][tile][inner channel] times [point][inner channel][outer channel].
+
+Kernels lie in panels of columns, as the register tile reads them, one panel after the other. Sums are cut
+into shorter blocks than those of other contractions: a direct sum has nine taps, of which each is a block of
+its own or more, and transforms magnify what roundings leave; chains of `BLOCK` keep the error of the result
+within a few of the direct sum's (`docs/compile.md`). The order is one of k alone, so no bit depends on the
+batch or on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fanal.backends.native.contract.gemm import add_block, tile_counts
+from fanal.backends.native.contract.shape import Shape
+from fanal.backends.native.contract.steps import Walk
+from fanal.backends.native.contract.tile import Rows, accumulate
+from fanal.backends.native.emit import Builder, V
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+
+# k's of one chain.
+BLOCK = 32
+# Rows of a unit at most (their values share the second cache with the panels), multiply-adds of a task.
+_ROWS, _TASK = 112, 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """Transformed kernels, [point][panel][inner channel][width]."""
+
+    access: Access
+    inner: int
+    panels: int
+
+
+def add_products(p: ProgramBuilder, s: Shape, windows: Access, kernels: Panels, out: Access) -> None:
+    """Append the phase; `windows` and `out` are (points, tiles, channels), rows of `out` whole panels."""
+    points, count = windows.shape[:2]
+    blocks = -(-count // _ROWS)
+    height = -(-(-(-count // blocks)) // s.rows) * s.rows
+    blocks = -(-count // height)
+    units = points * blocks
+    unit = min(height, count) * kernels.inner * kernels.panels * s.width
+    per_task = max(1, _TASK // max(unit, 1))
+    words = [units, per_task, blocks, height, count, kernels.panels, kernels.inner]
+    for access in (windows, out):
+        words += [n * s.itemsize for n in access.strides[:2]]
+    words.append(kernels.access.strides[0] * s.itemsize)
+    kernel = Kernel(f"contract.winograd.products|{s.key}", lambda b: _Products(b, s).emit())
+    p.phase(kernel, [windows, kernels.access, out], words, -(-units // per_task), [out])
+
+
+class _Products:
+    def __init__(self, b: Builder, s: Shape):
+        self.b, self.s = b, s
+        d = Descriptor(b, 3)
+        self.units, self.per_task, self.blocks, self.height = (d.word() for _ in range(4))
+        self.count, self.panels, self.inner = (d.word() for _ in range(3))
+        self.left_plane, self.left_pitch, self.out_plane, self.out_pitch = (d.word() for _ in range(4))
+        self.right_plane = d.word()
+        self.left, self.right, self.out = (d.pointer(n) for n in range(3))
+        self.walk = Walk(b, "1", s.itemsize, b.i64(0), None)
+        self.totals = b.alloca("i8", s.rows * s.row_bytes)
+
+    def emit(self) -> None:
+        b, s = self.b, self.s
+        begin = b.arg("task") * self.per_task
+        end = begin + self.per_task
+        end = b.select(end.lt(self.units), end, self.units)
+        with b.loop(begin, end) as (unit,):
+            point, block = unit.udiv(self.blocks), unit.urem(self.blocks)
+            first = block * self.height
+            rows = self.count - first
+            rows = b.select(rows.lt(self.height), rows, self.height)
+            left = b.at(self.left, point * self.left_plane + first * self.left_pitch)
+            out = b.at(self.out, point * self.out_plane + first * self.out_pitch)
+            right = b.at(self.right, point * self.right_plane)
+            many, few = tile_counts(b, s, rows, regular=True)
+            with b.loop(0, self.panels) as (panel,):
+                columns = b.at(right, panel * self.inner * s.row_bytes)
+                target = b.at(out, panel * s.row_bytes)
+                with b.loop(0, many) as (t,):
+                    at = t * s.rows
+                    start = b.at(left, at * self.left_pitch)
+                    lines = Rows(b, start, self.left_pitch, s.rows)
+                    self._tile(lines, columns, [b.at(target, (at + i) * self.out_pitch) for i in range(s.rows)])
+                with b.loop(0, few) as (t,):
+                    # Rows beyond the last are that one again, with the same sums.
+                    numbers = [many * s.rows + t * s.few_rows + i for i in range(s.few_rows)]
+                    numbers = [b.select(n.lt(rows), n, rows - 1) for n in numbers]
+                    near = [b.at(left, n * self.left_pitch) for n in numbers]
+                    self._tile(near, columns, [b.at(target, n * self.out_pitch) for n in numbers])
+        b.ret()
+
+    def _tile(self, rows: Sequence[V], panel: V, targets: Sequence[V]) -> None:
+        """A tile of sums, block after block."""
+        b, s = self.b, self.s
+        size = s.lanes * s.itemsize
+
+        def columns(place: V, k: V) -> list[V]:
+            return [b.load(s.vector, b.at(place, v * size), s.itemsize) for v in range(s.vectors)]
+
+        with b.loop(0, self.inner, BLOCK) as (start,):
+            depth = self.inner - start
+            last = depth.le(BLOCK)
+            depth = b.select(last, depth, BLOCK)
+            place = b.at(panel, start * s.row_bytes)
+            sums = accumulate(
+                b, s, rows, self.walk, start, depth, columns, place, s.row_bytes
+            )
+            totals = [b.at(self.totals, n * size) for n in range(len(sums))]
+            places = []
+            for i, target in enumerate(targets):
+                line = b.select(last, target, b.at(self.totals, i * s.row_bytes))
+                places += [b.at(line, v * size) for v in range(s.vectors)]
+            add_block(b, sums, totals, places, start.eq(0), s.itemsize)
