@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fanal.backends.native.contract.gemm import add_block, tile_counts
+from fanal.backends.native.contract.gemm import LINE, add_block, tile_counts
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
-from fanal.backends.native.contract.tile import Rows, accumulate
+from fanal.backends.native.contract.tile import UNROLL, Rows, accumulate
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 
@@ -23,6 +23,8 @@ from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBui
 BLOCK = 32
 # Rows of a unit at most (their values share the second cache with the panels), multiply-adds of a task.
 _ROWS, _TASK = 112, 1 << 17
+# Lines that a low tile asks for every `UNROLL` k's; a high one has little room for it, and asks for one.
+_FETCH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +86,26 @@ class _Products:
                     at = t * s.rows
                     start = b.at(left, at * self.left_pitch)
                     lines = Rows(b, start, self.left_pitch, s.rows)
-                    self._tile(lines, columns, [b.at(target, (at + i) * self.out_pitch) for i in range(s.rows)])
+                    targets = [b.at(target, (at + i) * self.out_pitch) for i in range(s.rows)]
+                    self._tile(lines, columns, targets, t, 1)
                 with b.loop(0, few) as (t,):
                     # Rows beyond the last are that one again, with the same sums.
                     numbers = [many * s.rows + t * s.few_rows + i for i in range(s.few_rows)]
                     numbers = [b.select(n.lt(rows), n, rows - 1) for n in numbers]
                     near = [b.at(left, n * self.left_pitch) for n in numbers]
-                    self._tile(near, columns, [b.at(target, n * self.out_pitch) for n in numbers])
+                    targets = [b.at(target, n * self.out_pitch) for n in numbers]
+                    self._tile(near, columns, targets, many + t * _FETCH, _FETCH)
         b.ret()
 
-    def _tile(self, rows: Sequence[V], panel: V, targets: Sequence[V]) -> None:
-        """A tile of sums, block after block."""
+    def _tile(
+        self, rows: Sequence[V], panel: V, targets: Sequence[V], share: V, lines: int
+    ) -> None:
+        """A tile of sums, block after block. Beside, it asks for its share of the next panel, from line
+        `share` on some `lines` of those of every `UNROLL` k's."""
         b, s = self.b, self.s
         size = s.lanes * s.itemsize
+        of_all = UNROLL * s.row_bytes
+        following = b.at(panel, self.inner * s.row_bytes + (share * LINE).urem(of_all))
 
         def columns(place: V, k: V) -> list[V]:
             return [b.load(s.vector, b.at(place, v * size), s.itemsize) for v in range(s.vectors)]
@@ -106,8 +115,14 @@ class _Products:
             last = depth.le(BLOCK)
             depth = b.select(last, depth, BLOCK)
             place = b.at(panel, start * s.row_bytes)
+            following_block = b.at(following, start * s.row_bytes)
+
+            def fetch(k: V) -> None:
+                for n in range(lines):
+                    b.prefetch(b.at(following_block, k * s.row_bytes + n * LINE), level=2)
+
             sums = accumulate(
-                b, s, rows, self.walk, start, depth, columns, place, s.row_bytes
+                b, s, rows, self.walk, start, depth, columns, place, s.row_bytes, aside=fetch
             )
             totals = [b.at(self.totals, n * size) for n in range(len(sums))]
             places = []
