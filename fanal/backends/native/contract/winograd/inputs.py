@@ -47,40 +47,57 @@ class Grid:
 def add_inputs(p: ProgramBuilder, s: Shape, x: Access, grid: Grid, out: Access) -> None:
     """Append the phase; `out` is (points, tiles, channels), channels side by side."""
     per_task = max(1, _TASK // (x.shape[1] * grid.points))
-    words = [grid.count, per_task, grid.high, grid.wide, *grid.low, *x.shape[1:]]
-    words += [x.strides[0] * 4, x.strides[2] * 4, x.strides[3] * 4]
-    words += [out.strides[0] * 4, out.strides[1] * 4]
-    kernel = Kernel(
-        f"contract.winograd.inputs|{s.scalar}|{grid.tile}", lambda b: _Windows(b, s, grid.tile).emit()
-    )
+
+    def emit(b: Builder) -> None:
+        d = Descriptor(b, 2)
+        first, last = task_range(b, d)
+        windows, base, place = Windows(b, s, grid.tile, d), d.pointer(0), d.pointer(1)
+        windows.run(base, first, last, b.at(place, first * windows.pitch))
+        b.ret()
+
+    words = [grid.count, per_task, *window_words(s, x, grid, out)]
+    kernel = Kernel(f"contract.winograd.inputs|{s.scalar}|{grid.tile}", emit)
     p.phase(kernel, [x, out], words, -(-grid.count // per_task), [out])
 
 
-class _Windows:
-    def __init__(self, b: Builder, s: Shape, tile: int):
+def task_range(b: Builder, d: Descriptor) -> tuple[V, V]:
+    """The units of a task, from how many there are and how many it takes."""
+    units, per_task = d.word(), d.word()
+    first = b.arg("task") * per_task
+    last = first + per_task
+    return first, b.select(last.lt(units), last, units)
+
+
+def window_words(s: Shape, x: Access, grid: Grid, out: Access) -> list[int]:
+    """What `Windows` reads of a descriptor."""
+    words = [grid.high, grid.wide, *grid.low, *x.shape[1:], x.strides[0], x.strides[2], x.strides[3]]
+    words += out.strides[:2]
+    return words[:7] + [n * s.itemsize for n in words[7:]]
+
+
+class Windows:
+    """Transforms some tiles' windows inside a kernel."""
+
+    def __init__(self, b: Builder, s: Shape, tile: int, d: Descriptor):
         self.b, self.s, self.tile, self.window = b, s, tile, tile + TAPS - 1
-        d = Descriptor(b, 2)
-        self.units, self.per_task, self.high, self.wide = (d.word() for _ in range(4))
+        self.high, self.wide = d.word(), d.word()
         self.low = d.word(), d.word()
         self.channels, self.height, self.width = (d.word() for _ in range(3))
         self.image, self.row, self.pixel = (d.word() for _ in range(3))
         self.plane, self.pitch = d.word(), d.word()
-        self.x, self.out = d.pointer(0), d.pointer(1)
         self.line = inputs_line(tile)
         self.zero = b.alloca("i8", s.lanes * s.itemsize)
         b.store(b.const(s.vector, 0), self.zero, s.itemsize)
 
-    def emit(self) -> None:
+    def run(self, images: V, first: V, last: V, out: V) -> None:
+        """Tiles `first` to `last`; the first one's place is `out`."""
         b, window = self.b, self.window
-        first = b.arg("task") * self.per_task
-        last = first + self.per_task
-        last = b.select(last.lt(self.units), last, self.units)
         with b.loop(first, last) as (unit,):
             rest, column = unit.udiv(self.wide), unit.urem(self.wide)
             image, line = rest.udiv(self.high), rest.urem(self.high)
             y, x = line * self.tile - self.low[0], column * self.tile - self.low[1]
-            place = b.at(self.out, unit * self.pitch)
-            base = b.at(self.x, image * self.image + y * self.row + x * self.pixel)
+            place = b.at(out, (unit - first) * self.pitch)
+            base = b.at(images, image * self.image + y * self.row + x * self.pixel)
             whole = y.ge(0) & x.ge(0)
             whole = whole & (y + window).le(self.height) & (x + window).le(self.width)
             with b.if_(whole):
@@ -89,7 +106,6 @@ class _Windows:
                 rows = [inside(y + i, self.height) for i in range(window)]
                 columns = [inside(x + j, self.width) for j in range(window)]
                 self._channels(base, place, (rows, columns))
-        b.ret()
 
     def _channels(self, base: V, place: V, there: tuple[list[V], list[V]] | None) -> None:
         """All channels of one tile; `there`: which rows and columns of the window exist, if not all."""

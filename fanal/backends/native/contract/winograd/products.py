@@ -16,6 +16,7 @@ from fanal.backends.native.contract.gemm import LINE, add_block, tile_counts
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.contract.tile import UNROLL, Rows, accumulate
+from fanal.backends.native.contract.winograd.inputs import task_range
 from fanal.backends.native.emit import Builder, V
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
 
@@ -45,57 +46,64 @@ def add_products(p: ProgramBuilder, s: Shape, windows: Access, kernels: Panels, 
     units = points * blocks
     unit = min(height, count) * kernels.inner * kernels.panels * s.width
     per_task = max(1, _TASK // max(unit, 1))
-    words = [units, per_task, blocks, height, count, kernels.panels, kernels.inner]
-    for access in (windows, out):
-        words += [n * s.itemsize for n in access.strides[:2]]
-    words.append(kernels.access.strides[0] * s.itemsize)
-    kernel = Kernel(f"contract.winograd.products|{s.key}", lambda b: _Products(b, s).emit())
+
+    def emit(b: Builder) -> None:
+        d = Descriptor(b, 3)
+        first, last = task_range(b, d)
+        blocks, height, count = (d.word() for _ in range(3))
+        products = Products(b, s, d)
+        left, right, to = (d.pointer(n) for n in range(3))
+        with b.loop(first, last) as (unit,):
+            point, row = unit.udiv(blocks), unit.urem(blocks) * height
+            rows = count - row
+            rows = b.select(rows.lt(height), rows, height)
+            products.run(left, right, to, point, row, rows)
+        b.ret()
+
+    words = [units, per_task, blocks, height, count, *product_words(s, windows, kernels, out)]
+    kernel = Kernel(f"contract.winograd.products|{s.key}", emit)
     p.phase(kernel, [windows, kernels.access, out], words, -(-units // per_task), [out])
 
 
-class _Products:
-    def __init__(self, b: Builder, s: Shape):
+def product_words(s: Shape, windows: Access, kernels: Panels, out: Access) -> list[int]:
+    """What `Products` reads of a descriptor."""
+    steps = [*windows.strides[:2], *out.strides[:2], kernels.access.strides[0]]
+    return [kernels.panels, kernels.inner, *(n * s.itemsize for n in steps)]
+
+
+class Products:
+    """Multiplies some rows of one point inside a kernel."""
+
+    def __init__(self, b: Builder, s: Shape, d: Descriptor):
         self.b, self.s = b, s
-        d = Descriptor(b, 3)
-        self.units, self.per_task, self.blocks, self.height = (d.word() for _ in range(4))
-        self.count, self.panels, self.inner = (d.word() for _ in range(3))
+        self.panels, self.inner = d.word(), d.word()
         self.left_plane, self.left_pitch, self.out_plane, self.out_pitch = (d.word() for _ in range(4))
         self.right_plane = d.word()
-        self.left, self.right, self.out = (d.pointer(n) for n in range(3))
         self.walk = Walk(b, "1", s.itemsize, b.i64(0), None)
         self.totals = b.alloca("i8", s.rows * s.row_bytes)
 
-    def emit(self) -> None:
+    def run(self, windows: V, kernels: V, products: V, point: V, first: V, rows: V) -> None:
+        """Rows from `first` on, by all panels."""
         b, s = self.b, self.s
-        begin = b.arg("task") * self.per_task
-        end = begin + self.per_task
-        end = b.select(end.lt(self.units), end, self.units)
-        with b.loop(begin, end) as (unit,):
-            point, block = unit.udiv(self.blocks), unit.urem(self.blocks)
-            first = block * self.height
-            rows = self.count - first
-            rows = b.select(rows.lt(self.height), rows, self.height)
-            left = b.at(self.left, point * self.left_plane + first * self.left_pitch)
-            out = b.at(self.out, point * self.out_plane + first * self.out_pitch)
-            right = b.at(self.right, point * self.right_plane)
-            many, few = tile_counts(b, s, rows, regular=True)
-            with b.loop(0, self.panels) as (panel,):
-                columns = b.at(right, panel * self.inner * s.row_bytes)
-                target = b.at(out, panel * s.row_bytes)
-                with b.loop(0, many) as (t,):
-                    at = t * s.rows
-                    start = b.at(left, at * self.left_pitch)
-                    lines = Rows(b, start, self.left_pitch, s.rows)
-                    targets = [b.at(target, (at + i) * self.out_pitch) for i in range(s.rows)]
-                    self._tile(lines, columns, targets, t, 1)
-                with b.loop(0, few) as (t,):
-                    # Rows beyond the last are that one again, with the same sums.
-                    numbers = [many * s.rows + t * s.few_rows + i for i in range(s.few_rows)]
-                    numbers = [b.select(n.lt(rows), n, rows - 1) for n in numbers]
-                    near = [b.at(left, n * self.left_pitch) for n in numbers]
-                    targets = [b.at(target, n * self.out_pitch) for n in numbers]
-                    self._tile(near, columns, targets, many + t * _FETCH, _FETCH)
-        b.ret()
+        left = b.at(windows, point * self.left_plane + first * self.left_pitch)
+        out = b.at(products, point * self.out_plane + first * self.out_pitch)
+        right = b.at(kernels, point * self.right_plane)
+        many, few = tile_counts(b, s, rows, regular=True)
+        with b.loop(0, self.panels) as (panel,):
+            columns = b.at(right, panel * self.inner * s.row_bytes)
+            target = b.at(out, panel * s.row_bytes)
+            with b.loop(0, many) as (t,):
+                at = t * s.rows
+                lines = Rows(b, b.at(left, at * self.left_pitch), self.left_pitch, s.rows)
+                targets = [b.at(target, (at + i) * self.out_pitch) for i in range(s.rows)]
+                self._tile(lines, columns, targets, t, 1)
+            with b.loop(0, few) as (t,):
+                # Rows beyond the last are that one again, with the same sums.
+                numbers = [many * s.rows + t * s.few_rows + i for i in range(s.few_rows)]
+                numbers = [b.select(n.lt(rows), n, rows - 1) for n in numbers]
+                near = [b.at(left, n * self.left_pitch) for n in numbers]
+                targets = [b.at(target, n * self.out_pitch) for n in numbers]
+                self._tile(near, columns, targets, many + t * _FETCH, _FETCH)
 
     def _tile(
         self, rows: Sequence[V], panel: V, targets: Sequence[V], share: V, lines: int
