@@ -50,6 +50,12 @@ def rewrites_of(compiled: Any) -> dict[str, Any]:
     return {r.name: r for p in compiled.explain().facts.programs for r in p.rewrites}
 
 
+def kinds_of(compiled: Any) -> list[str]:
+    """What the kernels of all programs are."""
+    programs = compiled.explain().facts.programs
+    return [k.key.split("|")[0] for p in programs for row in p.kernels for k in row.kernels]
+
+
 def errors(a: fanal.Tensor, exact: fanal.Tensor) -> tuple[float, float]:
     """Root mean square and largest difference."""
     difference = (a.double() - exact).abs()
@@ -169,11 +175,28 @@ def test_what_follows_is_done_where_products_are_transformed_back() -> None:
         assert fanal.allclose(found, net(x), rtol=1e-4, atol=1e-5)
         x2 = x.clone()
         compiled(x2)
-    (program,) = compiled.explain().facts.programs
-    kinds = [k.key.split("|")[0] for row in program.kernels for k in row.kernels]
+    kinds = kinds_of(compiled)
     assert kinds.count("contract.winograd.outputs") == 2
     assert not [k for k in kinds if k.startswith("elementwise")]
     assert not [k for k in kinds if k == "contract.winograd.weights"]  # kept from call to call
+
+
+def test_blocks_of_many_tiles_give_the_bits_of_few() -> None:
+    """Of a large batch a block at a time goes through all steps; rows and threads change nothing."""
+    fanal.manual_seed(0)
+    net, x = Residual().eval(), fanal.randn(19, 32, 31, 27)
+    many, few = (fanal.compile(net, options=ON) for _ in range(2))
+    threads = fanal.get_num_threads()
+    try:
+        with fanal.inference_mode():
+            expected = fanal.cat([few(x[i : i + 1].clone()) for i in range(len(x))])
+            for n in (1, 2, 4):
+                fanal.set_num_threads(n)
+                assert fanal.equal(many(x), expected)
+    finally:
+        fanal.set_num_threads(threads)
+    assert kinds_of(many).count("contract.winograd.blocks") == 2
+    assert "contract.winograd.blocks" not in kinds_of(few)
 
 
 def test_changed_weights_count() -> None:
