@@ -228,6 +228,8 @@ STRUCTURAL: dict[str, Any] = {
         ([(2, 20, 7, 9), (33, 20, 3, 3)], {"padding": ((1, 1), (0, 2)), "tile": 2}),
         ([(2, 16, 9, 6), (17, 16, 3, 3)], {"padding": ((1, 1), (1, 1)), "tile": 4}),
         ([(1, 37, 6, 5), (16, 37, 3, 3)], {"padding": ((2, 2), (-1, 3)), "tile": 4}),
+        # Tiles enough to go through all steps in blocks.
+        ([(10, 16, 47, 46), (16, 16, 3, 3)], {"padding": ((1, 1), (1, 1)), "tile": 4}),
     ],
 }  # fmt: skip
 
