@@ -20,15 +20,17 @@ from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBui
 
 # Bytes of a block's scratch and of the kernels that it meets, together less than a second cache.
 _SCRATCH, _KERNELS = 3 << 18, 5 << 18
-# Tasks at most, blocks at least.
+# Tasks at most, blocks to aim at.
 _TASKS, _BLOCKS = 16, 8
 
 
 def rows_of_block(s: Shape, grid: Grid, inner: int, outer: int) -> int:
     """How many tiles a block has; 0 where steps that are phases of their own are better."""
     one = grid.points * (inner + outer) * s.itemsize
-    rows = _SCRATCH // one // s.rows * s.rows
-    few = rows < 2 * s.rows or grid.count < _BLOCKS * rows
+    most = _SCRATCH // one // s.rows
+    tiles = min(most, -(-grid.count // (_BLOCKS * s.rows)))
+    rows = max(tiles, 2) * s.rows
+    few = most < 2 or grid.count <= (_BLOCKS - 2) * rows
     return 0 if few or grid.points * inner * outer * s.itemsize > _KERNELS else rows
 
 
