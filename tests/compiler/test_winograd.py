@@ -199,6 +199,17 @@ def test_blocks_of_many_tiles_give_the_bits_of_few() -> None:
     assert "contract.winograd.blocks" not in kinds_of(few)
 
 
+def test_one_program_serves_many_sizes() -> None:
+    """Tiles, tasks and blocks are found for each size; what it gives are the bits of that size alone."""
+    net = network(32, 32, 1)
+    compiled = fanal.compile(net, options=ON)
+    with fanal.inference_mode():
+        for n in (22, 23, 24, 25, 29):
+            x = fanal.randn(n, 32, 16, 20)
+            assert fanal.equal(compiled(x), fanal.compile(net, options=ON, dynamic=False)(x))
+    assert "more sizes by the program of" in str(compiled.explain())
+
+
 def test_changed_weights_count() -> None:
     net, x = network(32, 32, 1), fanal.randn(1, 32, 16, 16)
     compiled = fanal.compile(net, options=ON)

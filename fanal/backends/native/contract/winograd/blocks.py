@@ -17,21 +17,33 @@ from fanal.backends.native.contract.winograd.outputs import Form, Tiles, tile_wo
 from fanal.backends.native.contract.winograd.products import Panels, Products, product_words
 from fanal.backends.native.emit import Builder
 from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.core.symbols import asked, chosen
 
 # Bytes of a block's scratch and of the kernels that it meets, together less than a second cache.
 _SCRATCH, _KERNELS = 3 << 18, 5 << 18
-# Tasks at most, blocks to aim at.
-_TASKS, _BLOCKS = 16, 8
+# Tasks at most, blocks to aim at, and register tiles that one has at least.
+_TASKS, _BLOCKS, _FEW = 16, 8, 2
 
 
 def rows_of_block(s: Shape, grid: Grid, inner: int, outer: int) -> int:
     """How many tiles a block has; 0 where steps that are phases of their own are better."""
-    one = grid.points * (inner + outer) * s.itemsize
-    most = _SCRATCH // one // s.rows
-    tiles = min(most, -(-grid.count // (_BLOCKS * s.rows)))
-    rows = max(tiles, 2) * s.rows
-    few = most < 2 or grid.count <= (_BLOCKS - 2) * rows
-    return 0 if few or grid.points * inner * outer * s.itemsize > _KERNELS else rows
+    given = s, grid.points, grid.count, inner, outer
+    return chosen(_rows, *given) if asked(_in_blocks, *given) else 0
+
+
+def _in_blocks(s: Shape, points: int, count: int, inner: int, outer: int) -> bool:
+    small = points * inner * outer * s.itemsize <= _KERNELS and _most(s, points, inner, outer) >= _FEW
+    return small and count > (_BLOCKS - 2) * _rows(s, points, count, inner, outer)
+
+
+def _rows(s: Shape, points: int, count: int, inner: int, outer: int) -> int:
+    high = min(_most(s, points, inner, outer), -(-count // (_BLOCKS * s.rows)))
+    return max(high, _FEW) * s.rows
+
+
+def _most(s: Shape, points: int, inner: int, outer: int) -> int:
+    """How many times the height of a register tile the scratch has room for."""
+    return _SCRATCH // (points * (inner + outer) * s.itemsize) // s.rows
 
 
 def add_blocks(

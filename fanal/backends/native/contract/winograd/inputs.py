@@ -13,7 +13,7 @@ from fanal.backends.native.contract.pad import inside
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.winograd.transforms import columns_of, inputs_line
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.ops.winograd import TAPS
 
 # Transformed elements that one task writes at least.
@@ -46,7 +46,7 @@ class Grid:
 
 def add_inputs(p: ProgramBuilder, s: Shape, x: Access, grid: Grid, out: Access) -> None:
     """Append the phase; `out` is (points, tiles, channels), channels side by side."""
-    per_task = max(1, _TASK // (x.shape[1] * grid.points))
+    per_task = units_of(_TASK, x.shape[1] * grid.points)
 
     def emit(b: Builder) -> None:
         d = Descriptor(b, 2)

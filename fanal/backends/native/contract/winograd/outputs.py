@@ -16,7 +16,7 @@ from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.contract.winograd.inputs import Grid, task_range
 from fanal.backends.native.contract.winograd.transforms import columns_of, outputs_line
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
 from fanal.core.dtypes import DType
 from fanal.ops.winograd import TAPS
 
@@ -30,7 +30,7 @@ def add_outputs(
 ) -> None:  # fmt: skip
     """Append the phase. `products` is (points, tiles, channels), `outs` are the result and the epilogue's
     extras, seen with its shape."""
-    per_task = max(1, _TASK // (outs[0].shape[1] * grid.tile * grid.tile))
+    per_task = units_of(_TASK, outs[0].shape[1] * grid.tile * grid.tile)
     form = Form.of(outs, epilogue)
 
     def emit(b: Builder) -> None:

@@ -18,7 +18,8 @@ from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.contract.tile import UNROLL, Rows, accumulate
 from fanal.backends.native.contract.winograd.inputs import task_range
 from fanal.backends.native.emit import Builder, V
-from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Descriptor, Kernel, ProgramBuilder, units_of
+from fanal.core.symbols import chosen, least
 
 # k's of one chain.
 BLOCK = 32
@@ -40,12 +41,10 @@ class Panels:
 def add_products(p: ProgramBuilder, s: Shape, windows: Access, kernels: Panels, out: Access) -> None:
     """Append the phase; `windows` and `out` are (points, tiles, channels), rows of `out` whole panels."""
     points, count = windows.shape[:2]
-    blocks = -(-count // _ROWS)
-    height = -(-(-(-count // blocks)) // s.rows) * s.rows
+    height = chosen(_height, s, count)
     blocks = -(-count // height)
     units = points * blocks
-    unit = min(height, count) * kernels.inner * kernels.panels * s.width
-    per_task = max(1, _TASK // max(unit, 1))
+    per_task = units_of(_TASK, least(height, count) * kernels.inner * kernels.panels * s.width)
 
     def emit(b: Builder) -> None:
         d = Descriptor(b, 3)
@@ -63,6 +62,12 @@ def add_products(p: ProgramBuilder, s: Shape, windows: Access, kernels: Panels, 
     words = [units, per_task, blocks, height, count, *product_words(s, windows, kernels, out)]
     kernel = Kernel(f"contract.winograd.products|{s.key}", emit)
     p.phase(kernel, [windows, kernels.access, out], words, -(-units // per_task), [out])
+
+
+def _height(s: Shape, count: int) -> int:
+    """Rows of a unit: whole tiles, in blocks of much the same size."""
+    blocks = -(-count // _ROWS)
+    return -(-(-(-count // blocks)) // s.rows) * s.rows
 
 
 def product_words(s: Shape, windows: Access, kernels: Panels, out: Access) -> list[int]:
