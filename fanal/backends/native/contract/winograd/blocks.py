@@ -84,7 +84,7 @@ def add_blocks(
     words = [blocks, per_task, grid.count, rows, *sizes, grid.points]
     words += window_words(s, x, grid, windows)
     words += product_words(s, windows, kernels, products)
-    words += tile_words(s, products, grid, outs)
+    words += tile_words(s, products, grid, outs, epilogue)
     kernel = Kernel(f"contract.winograd.blocks|{s.key}|{grid.tile}|{form.key}", emit)
     operands = [x, kernels.access, *scratch, *outs]
     p.phase(kernel, operands, words, tasks, [*scratch, outs[0]])

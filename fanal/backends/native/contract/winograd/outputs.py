@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fanal.backends.native.contract.element import compute_type
-from fanal.backends.native.contract.finish import Epilogue, Finisher, Place
+from fanal.backends.native.contract.finish import Epilogue, Finisher, Place, words_of
 from fanal.backends.native.contract.shape import Shape
 from fanal.backends.native.contract.steps import Walk
 from fanal.backends.native.contract.winograd.inputs import Grid, task_range
@@ -41,17 +41,19 @@ def add_outputs(
         tiles.run(b.at(place, first * tiles.pitch), first, last, targets)
         b.ret()
 
-    words = [grid.count, per_task, *tile_words(s, products, grid, outs)]
+    words = [grid.count, per_task, *tile_words(s, products, grid, outs, epilogue)]
     kernel = Kernel(f"contract.winograd.outputs|{s.key}|{grid.tile}|{form.key}", emit)
     p.phase(kernel, [products, *outs], words, -(-grid.count // per_task), outs[:1])
 
 
-def tile_words(s: Shape, products: Access, grid: Grid, outs: Sequence[Access]) -> list[int]:
+def tile_words(
+    s: Shape, products: Access, grid: Grid, outs: Sequence[Access], epilogue: Epilogue | None
+) -> list[int]:
     """What `Tiles` reads of a descriptor."""
     words = [grid.high, grid.wide, *outs[0].shape[1:], *(n * s.itemsize for n in products.strides[:2])]
     for v in outs:
         words += [n * v.dtype.itemsize for n in v.strides]
-    return words
+    return [*words, *words_of(epilogue)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Tiles:
         self.high, self.wide, self.channels, self.height, self.width = (d.word() for _ in range(5))
         self.plane, self.pitch = d.word(), d.word()
         self.steps = [[d.word() for _ in range(4)] for _ in form.dtypes]
+        self.epilogue = None if form.epilogue is None else form.epilogue.bound(d)
         self.line = outputs_line(tile)
         self.room = b.alloca("i8", tile * tile * s.row_bytes)
 
@@ -129,6 +132,6 @@ class Tiles:
             size = dtype.itemsize
             along, across = Walk(b, mode[0], size, n[3], None), Walk(b, mode[1], size, n[1], None)
             places.append(Place(dtype, compute_type(dtype), b.at(corner, i * n[2]), along, across))
-        finisher = Finisher(b, s, places[0], places[1:], form.epilogue)
+        finisher = Finisher(b, s, places[0], places[1:], self.epilogue)
         sums = b.at(self.room, i * (self.tile * s.row_bytes))
         finisher.rows(sums, b.i64(0), columns, channel, self.channels)
