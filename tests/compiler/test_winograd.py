@@ -162,7 +162,7 @@ class Residual(nn.Module):
         self.norm = nn.BatchNorm2d(32)
 
     def forward(self, x: fanal.Tensor) -> fanal.Tensor:
-        x = F.leaky_relu(self.first(x), 0.125) * 1.5
+        x = F.leaky_relu(self.first(x), 0.125)
         return F.relu(self.norm(self.second(x)) + x)
 
 
