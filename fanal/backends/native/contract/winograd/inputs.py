@@ -70,9 +70,8 @@ def task_range(b: Builder, d: Descriptor) -> tuple[V, V]:
 
 def window_words(s: Shape, x: Access, grid: Grid, out: Access) -> list[int]:
     """What `Windows` reads of a descriptor."""
-    words = [grid.high, grid.wide, *grid.low, *x.shape[1:], x.strides[0], x.strides[2], x.strides[3]]
-    words += out.strides[:2]
-    return words[:7] + [n * s.itemsize for n in words[7:]]
+    steps = [x.strides[0], x.strides[2], x.strides[3], *out.strides[:2]]
+    return [grid.high, grid.wide, *grid.low, *x.shape[1:], *(n * s.itemsize for n in steps)]
 
 
 class Windows:

@@ -1,10 +1,9 @@
 """The products of all points: [point][tile][inner channel] times [point][inner channel][outer channel].
 
 Kernels lie in panels of columns, as the register tile reads them, one panel after the other. Sums are cut
-into shorter blocks than those of other contractions: a direct sum has nine taps, of which each is a block of
-its own or more, and transforms magnify what roundings leave; chains of `BLOCK` keep the error of the result
-within a few of the direct sum's (`docs/compile.md`). The order is one of k alone, so no bit depends on the
-batch or on threads.
+into shorter blocks than those of other contractions, since transforms magnify what roundings leave: chains of
+`BLOCK` keep the error of the result within four times the direct sum's (`docs/compile.md`). The order is one
+of k alone, so no bit depends on the batch or on threads.
 """
 
 from __future__ import annotations
