@@ -26,6 +26,7 @@ class Peer:
     options: Mapping[str, Any] = field(default_factory=dict)
     times: tuple[str, ...] = ALL
     ours: bool = False
+    convolutions: bool = False  # whether it is another form for cases of 2-d convolutions only
 
     @property
     def trains(self) -> bool:
@@ -47,6 +48,12 @@ PEERS = (
     Peer(
         "fanal-eager", "Fanal eager", "fanal", "fanal", ("fanal",),
         "as written, set_num_threads", ours=True,
+    ),
+    Peer(
+        "fanal-winograd", "Fanal (Winograd)", "fanal", "fanal", ("fanal",),
+        "fanal.compile(model, options={'winograd': True}): 3×3 convolutions by Winograd's algorithm, "
+        "which is off by default and no part of the ratios to peers",
+        {"compile": True, "winograd": True}, times=("infer1", "infer32"), ours=True, convolutions=True,
     ),
     Peer("torch-eager", "PyTorch", "torch", "torch", ("torch",), _TORCH + ", inference_mode"),
     Peer(

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.pairs import interval
 from benchmarks.peers import peers
 
-OURS = "fanal"
+OURS, WINOGRAD = "fanal", "fanal-winograd"
 TIMED = {"train": "Training step", "infer1": "Inference, batch 1", "infer32": "Inference, batch 32"}
 Record = dict[str, Any]
 
@@ -57,8 +57,12 @@ def _summarise(results: Record) -> None:
         return
     for name, record in results.items():
         if name != OURS and record.get("seconds"):
-            ratios = [b / a for a, b in zip(ours["seconds"], record["seconds"])]
-            record["ratio"] = {"median": median(ratios), "interval": list(interval(ratios))}
+            record["ratio"] = _ratio(record, ours)
+
+
+def _ratio(theirs: Record, ours: Record) -> Record:
+    ratios = [b / a for a, b in zip(ours["seconds"], theirs["seconds"])]
+    return {"median": median(ratios), "interval": list(interval(ratios))}
 
 
 def _share(case: Record, measure: str, machine: Record) -> None:
@@ -76,18 +80,23 @@ def _share(case: Record, measure: str, machine: Record) -> None:
 
 
 def _summary(found: Record, measure: str) -> Record | None:
-    """Fastest peer of each case, and the geometric mean of Fanal's ratios to them."""
+    """Fastest peer of each case, and the geometric mean of Fanal's ratios to them; apart from these, the
+    ratios of Fanal with Winograd's algorithm, where it was measured."""
     fastest: Record = {}
+    winograd: Record = {}
     for name, case in found["cases"].items():
         results = case.get(measure) or {}
         order = rivals(results)
         if order and usable(results.get(OURS)):
             fastest[name] = {"peer": order[0], **results[order[0]]["ratio"]}
+        if order and usable(results.get(WINOGRAD)):
+            winograd[name] = {"peer": order[0], **_ratio(results[order[0]], results[WINOGRAD])}
     if not fastest:
         return None
     return {
         "fastest": fastest,
         "mean": mean(r["median"] for r in fastest.values()),
+        "winograd": winograd,
         "each": {p.name: _mean_to(found, measure, p.name) for p in peers.PEERS if p.name != OURS},
     }
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import environment
+from benchmarks.peers import cases, environment
 from benchmarks.peers.client import Client, Failure, Setting, short
 from benchmarks.peers.peers import Peer
 
@@ -74,10 +74,11 @@ def _measure(
 ) -> Record:
     """One measure for every peer that has it."""
     found: dict[str, Record] = {}
+    convolutions = cases.load(name).channels_last
     with contextlib.ExitStack() as stack:
         clients: dict[str, Client] = {}
         for peer in plan.peers:
-            if measure not in peer.times:
+            if measure not in peer.times or (peer.convolutions and not convolutions):
                 continue
             cache = plan.work / "cache" / name / peer.name
             arguments = (peer.name, name, measure, folder, cache, setting)

@@ -85,10 +85,14 @@ def summary(found: Record) -> str:
         if not part:
             continue
         lines.append(f"{title}: fastest peer's time over Fanal's (above 1: Fanal is faster)")
-        for name, record in part["fastest"].items():
-            low, high = record["interval"]
-            lines.append(
-                f"  {name:10} {record['median']:6.2f}  {low:.2f}-{high:.2f}  {record['peer']}"
-            )
+        lines += [_fastest(name, record) for name, record in part["fastest"].items()]
         lines.append(f"  {'mean':10} {part['mean']:6.2f}")
+        if part.get("winograd"):
+            lines.append("  with Winograd's algorithm, on request:")
+            lines += [_fastest(name, record) for name, record in part["winograd"].items()]
     return "\n".join(lines)
+
+
+def _fastest(name: str, record: Record) -> str:
+    low, high = record["interval"]
+    return f"  {name:10} {record['median']:6.2f}  {low:.2f}-{high:.2f}  {record['peer']}"

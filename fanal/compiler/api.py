@@ -9,6 +9,7 @@ from typing import Any
 
 from fanal.compiler.function import CompiledFunction
 from fanal.compiler.observer.package import is_module
+from fanal.compiler.rounding import Rounding
 from fanal.core.dispatch import recorder, tracing
 from fanal.core.errors import message
 
@@ -35,9 +36,11 @@ def compile(
 
     dynamic: whether one program is to serve many sizes: at once (True), when a size has been seen to
     change (None), or never (False); see also `fanal.compiler.mark_dynamic`. fullgraph: an error where the
-    function asks for a tensor's elements (`.item()`, `if x > 0`), which cuts its program in two. backend: "native" (also called "inductor"), or "eager" for none. options:
-    {"exact": True} leaves out the rewrites that change a rounding (grade B, which `explain()` names);
-    all others, and mode, are accepted for PyTorch's sake. disable: return the function itself.
+    function asks for a tensor's elements (`.item()`, `if x > 0`), which cuts its program in two. backend:
+    "native" (also called "inductor"), or "eager" for none. options: {"exact": True} leaves out the rewrites
+    that change a rounding (grade B, which `explain()` names), {"winograd": True} adds one that must be
+    asked for, and so excludes it: 3×3 convolutions by Winograd's algorithm; all others, and mode, are
+    accepted for PyTorch's sake. disable: return the function itself.
 
     >>> @fanal.compile
     ... def step(x, y):
@@ -64,9 +67,7 @@ def compile(
         return model
     if isinstance(model, CompiledFunction):
         return model
-    compiled = CompiledFunction(
-        model, fullgraph, bool((options or {}).get("exact", False)), dynamic
-    )
+    compiled = CompiledFunction(model, fullgraph, Rounding.of(options), dynamic)
     again = functools.partial(compile, fullgraph=fullgraph, dynamic=dynamic, options=options)
     return _compiled_module(model, compiled, again) if is_module(model) else compiled
 

@@ -20,6 +20,7 @@ from fanal.compiler.marks import is_marked, mark_of
 from fanal.compiler.notes import Notes
 from fanal.compiler.planned import Watched, is_quick, planned
 from fanal.compiler.replay import Replay
+from fanal.compiler.rounding import Rounding
 from fanal.compiler.segments import Segment, frame
 from fanal.compiler.symbolic import Dims, SymbolicCall, Unable, symbolic_layouts, taken_again
 from fanal.core.collector import held_back
@@ -39,14 +40,14 @@ Value = Callable[[Any], Any]
 class Family:
     """The program of one call for all sizes that fulfil its conditions."""
 
-    def __init__(self, call: SymbolicCall, base: Replay, name: str, exact: bool):
+    def __init__(self, call: SymbolicCall, base: Replay, name: str, rounding: Rounding):
         self.call, self.base = call, base
         self.trusted = False
-        self._exact = exact
+        self._rounding = rounding
         loads, outputs = frame(call.inputs, call.fresh, call.targets)
         steady = base.segment.steady
         with held_back():
-            graph, _ = improved(call.graph, () if exact else steady)
+            graph, _ = improved(call.graph, () if rounding.exact else steady, rounding.winograd)
             outline = outline_of(graph, loads, outputs, steady)
         if any(k.owner is not None for k in outline.kernels):
             raise Unable("the call runs code of others")
@@ -82,7 +83,7 @@ class Family:
         fresh = [sized_layout(l, value) for l in call.fresh]
         steady = base.segment.steady
         segment = Segment(
-            lambda: sized(call.graph, value), None, inputs, fresh, call.targets, steady, self._exact,
+            lambda: sized(call.graph, value), None, inputs, fresh, call.targets, steady, self._rounding,
             lambda loads, outputs, written: self._program.of(value, outputs, loads, written),
         )  # fmt: skip
         made = copy.copy(base)
@@ -237,7 +238,7 @@ class Forms:
                     function.function, args, kwargs, layouts, given.tensors, symbols, notes, replay
                 )
                 if not symbols.pinned():
-                    family = Family(call, replay, replay.segment.executable.name, function.exact)
+                    family = Family(call, replay, replay.segment.executable.name, function.rounding)
                     if not symbols.pinned():
                         return family
             except (Unable, Exception):

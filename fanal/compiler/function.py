@@ -26,6 +26,7 @@ from fanal.compiler.plan import carried_out
 from fanal.compiler.recorder import Recorder
 from fanal.compiler.replay import ASKED, Refused, Replay, owners, process_state
 from fanal.compiler.results import Result, Unknown
+from fanal.compiler.rounding import Rounding
 from fanal.compiler.steps import Step
 from fanal.core.collector import held_back
 from fanal.core.dispatch import state
@@ -44,13 +45,13 @@ class CompiledFunction:
     """A function (or module) whose calls run as native programs. Made by `fanal.compile`."""
 
     def __init__(
-        self, function: Callable[..., Any], fullgraph: bool = False, exact: bool = False,
+        self, function: Callable[..., Any], fullgraph: bool = False, rounding: Rounding | None = None,
         dynamic: bool | None = None,
     ):  # fmt: skip
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.fullgraph = fullgraph
-        self.exact = exact  # whether rewrites that change a rounding are left out
+        self.rounding = rounding or Rounding()
         self.root = Step(None, 0, None)
         self.kinds = Kinds()
         self.forms = Forms(dynamic)

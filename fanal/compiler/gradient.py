@@ -14,6 +14,7 @@ from typing import Any
 from fanal.autograd.engine import run_backward
 from fanal.autograd.tape import Node, released
 from fanal.backends.native.saved import name_of
+from fanal.compiler.rounding import Rounding
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import built
 from fanal.core.dtypes import DType
@@ -109,14 +110,14 @@ class CapturedGradient:
         fresh = [*(layout for _, layout in alive), *self.layouts[v:]]
         return graph, fresh, [t for _, t in writes]
 
-    def segment(self, key: Any) -> Segment:
+    def segment(self, key: Any, rounding: Rounding) -> Segment:
         """The forward program."""
         graph, fresh, targets = self.program(key)
         try:
-            place = name_of(["forward", digest(graph), repr((self.kinds, fresh, targets))])
+            place = name_of(["forward", digest(graph), repr((self.kinds, fresh, targets, rounding))])
         except Unnamed:
             place = None
-        made = Segment(lambda: graph, place, self.kinds, fresh, targets)
+        made = Segment(lambda: graph, place, self.kinds, fresh, targets, rounding=rounding)
         made.gradient = self
         return made
 

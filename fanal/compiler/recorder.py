@@ -19,6 +19,7 @@ from fanal.autograd.tape import PythonNode
 from fanal.compiler.gradient import Pending
 from fanal.compiler.notes import Notes
 from fanal.compiler.regions import Memory, Region, base_of, contiguous, once, overlap
+from fanal.compiler.rounding import EXACT
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import Apply, Blank, Look, NumberInput, Put, Step, TensorInput
 from fanal.core import dtypes
@@ -474,8 +475,11 @@ class Recorder:
             key = (*key, "differentiated")
         found = self.at.runs.get(key)
         if found is None:
-            exact = self.owner is None or self.owner.exact
-            made = Segment.of(self.path, key, exact) if gradient is None else gradient.segment(key)
+            rounding = EXACT if self.owner is None else self.owner.rounding
+            if gradient is None:
+                made = Segment.of(self.path, key, rounding)
+            else:
+                made = gradient.segment(key, rounding)
             if self.owner is not None:
                 made.named(f"compiled {self.owner.name}")
             found = self.at.runs[key] = (made, Step(None, 0, None))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.outline import Written
 from fanal.backends.native.program import Access
 from fanal.compiler.kept import Kept, steady_storages
+from fanal.compiler.rounding import EXACT, Rounding
 from fanal.compiler.samples import Samples
 from fanal.compiler.steps import NumberInput, Step, TensorInput, built, name
 from fanal.core.collector import held_back
@@ -25,7 +25,7 @@ from fanal.core.dtypes import DType
 from fanal.core.errors import OutOfMemoryError, message
 from fanal.core.stages import stage
 from fanal.graph.ir import Graph
-from fanal.ops.passes import Pass, improved
+from fanal.ops.passes import Fired, improved
 from fanal.tensor.launching import number_bits, raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
@@ -42,7 +42,7 @@ class Segment:
     """A graph as a program: some outputs are new memory (`fresh` layouts), the others replace what
     lies at `targets`: an input's number, or the layout of memory that is no input. `steady` inputs are
     taken not to change from call to call: what the program makes of them alone is kept (`kept.py`).
-    `exact`: no bit may differ from eager mode's.
+    `rounding`: what may differ from eager mode's.
 
     `place` names all of this in every process. Where a program is found on disk under it, the graph,
     which `source` makes, only comes into being if somebody asks for it.
@@ -51,9 +51,9 @@ class Segment:
     def __init__(
         self, source: Callable[[], Graph], place: str | None, inputs: Sequence[Layout | DType],
         fresh: Sequence[Layout], targets: Sequence[int | Layout], steady: Sequence[int] = (),
-        exact: bool = True, program: Program | None = None,
+        rounding: Rounding = EXACT, program: Program | None = None,
     ):  # fmt: skip
-        self._source, self._folding = source, () if exact else steady
+        self._source, self._rounding = source, rounding
         loads, outputs = frame(inputs, fresh, targets)
         self.sizes = [layout.nbytes for layout in fresh]
         # Targets whose memory is no input.
@@ -73,10 +73,11 @@ class Segment:
         self.gradient: CapturedGradient | None = None  # whose forward program it is
 
     @functools.cached_property
-    def _improved(self) -> tuple[Graph, Counter[Pass]]:
+    def _improved(self) -> tuple[Graph, Fired]:
         graph = self._source()
         with stage("passes"):
-            return improved(graph, self._folding)
+            steady = () if self._rounding.exact else self.steady
+            return improved(graph, steady, self._rounding.winograd)
 
     @property
     def graph(self) -> Graph:
@@ -84,7 +85,7 @@ class Segment:
         return self._improved[0]
 
     @property
-    def rewrites(self) -> Counter[Pass]:
+    def rewrites(self) -> Fired:
         """How often each pass changed the graph."""
         return self._improved[1]
 
@@ -98,7 +99,7 @@ class Segment:
         return self
 
     @classmethod
-    def of(cls, path: Sequence[Step], key: Any, exact: bool = True) -> Segment:
+    def of(cls, path: Sequence[Step], key: Any, rounding: Rounding = EXACT) -> Segment:
         """The program of some steps. `key`: (value, layout) of each cell that lives on, (value,
         target) of each written region, the steady inputs."""
         alive, writes, steady = key
@@ -112,8 +113,8 @@ class Segment:
         kinds = inputs_of(path)
         fresh, targets = [layout for _, layout in alive], [t for _, t in writes]
         with stage("recall"):
-            place = name(path, (key, exact))
-        return cls(source, place, kinds, fresh, targets, steady, exact)
+            place = name(path, (key, rounding))
+        return cls(source, place, kinds, fresh, targets, steady, rounding)
 
     def kept_for(self, inputs: Sequence[Any]) -> Kept:
         """What the program keeps between calls with these steady inputs: that of the last call, if it

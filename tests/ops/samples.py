@@ -224,6 +224,13 @@ STRUCTURAL: dict[str, Any] = {
     **_MATRICES,
     "conv": _conv_samples("conv"), "conv_input_grad": _conv_samples("conv_input_grad"),
     "conv_weight_grad": _conv_samples("conv_weight_grad"),
+    "conv_winograd": [
+        ([(2, 20, 7, 9), (33, 20, 3, 3)], {"padding": ((1, 1), (0, 2)), "tile": 2}),
+        ([(2, 16, 9, 6), (17, 16, 3, 3)], {"padding": ((1, 1), (1, 1)), "tile": 4}),
+        ([(1, 37, 6, 5), (16, 37, 3, 3)], {"padding": ((2, 2), (-1, 3)), "tile": 4}),
+        # Tiles enough to go through all steps in blocks.
+        ([(10, 16, 47, 46), (16, 16, 3, 3)], {"padding": ((1, 1), (1, 1)), "tile": 4}),
+    ],
 }  # fmt: skip
 
 ELEMENTWISE_SHAPES = [(), (5,), (3, 17)]

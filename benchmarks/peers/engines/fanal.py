@@ -27,7 +27,8 @@ def make(task: Task) -> Runner:
     if task.train:
         runner = pytorchlike.training(fanal, task, model, data, compiled or (lambda step: step))
     else:
-        call = compiled(model) if compiled else model
+        options = {"winograd": True} if task.options.get("winograd") else None
+        call = compiled(model, options=options) if compiled else model
         runner = pytorchlike.answering(fanal, task, call, data)
     if wanted and compiled is None:
         runner.notes.append(ABSENT)

@@ -72,6 +72,10 @@ def speed(found: Record) -> Iterator[Fact]:
             yield "wins", f"{name}: faster than all in {many} ({best}){end}."
         if not lost and not won:
             yield "level", f"{name}: no measurable difference to the fastest peer; {average}."
+        if part.get("winograd"):
+            ratios = [f"{title(c)} {r['median']:.2f}×" for c, r in part["winograd"].items()]
+            said = f"with Winograd's algorithm, which is off by default: {words.listed(ratios)}"
+            yield "fact", f"{name} {said} as fast as the fastest peer."
 
 
 def memory(found: Record) -> Iterator[Fact]:

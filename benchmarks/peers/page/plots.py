@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from html import escape
 
 COLOURS = {
-    "fanal": "#c2410c", "fanal-eager": "#f59e0b", "torch-eager": "#1d4ed8",
+    "fanal": "#c2410c", "fanal-eager": "#f59e0b", "fanal-winograd": "#be185d", "torch-eager": "#1d4ed8",
     "torch-compile": "#60a5fa", "jax": "#15803d", "tensorflow": "#7e22ce",
     "tensorflow-xla": "#c084fc", "onnxruntime": "#475569", "openvino": "#0891b2",
 }  # fmt: skip
 SHAPES = {
-    "fanal": "diamond", "torch-compile": "square", "tensorflow-xla": "square", "jax": "triangle",
+    "fanal": "diamond", "fanal-winograd": "square", "torch-compile": "square", "tensorflow-xla": "square", "jax": "triangle",
     "onnxruntime": "triangle", "openvino": "diamond",
 }  # fmt: skip
 WIDTH, LEFT, RIGHT, TOP = 1220, 130, 20, 24

@@ -50,7 +50,7 @@ def _products(node: Node) -> int:
     """Multiplications of a convolution or of one of its gradients: all three pair each element of the
     result of the convolution with each weight that it is a sum over."""
     name = node.primitive.name
-    if name == "conv":
+    if name in ("conv", "conv_winograd"):
         y, w = node.outputs[0], node.inputs[1]
     elif name == "conv_input_grad":
         y, w = node.inputs

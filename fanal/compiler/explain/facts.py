@@ -15,7 +15,7 @@ from fanal.compiler.samples import Samples
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import Step
 from fanal.graph.origin import Origin
-from fanal.ops.passes import Pass
+from fanal.ops.passes import Fired
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,16 @@ class KernelFacts:
 
 
 @dataclass(frozen=True)
+class Rewrite:
+    """A pass that does not keep eager mode's bits: how often it changed a program, at which lines."""
+
+    name: str
+    grade: str
+    times: int
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ProgramFacts:
     """One program: its kernels in order, its memory, and rewrites that do not keep the bits."""
 
@@ -64,7 +74,7 @@ class ProgramFacts:
     kept_bytes: int  # from call to call: what is made of weights alone
     launches: int  # that were timed
     seconds: float | None
-    rewrites: tuple[tuple[Pass, int], ...]
+    rewrites: tuple[Rewrite, ...]
 
     @property
     def lower_bound(self) -> int:
@@ -164,7 +174,7 @@ class _Backward:
 
     def __init__(self, graph: Any, executable: Any, sizes: list[int]):
         self.graph, self.executable, self.sizes = graph, executable, sizes
-        self.samples, self.rewrites = Samples(), {}  # type: ignore[var-annotated]
+        self.samples, self.rewrites = Samples(), Fired()
 
 
 def segments(root: Step) -> Iterator[Segment]:
@@ -207,7 +217,10 @@ def _program(number: int, first: int, name: str, segment: Any) -> ProgramFacts:
         _kernel(first + i, number, description, unit, phases, samples)
         for i, (unit, phases) in enumerate(description.units())
     ]
-    rewrites = tuple((p, n) for p, n in segment.rewrites.items() if p.grade != "A")
+    fired = segment.rewrites
+    rewrites = tuple(
+        Rewrite(p.name, p.grade, n, fired.places(p)) for p, n in fired.items() if p.grade != "A"
+    )
     whole = samples.whole if samples.seconds else None
     return ProgramFacts(
         number, name, len(segment.graph.nodes), tuple(kernels), description, sum(segment.sizes),

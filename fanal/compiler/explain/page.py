@@ -76,7 +76,9 @@ def _program(p: ProgramFacts, machine: Peaks) -> str:
         cards.append(_card(scaled(p.kept_bytes, "B"), "kept between calls: packed weights, tables"))
     if p.rewrites:
         items = "".join(
-            f"<li>{escape(one.name)} (grade {one.grade}), {count(times, 'time')}</li>" for one, times in p.rewrites
+            f"<li>{escape(one.name)} (grade {one.grade}), {count(one.times, 'time')}"
+            f"{escape(', at ' + ', '.join(one.places)) if one.places else ''}</li>"
+            for one in p.rewrites
         )
         rewrites = f"<p>Rewrites that do not keep eager mode's bits:</p><ul>{items}</ul>"
     else:

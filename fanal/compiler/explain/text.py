@@ -62,8 +62,9 @@ def _program(p: ProgramFacts, machine: Peaks) -> Iterator[str]:
     yield f"  {_memory(p)}"
     if p.description.temps:
         yield f"  in use, kernel after kernel: {sparkline(p.description.live_bytes())}"
-    for one, times in p.rewrites:
-        yield f"  not to the bit (grade {one.grade}): {one.name}, {count(times, 'time')}"
+    for one in p.rewrites:
+        lines = f", at {', '.join(one.places)}" if one.places else ""
+        yield f"  not to the bit (grade {one.grade}): {one.name}, {count(one.times, 'time')}{lines}"
     if not p.rewrites:
         yield "  the same bits as eager mode: no rewrite is above grade A"
     yield ""

@@ -7,7 +7,6 @@ once, and one offset. The rounding is another one, of the same size: a product i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from fanal.core.dispatch import bind
 from fanal.graph.ir import Graph, Node, Value
 from fanal.ops.create import full_p
 from fanal.ops.layout import expand_p, reshape_p
-from fanal.ops.passes.rewrite import Pass, rewritten
+from fanal.ops.passes.rewrite import Fired, Pass, rewritten
 
 FOLD = Pass("fold", "B", {})
 _AFFINE = ("add", "sub", "mul", "div")
@@ -37,7 +36,7 @@ class _Chain:
         return any(name in ("mul", "div") for name, _, _ in self.steps)
 
 
-def fold(graph: Graph, steady: Collection[int], fired: Counter[Pass]) -> Graph:
+def fold(graph: Graph, steady: Collection[int], fired: Fired) -> Graph:
     """The graph with steady affine chains folded; `steady` are numbers of inputs."""
     chains = _chains(graph, steady)
     if not chains:
@@ -46,7 +45,7 @@ def fold(graph: Graph, steady: Collection[int], fired: Counter[Pass]) -> Graph:
     def replaced(node: Node, given: tuple[Value, ...], values: dict[Value, Value]) -> Any:
         if node not in chains:
             return None
-        fired[FOLD] += 1
+        fired.note(FOLD, node)
         return _folded(chains[node], values)
 
     return rewritten(graph, replaced)

@@ -15,6 +15,7 @@ from typing import Any
 
 from fanal.core.dispatch import tracing
 from fanal.graph.ir import Builder, Graph, Node, Value, attribute_key
+from fanal.graph.origin import Origin
 
 Rule = Callable[[Node, Sequence[Value]], Any]
 
@@ -86,12 +87,30 @@ class Pass:
     grade: str
     rules: dict[str, tuple[Rule, ...]]  # by the primitive's name
 
-    def __call__(self, graph: Graph, fired: Counter[Pass] | None = None) -> Graph:
+    def __call__(self, graph: Graph, fired: Fired | None = None) -> Graph:
         """The graph rewritten; `fired` counts the nodes that a rule took the place of."""
-        return at_once((self,), graph, Counter() if fired is None else fired)
+        return at_once((self,), graph, Fired() if fired is None else fired)
 
 
-def at_once(passes: tuple[Pass, ...], graph: Graph, fired: Counter[Pass]) -> Graph:
+class Fired(Counter[Pass]):
+    """How often each pass changed a graph; of those that keep no bits, also what they touched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.origins: dict[Pass, dict[Origin, None]] = {}
+
+    def note(self, one: Pass, node: Node) -> None:
+        """A pass took the place of a node."""
+        self[one] += 1
+        if one.grade != "A" and node.origin is not None:
+            self.origins.setdefault(one, {})[node.origin] = None
+
+    def places(self, one: Pass) -> tuple[str, ...]:
+        """The user's lines that a pass touched, each once."""
+        return tuple(dict.fromkeys(o.place for o in self.origins.get(one, ())))
+
+
+def at_once(passes: tuple[Pass, ...], graph: Graph, fired: Fired) -> Graph:
     """The graph with several passes made in one walk: a node whose inputs went through all of them goes
     through one after the other, until a rule takes its place."""
     by_name = _by_name(passes)
@@ -104,7 +123,7 @@ def at_once(passes: tuple[Pass, ...], graph: Graph, fired: Counter[Pass]) -> Gra
                 old = node.outputs[0]
                 new = found[0] if isinstance(found, tuple) else found
                 assert new.dtype is old.dtype and new.shape == old.shape, one.name
-                fired[one] += 1
+                fired.note(one, node)
                 return found
         return None
 

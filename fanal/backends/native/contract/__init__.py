@@ -10,6 +10,7 @@ from fanal.backends.native.contract.conv_grad import lower_conv_weight_grad
 from fanal.backends.native.contract.dot import lower_dot
 from fanal.backends.native.contract.finish import Epilogue
 from fanal.backends.native.contract.shape import KC
+from fanal.backends.native.contract.winograd import lower_winograd
 
 __all__ = [
     "KC",
@@ -18,5 +19,6 @@ __all__ = [
     "lower_conv_input_grad",
     "lower_conv_weight_grad",
     "lower_dot",
+    "lower_winograd",
 ]
 

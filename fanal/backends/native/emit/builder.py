@@ -259,9 +259,10 @@ class Builder:
             return x
         return self.op(x.type, f'call {x.type} asm "", "=r,0"({x.type} {x.ref})')
 
-    def prefetch(self, address: V) -> None:
+    def prefetch(self, address: V, level: int = 1) -> None:
+        """Ask for a line, into the cache of a level."""
         self.declare("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.emit(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 0, i32 3, i32 1)")
+        self.emit(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 0, i32 {4 - level}, i32 1)")
 
     # -- values ---------------------------------------------------------------------------------------
 

@@ -37,3 +37,15 @@ def _input_grad(low: Lowering, node: Node) -> None:
 @rule("conv_weight_grad")
 def _weight_grad(low: Lowering, node: Node) -> None:
     _hand_over(low, node, "lower_conv_weight_grad")
+
+
+@rule("conv_winograd")
+def _winograd(low: Lowering, node: Node) -> None:
+    reads = [low.operand(v) for v in node.inputs]
+
+    def emit(
+        p: ProgramBuilder, a: Access, b: Access, out: Access, epilogue: contract.Epilogue | None
+    ) -> None:
+        contract.lower_winograd(p, a, b, out, **node.attributes, epilogue=epilogue)
+
+    low.contraction(reads, low.destination(node.outputs[0]), emit, node_form(node))

@@ -16,7 +16,7 @@ from fanal.core.symbols import largest
 from fanal.graph.ir import Graph, Node, Value
 
 Order = tuple[int, ...]  # dimensions, from the outermost in memory to the innermost
-CONVOLUTIONS = ("conv", "conv_input_grad", "conv_weight_grad")
+CONVOLUTIONS = ("conv", "conv_input_grad", "conv_weight_grad", "conv_winograd")
 # Structural primitives whose result has its operands' dimensions.
 _SAME = ("concat", "interleave", "pad", "slice", "put_slice", "flip", "window_sum")
 
@@ -61,6 +61,8 @@ def _gains(node: Node, lanes: Callable[[Value], int]) -> bool:
     """Whether channels fill vectors: those of the result, or of both factors of a weight gradient."""
     if node.primitive.name not in CONVOLUTIONS:
         return False
+    if node.primitive.name == "conv_winograd":
+        return True
     groups: int = node.attributes["groups"]
     w = node.inputs[1]
     least = lanes(node.outputs[0])
