@@ -169,9 +169,11 @@ class Forms:
 
     def member(self, form: Form, given: Arguments) -> Replay | None:
         """A replay for a call, of a family that is trusted and whose guards hold."""
-        for family in form.families:
+        for family in list(form.families):
             value = family.value_for(given) if family.trusted else None
             if value is not None and family.base.changed(given) is None:
+                if family is not form.families[0]:
+                    form.families = [family, *(f for f in form.families if f is not family)]
                 return family.member(given, value)
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,43 @@ def mapped(x: Any, value: Callable[[Any], Any]) -> Any:
         changed: dict[str, Any] = {name: y for name, y in now.items() if y is not before[name]}
         return replace(x, **changed) if changed else x
     return value(x)
+
+
+class Template:
+    """A tuple or record of which only some parts follow from symbols: `made` gives it with other numbers,
+    without a look at the rest."""
+
+    __slots__ = ("_parts", "_whole")
+
+    def __init__(self, whole: Any, parts: Sequence[tuple[Any, Any]]):
+        self._whole, self._parts = whole, parts  # (index or name, number or template) of those parts
+
+    @classmethod
+    def of(cls, whole: Any) -> Template:
+        """A template; `whole` itself need not follow from symbols."""
+        record = is_dataclass(whole) and not isinstance(whole, type)
+        named: Iterable[tuple[Any, Any]] = ()
+        if type(whole) is tuple:
+            named = enumerate(whole)
+        elif record:
+            named = ((f.name, getattr(whole, f.name)) for f in fields(whole))
+        parts = []
+        for key, x in named:
+            if is_symbolic(x):
+                parts.append((key, x))
+            elif symbols_in(x) is not None:
+                parts.append((key, cls.of(x)))
+        return cls(whole, parts)
+
+    def made(self, value: Callable[[Any], Any]) -> Any:
+        """The tuple or record, with numbers as `value` says."""
+        new = [(k, x.made(value) if type(x) is Template else value(x)) for k, x in self._parts]
+        if type(self._whole) is not tuple:
+            return replace(self._whole, **dict(new)) if new else self._whole
+        items = list(self._whole)
+        for i, x in new:
+            items[i] = x
+        return tuple(items)
 
 
 def symbols_in(x: Any) -> Symbols | None:

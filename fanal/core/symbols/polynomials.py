@@ -9,7 +9,7 @@ Terms = tuple[tuple[Monomial, int], ...]  # monomials and coefficients, in order
 Bounds = tuple[int | None, int | None]  # the least and the most that a number can be; None: who knows
 
 
-def evaluated(terms: Terms, atoms: Sequence[int]) -> int:
+def evaluated(terms: Terms, atoms: Sequence[int] | dict[int, int]) -> int:
     """What a polynomial is where the atoms are these."""
     total = 0
     for monomial, factor in terms:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from fanal.core.symbols.nested import example_of, mapped
+from fanal.core.symbols.nested import Template, example_of, mapped
 from fanal.core.symbols.numbers import Extent, Ratio, Word
 from fanal.core.symbols.polynomials import (
     Bounds,
@@ -53,7 +53,9 @@ class Symbols:
         self.atoms: list[Atom] = []
         self.examples: list[int] = []  # by atom
         self.names: list[str] = []
-        self.conditions: dict[Condition, None] = {}
+        self.conditions: dict[Condition, Template | None] = {}  # with the arguments of a function
+        self.templates: dict[int, Template] = {}  # of the arguments of functions, by atom
+        self._ordered: list[tuple[Condition, Template | None]] = []
         self.fixed: dict[str, str] = {}  # what was fixed to its number, and where
         self._numbers: dict[Atom, int] = {}
         self._extents: dict[Terms, Extent] = {}
@@ -69,7 +71,11 @@ class Symbols:
         self, function: Callable[..., Any], given: tuple[Any, ...], name: str, example: int, bounds: Bounds
     ) -> Extent:
         """What a function returns, or an attribute of that."""
-        return self._of(Atom(bounds, found=(function, given, name)), example)
+        made = self._of(Atom(bounds, found=(function, given, name)), example)
+        number = made.terms[0][0][0]
+        if number not in self.templates:
+            self.templates[number] = Template.of(given)
+        return made
 
     def _of(self, atom: Atom, example: int) -> Extent:
         number = self._numbers.get(atom)
@@ -174,7 +180,9 @@ class Symbols:
         return self.answered("<", terms, None, self.example(terms) < 0)
 
     def answered(self, op: str, left: Any, right: Any, answer: Any) -> Any:
-        self.conditions[Condition(op, left, right, answer)] = None
+        condition = Condition(op, left, right, answer)
+        if condition not in self.conditions:
+            self.conditions[condition] = Template.of(right) if op == "asked" else None
         return answer
 
     def asked(self, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
@@ -205,43 +213,92 @@ class Symbols:
     def values(self, sizes: Sequence[int]) -> Callable[[Any], Any] | None:
         """What numbers are where the symbols have these sizes: a function of extents, ratios and words
         (others it returns as they are); None where a condition is not fulfilled."""
-        atoms: list[int] = []
-        known: dict[Any, Any] = {}
+        atoms = _Atoms(self, sizes)
+        try:
+            if atoms.all_true(self._in_order()):
+                return atoms.value
+        except _NoNumber:
+            pass
+        return None
 
-        def value(x: Any) -> Any:
-            kind = type(x)
-            if kind is not Extent and kind is not Ratio and kind is not Word:
-                return x
-            found = known.get(x)
-            if found is None:
-                found = known[x] = evaluated(x.terms, atoms) if kind is Extent else x.value(value)
-            return found
+    def _in_order(self) -> list[tuple[Condition, Template | None]]:
+        """The conditions, those first that are soon looked at."""
+        if len(self._ordered) != len(self.conditions):
+            self._ordered = sorted(self.conditions.items(), key=lambda one: self._is_hard(one[0]))
+        return self._ordered
 
+    def _is_hard(self, condition: Condition) -> bool:
+        """Whether a function has to be called to look at a condition."""
+        if condition.op == "asked" or condition.right is not None:
+            return True
+        stack, seen = [a for m, _ in condition.left for a in m], set()
+        while stack:
+            number = stack.pop()
+            if number not in seen:
+                seen.add(number)
+                atom = self.atoms[number]
+                if atom.found is not None and atom.found[0] not in (max, min):
+                    return True
+                stack += [a for m, _ in (*atom.over, *atom.by) for a in m]
+        return False
+
+
+class _NoNumber(Exception):
+    """A size is out of bounds, or a divisor is zero."""
+
+
+class _Atoms(dict[int, int]):
+    """What atoms are for given sizes; found when they are asked for."""
+
+    def __init__(self, symbols: Symbols, sizes: Sequence[int]):
+        super().__init__()
+        self._symbols = symbols
+        self._known: dict[Any, Any] = {}
         given = iter(sizes)
-        for atom in self.atoms:
-            if atom.found is not None:
-                function, arguments, name = atom.found
-                result = function(*mapped(arguments, value))
-                atoms.append(getattr(result, name) if name else result)
-            elif atom.name:
-                atoms.append(next(given))
-                low, high = atom.bounds
-                if atoms[-1] < (low or 0) or (high is not None and atoms[-1] > high):
-                    return None
-            else:
-                by = evaluated(atom.by, atoms)
-                if by == 0:
-                    return None
-                atoms.append(evaluated(atom.over, atoms) // by)
-        for op, left, right, answer in self.conditions:
-            if op == "asked":
-                if left(*mapped(right, value)) != answer:
-                    return None
+        for number, atom in enumerate(symbols.atoms):
+            if atom.name:
+                self[number] = next(given)
+
+    def value(self, x: Any) -> Any:
+        """What a number is."""
+        kind = type(x)
+        if kind is not Extent and kind is not Ratio and kind is not Word:
+            return x
+        found = self._known.get(x)
+        if found is None:
+            found = evaluated(x.terms, self) if kind is Extent else x.value(self.value)
+            self._known[x] = found
+        return found
+
+    def __missing__(self, number: int) -> int:
+        atom = self._symbols.atoms[number]
+        if atom.found is not None:
+            function, _, name = atom.found
+            result = function(*self._symbols.templates[number].made(self.value))
+            found: int = getattr(result, name) if name else result
+        else:
+            by = evaluated(atom.by, self)
+            if by == 0:
+                raise _NoNumber
+            found = evaluated(atom.over, self) // by
+        self[number] = found
+        return found
+
+    def all_true(self, conditions: Sequence[tuple[Condition, Template | None]]) -> bool:
+        """Whether the sizes are within their bounds and fulfil conditions."""
+        for number, atom in enumerate(self._symbols.atoms):
+            low, high = atom.bounds
+            if atom.name and (self[number] < (low or 0) or (high is not None and self[number] > high)):
+                return False
+        for (op, left, right, answer), template in conditions:
+            if template is not None:
+                if left(*template.made(self.value)) != answer:
+                    return False
                 continue
-            a, b = (evaluated(left, atoms), 0) if right is None else (value(left), value(right))
+            a, b = (evaluated(left, self), 0) if right is None else (self.value(left), self.value(right))
             if (a == b if op == "==" else a < b) is not answer:
-                return None
-        return value
+                return False
+        return True
 
 
 def _place() -> str:
