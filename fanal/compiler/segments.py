@@ -67,8 +67,9 @@ class Segment:
                 )
             else:
                 self.executable = program(
-                    loads, outputs, lambda: outline_of(self.graph, loads, outputs, steady).written()
-                )
+                    loads, outputs,
+                    lambda: outline_of(self.graph, *frame(inputs, fresh, targets), steady).written(),
+                )  # fmt: skip
         self.samples = Samples()
         self.gradient: CapturedGradient | None = None  # whose forward program it is
 
