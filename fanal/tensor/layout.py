@@ -31,7 +31,7 @@ class Size(tuple[int, ...]):
         return total
 
     def __repr__(self) -> str:
-        return f"fanal.Size({list(self)})"
+        return f"fanal.Size({[int(n) for n in self]})"
 
     def __getitem__(self, index: Any) -> Any:
         found = tuple.__getitem__(self, index)

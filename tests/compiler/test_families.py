@@ -236,6 +236,19 @@ def test_a_loop_over_a_size_is_captured_for_each() -> None:
     assert any("used as numbers at test_families.py" in why for why in g.history)
 
 
+def test_sizes_that_are_looked_up() -> None:
+    """A size among the keys of a dictionary is found, whichever sizes came before."""
+    known, named = {25: 2.0}, {"27": 3.0}
+    f = fanal.compile(
+        lambda x: x.sum(0) * known.get(x.shape[0], 1.0) * named.get(str(x.shape[0]), 1.0)
+        + (5 if x.shape in {(28, WIDTH)} else 0) + (7 if str(x.shape) == f"fanal.Size([29, {WIDTH}])" else 0),
+        dynamic=True,
+    )  # fmt: skip
+    for n in range(20, 32):
+        x = fanal.randn(n, WIDTH)
+        assert fanal.equal(f(x), f.function(x)), n
+
+
 def test_the_second_run_leaves_no_trace(capsys: pytest.CaptureFixture[str]) -> None:
     """Random streams, gradients, versions, prints: all as after one run."""
     model = nn.Linear(WIDTH, 8)

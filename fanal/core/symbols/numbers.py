@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,15 @@ from fanal.core.symbols.polynomials import Terms, added, constant, multiplied, s
 
 if TYPE_CHECKING:
     from fanal.core.symbols.scope import Symbols
+
+_PACKAGE = __name__.split(".", 1)[0] + "."
+
+
+def _is_asked_outside() -> bool:
+    """Whether it is not this package that asks for a hash or a text. The user's dictionaries are to find
+    what they hold of a number; ours keep symbols apart from it."""
+    name: str = sys._getframe(2).f_globals.get("__name__", "")
+    return not name.startswith(_PACKAGE)
 
 
 class Extent:
@@ -41,10 +51,10 @@ class Extent:
         return constant(x.__index__())
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(self.__index__()) if _is_asked_outside() else self._hash
 
     def __repr__(self) -> str:
-        return self.symbols.text(self.terms)
+        return repr(self.__index__()) if _is_asked_outside() else self.symbols.text(self.terms)
 
     # -- arithmetic ---------------------------------------------------------------------------------
 
@@ -213,7 +223,9 @@ class Extent:
         return float(self.__index__())
 
     def __format__(self, spec: str) -> str:
-        return format(self.__index__(), spec) if spec else repr(self)
+        if spec or _is_asked_outside():
+            return format(self.__index__(), spec)
+        return self.symbols.text(self.terms)
 
     def __round__(self, digits: int | None = None) -> Any:
         return self if digits is None or digits >= 0 else round(self.__index__(), digits)
@@ -284,9 +296,11 @@ class Ratio:
         return _RATIOS[self.op](of(self.left), of(self.right))
 
     def __hash__(self) -> int:
-        return hash((self.symbols.serial, self._key))
+        return hash(float(self)) if _is_asked_outside() else hash((self.symbols.serial, self._key))
 
     def __repr__(self) -> str:
+        if _is_asked_outside():
+            return repr(float(self))
         return f"({self.left!r} {self.op} {self.right!r})"
 
     def hex(self) -> str:
