@@ -16,6 +16,7 @@ from fanal.backends.native.loops.convert import compute_type
 from fanal.backends.native.loops.elementwise import Store
 from fanal.backends.native.loops.expression import (
     Expression,
+    Gather,
     Load,
     Op,
     Random,
@@ -34,6 +35,9 @@ from fanal.graph.ir import Graph, Node, Value
 from fanal.ops.layout import reshape_strides
 from fanal.ops.stops import hold_p
 
+# How often what is computed small is used large, from which on it is kept; the same where it is looked up
+# in a table or drawn, element by element.
+_USES, _USES_OF_LOOKED_UP = 8, 2
 # Operations from which on an expression is kept rather than computed at each of several uses.
 MANY_OPERATIONS = 24
 
@@ -137,8 +141,9 @@ class WholeLowering(Lowering):
         name, value = node.primitive.name, node.inputs[0] if node.inputs else None
         single = name == "reshape" and value is not None and math.prod(value.shape) == 1
         seen = single or name in ("expand", "slice")
-        if value is not None and seen and isinstance(self.values[value], Op):
-            small = math.prod(value.shape) * 8 <= math.prod(node.outputs[0].shape)
+        if value is not None and seen and isinstance(self.values[value], Op | Gather | Random):
+            times = _USES_OF_LOOKED_UP if _is_looked_up(self.values[value]) else _USES
+            small = math.prod(value.shape) * times <= math.prod(node.outputs[0].shape)
             if single or name == "slice" or small:
                 self.keep(value)
         super().node(node)
@@ -250,6 +255,11 @@ def _users(graph: Graph) -> dict[Value, int]:
 def _distinct(access: Access) -> int:
     """Elements that an access touches (repeated ones once)."""
     return math.prod(n for n, s in zip(access.shape, access.strides, strict=True) if s != 0)
+
+
+def _is_looked_up(e: Expression) -> bool:
+    """Whether an expression takes an element of a table, or a random number, each time."""
+    return any(isinstance(leaf, Gather | Random) for leaf in leaves(e))
 
 
 def _operations(e: Expression) -> int:
