@@ -32,6 +32,7 @@ from fanal.core.collector import held_back
 from fanal.core.dispatch import state
 from fanal.core.errors import message
 from fanal.core.stages import stage
+from fanal.graph.origin import users_place
 from fanal.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class CompiledFunction:
         self.fullgraph = fullgraph
         self.rounding = rounding or Rounding()
         self.root = Step(None, 0, None)
+        # Where calls go on after a look at elements, by the instruction that looked: what follows in a
+        # loop is the same programs in each turn.
+        self.places: dict[Any, Step] = {}
         self.kinds = Kinds()
         self.forms = Forms(dynamic)
         self.history: Counter[str] = Counter()  # why calls were captured anew
@@ -91,6 +95,12 @@ class CompiledFunction:
         self.history.update(reasons[:1])  # that of the newest
         return self._watched(kind, form, given, args, kwargs)
 
+    def following(self) -> Step:
+        """Where the steps begin that follow the look at elements which is happening now."""
+        place = users_place(2)
+        found = self.places.get(place)
+        return self.places.setdefault(place, Step(None, 0, None)) if found is None else found
+
     def ran(self, kind: Kind, path: Sequence[Step], at: Step, key: Any) -> None:
         """A call ran the program of a path."""
         self.kinds.ran(kind, path, at, key)
@@ -115,7 +125,7 @@ class CompiledFunction:
             return self.function(*args, **kwargs)
         finally:
             try:
-                recorder.finish()
+                recorder.end()
             finally:
                 state.tracer = None
 
@@ -154,7 +164,7 @@ class CompiledFunction:
         finally:
             try:
                 with stage("steps"), held_back():
-                    recorder.finish(pending)
+                    recorder.end(pending)
             finally:
                 state.tracer = None
         try:

@@ -127,17 +127,13 @@ class Kinds:
             self._let_go(kind)
 
 
-def _leads_on(step: Step) -> bool:
-    return bool(step.children or step.runs)
-
-
 def _cut(path: Sequence[Step], place: Place) -> None:
     """Take a program out of the tree of steps, and the steps that led to nothing else."""
     at, key = place
     at.runs.pop(key, None)
     steps = [at.start, *path]
     for before, step in zip(reversed(steps[:-1]), reversed(steps[1:]), strict=True):
-        if step.children or any(made or _leads_on(after) for made, after in step.runs.values()):
+        if step.children or step.runs:
             return
         for action, child in list(before.children.items()):
             if child is step:

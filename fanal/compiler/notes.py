@@ -73,6 +73,15 @@ class Notes:
         if self.on_asking is not None:
             self.on_asking()
 
+    def owned(self) -> Any:
+        """Storages that belong to the function, by identity."""
+        return ()
+
+    def answered(self, t: Tensor, read: Any, convert: Any, value: Any) -> Any:
+        """Python asked for a tensor's only element."""
+        self.asking()
+        return value if convert is None else convert(value)
+
     def drawn(self, generator: Any, key: Tensor) -> None:
         seed, stream = generator._seed, generator._stream - 1
         self.generators.setdefault(id(generator), (generator, seed, stream))

@@ -235,9 +235,33 @@ class Recorder:
         """Somebody reads a tensor's memory: run what was taken down if it writes there."""
         if self.notes is not None:
             self.notes.asking()
-        known = self.known.get(id(t._storage))
-        if known is not None and any(r.written for r in known.regions):
+        if self._is_written(t):
             self.settle()
+
+    def _is_written(self, t: Tensor) -> bool:
+        known = self.known.get(id(t._storage))
+        return known is not None and any(r.written for r in known.regions)
+
+    def answer(self, t: Tensor, read: Any, convert: Any) -> Any:
+        """Python asks for a tensor's only element, which `read` reads, as what `convert` makes of it."""
+        self._run_up_to(t)
+        value = self._read(t, read)
+        if self.notes is not None:
+            return self.notes.answered(t, read, convert, value)
+        return value if convert is None else convert(value)
+
+    def _run_up_to(self, t: Tensor) -> None:
+        """Run what was taken down if a tensor's elements depend on it."""
+        cell = t._storage
+        if (type(cell) is Cell and cell.recorder is self and cell.real is None) or self._is_written(t):
+            self._allow_looks()
+            if self.notes is not None:
+                self.state = self.notes.owned()
+            self.finish()
+            self.state = ()
+
+    def _read(self, t: Tensor, read: Any) -> Any:
+        return read(t)
 
     # -- values --------------------------------------------------------------------------------------
 
@@ -412,6 +436,11 @@ class Recorder:
         """Somebody asks for a lazy tensor's memory: run what was taken down so far."""
         if self.notes is not None:
             self.notes.asking()
+        self._allow_looks()
+        self.finish()
+
+    def _allow_looks(self) -> None:
+        """RuntimeError if Python must not ask for elements."""
         if self.owner is not None and self.owner.fullgraph:
             self._begin(self.at.start)
             raise RuntimeError(
@@ -420,13 +449,21 @@ class Recorder:
                     hint="fanal.where or fanal.cond in the place of `if`; returning the tensor",
                 )
             )
-        self.finish()
 
-    def finish(self, pending: Pending | None = None) -> None:
-        """Run what was taken down; lazy tensors that are still held become ordinary ones.
+    def finish(self) -> None:
+        """Run what was taken down so far; lazy tensors that are still held become ordinary ones."""
+        self._all_or_nothing(None)
+        self._begin(Step(None, 0, None) if self.owner is None else self.owner.following())
+
+    def end(self, pending: Pending | None = None) -> None:
+        """Run what is left when the function has ended.
 
         `pending`: the backward pass of results, which become outputs of one node on the tape.
         """
+        self._all_or_nothing(pending)
+        self._begin(Step(None, 0, None))
+
+    def _all_or_nothing(self, pending: Pending | None) -> None:
         try:
             self._finish(pending)
         except BaseException as error:
@@ -462,7 +499,6 @@ class Recorder:
             t for t in [ref() for ref in self.tensors] if t is not None and type(t) is LazyTensor
         ]
         if not alive and not writes:
-            self._begin(self._next(()))
             return
         key: Any = (
             tuple([(c.regions[0].number, c.layout) for c in alive]),
@@ -482,8 +518,8 @@ class Recorder:
                 made = gradient.segment(key, rounding)
             if self.owner is not None:
                 made.named(f"compiled {self.owner.name}")
-            found = self.at.runs[key] = (made, Step(None, 0, None))
-        segment, following = found
+            found = self.at.runs[key] = made
+        segment = found
         if self.owner is not None:
             self.owner.ran(self.kind, self.path, self.at, key)
         if self.notes is not None:
@@ -505,7 +541,6 @@ class Recorder:
             node = gradient.node(inputs, places)
             for i, t in enumerate(pending.results):
                 t._node, t._index = node, i
-        self._begin(following)
 
     def _steady(self, writes: Sequence[tuple[Memory, Region]]) -> tuple[int, ...]:
         """Inputs that are likely to be the same at the next call: state that is not written to."""
@@ -517,13 +552,6 @@ class Recorder:
             and id(x._storage) in self.state
             and id(x._storage) not in changed
         )
-
-    def _next(self, key: Any) -> Step:
-        """The beginning of the segment that follows where nothing had to be run."""
-        found = self.at.runs.get(key)
-        if found is None:
-            found = self.at.runs[key] = (None, Step(None, 0, None))
-        return found[1]
 
     def _targets(self, writes: Sequence[tuple[Any, Region]]) -> tuple[tuple[int, Any], ...]:
         """The value of each written region and where it lies: an input's number, or the layout of

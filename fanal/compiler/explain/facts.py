@@ -128,7 +128,7 @@ def facts(compiled: Any) -> Facts:
     """What there is to say of a compiled function now."""
     programs: list[ProgramFacts] = []
     count = 0
-    for name, segment in _programs(compiled.root):
+    for name, segment in _programs(compiled):
         made = _program(len(programs), count, name, segment)
         count += len(made.kernels)
         programs.append(made)
@@ -177,21 +177,17 @@ class _Backward:
         self.samples, self.rewrites = Samples(), Fired()
 
 
-def segments(root: Step) -> Iterator[Segment]:
-    """All programs of a compiled function, in the order in which they were made."""
-    stack = [root]
+def segments(*roots: Step) -> Iterator[Segment]:
+    """All programs that begin at some steps, in the order in which they were made."""
+    stack = [*reversed(roots)]
     while stack:
         step = stack.pop()
-        found = []
-        for segment, following in step.runs.values():
-            if segment is not None:
-                yield segment
-            found.append(following)
-        stack += [*reversed(found), *reversed(step.children.values())]
+        yield from step.runs.values()
+        stack += reversed(step.children.values())
 
 
-def _programs(root: Step) -> Iterator[tuple[str, Any]]:
-    for segment in segments(root):
+def _programs(compiled: Any) -> Iterator[tuple[str, Any]]:
+    for segment in segments(compiled.root, *compiled.places.values()):
         yield _name(segment), segment
         if segment.gradient is None:
             continue
