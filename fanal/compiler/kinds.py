@@ -16,6 +16,7 @@ from fanal.compiler.arguments import Arguments
 from fanal.compiler.plan import Plan
 from fanal.compiler.replay import Replay
 from fanal.compiler.steps import Step
+from fanal.compiler.tree import Tree
 
 # Programs that one function holds at most (shapes × paths through its Python), and kinds.
 PROGRAMS, KINDS = 256, 1024
@@ -34,7 +35,7 @@ class Kind:
         self.arguments = ", ".join(
             f"{t.dtype.name}[{','.join(map(str, t._layout.shape))}]" for t in given.tensors
         )
-        self.replays: list[Replay] = []
+        self.replays: list[Replay | Tree] = []
         self.attempts = 0
         self.reason: str | None = None
         self.eager = False  # after too many paths through its Python
@@ -65,9 +66,11 @@ class Kinds:
         kind.used = self._calls
         return kind
 
-    def remember(self, replay: Replay) -> None:
+    def remember(self, replay: Replay | Tree) -> None:
         """Let later calls try this replay's plan before anything else, once its launches are not timed
         any more."""
+        if isinstance(replay, Tree):
+            return
         if replay.quick and replay.plan not in self.plans and not replay.segment.samples.open:
             with self._changing:
                 self.plans = (replay.plan, *self.plans)[:PLANS]

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from fanal.autograd.mode import mode
 from fanal.autograd.tape import PythonNode
 from fanal.compiler.gradient import Pending
-from fanal.compiler.notes import Notes
+from fanal.compiler.notes import Notes, Ran
 from fanal.compiler.regions import Memory, Region, base_of, contiguous, once, overlap
 from fanal.compiler.rounding import EXACT
 from fanal.compiler.segments import Segment
@@ -247,7 +247,7 @@ class Recorder:
         self._run_up_to(t)
         value = self._read(t, read)
         if self.notes is not None:
-            return self.notes.answered(t, read, convert, value)
+            return self.notes.path.answered(t, read, convert, value)
         return value if convert is None else convert(value)
 
     def _run_up_to(self, t: Tensor) -> None:
@@ -256,7 +256,7 @@ class Recorder:
         if (type(cell) is Cell and cell.recorder is self and cell.real is None) or self._is_written(t):
             self._allow_looks()
             if self.notes is not None:
-                self.state = self.notes.owned()
+                self.state = self.notes.path.owned()
             self.finish()
             self.state = ()
 
@@ -472,6 +472,8 @@ class Recorder:
 
     def _give_up(self, error: BaseException) -> None:
         """What was taken down never happened: nothing was written, and there are no gradients."""
+        if self.notes is not None:
+            self.notes.refuse("a program ended with an error")
         failed = Failed(error)
         for reference in self.cells:
             cell = reference()
@@ -509,25 +511,13 @@ class Recorder:
         if pending is not None:
             gradient = pending.gradient([n for n, _ in key[0]], [n for n, _ in key[1]])
             key = (*key, "differentiated")
-        found = self.at.runs.get(key)
-        if found is None:
-            rounding = EXACT if self.owner is None else self.owner.rounding
-            if gradient is None:
-                made = Segment.of(self.path, key, rounding)
-            else:
-                made = gradient.segment(key, rounding)
-            if self.owner is not None:
-                made.named(f"compiled {self.owner.name}")
-            found = self.at.runs[key] = made
-        segment = found
-        if self.owner is not None:
-            self.owner.ran(self.kind, self.path, self.at, key)
+        segment = self._program(key, gradient)
+        inputs = self.inputs
         if self.notes is not None:
             written = [r.tensor for _, r in writes]
-            self.notes.ran(segment, self.inputs, alive, written, tensors, gradient)
-        inputs = self.inputs
+            self.notes.ran(Ran(segment, self.at, key, inputs, alive, written, tensors, gradient))
         with stage("run"):
-            memories = segment.run(inputs, [t for _, r in writes if (t := r.tensor) is not None])
+            memories = self._run(segment, [t for _, r in writes if (t := r.tensor) is not None])
         self.segments += 1
         for cell, storage in zip(alive, memories, strict=False):
             storage.version = cell.version
@@ -541,6 +531,26 @@ class Recorder:
             node = gradient.node(inputs, places)
             for i, t in enumerate(pending.results):
                 t._node, t._index = node, i
+
+    def _program(self, key: Any, gradient: Any) -> Segment:
+        """The program of what was taken down."""
+        found: Segment | None = self.at.runs.get(key)
+        if found is None:
+            rounding = EXACT if self.owner is None else self.owner.rounding
+            if gradient is None:
+                found = Segment.of(self.path, key, rounding)
+            else:
+                found = gradient.segment(key, rounding)
+            if self.owner is not None:
+                found.named(f"compiled {self.owner.name}")
+            self.at.runs[key] = found
+        if self.owner is not None:
+            self.owner.ran(self.kind, self.path, self.at, key)
+        return found
+
+    def _run(self, segment: Segment, written: Sequence[Tensor]) -> list[Any]:
+        """Run a program on the inputs; the memory of what comes out."""
+        return segment.run(self.inputs, written)
 
     def _steady(self, writes: Sequence[tuple[Memory, Region]]) -> tuple[int, ...]:
         """Inputs that are likely to be the same at the next call: state that is not written to."""

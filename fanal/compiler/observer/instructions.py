@@ -144,6 +144,8 @@ def _call(o: Observer, frame: Frame, i: Instruction) -> None:
         function, given = first, args
     else:
         function, given = first, [second, *args]
+    o.values.calling(frame, o.following(frame), function)
+    o.values.call(frame, o.following(frame), function, given, taken)
     called(o, frame, function, given)
 
 
@@ -153,6 +155,7 @@ def _call_with(o: Observer, frame: Frame, i: Instruction) -> None:
     taken = operands(frame, 3 + has_names)
     function = next(x for x in taken[:2] if x is not Null)
     packed, names = taken[2], taken[3] if has_names else {}
+    o.values.calling(frame, o.following(frame), function)
     o.contents(packed, frame)
     o.contents(names, frame)
     given = list(packed) if isinstance(packed, list | tuple) else []
@@ -209,6 +212,8 @@ def _c_call(o: Observer, frame: Frame, function: Any, args: list[Any]) -> None:
     if why is not None:
         o.refuse(why, frame)
         return
+    if function is print:
+        o.values.path.happened("print() in a call that asks for the value of a tensor", frame)
     name = getattr(function, "__name__", "")
     given = [owner, *args] if bound else args
     if name in ("getattr", "hasattr") and len(args) > 1:

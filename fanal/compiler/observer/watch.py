@@ -21,6 +21,7 @@ from fanal.compiler.observer import calls, frames
 from fanal.compiler.observer.guards import MISSING, PLAIN, Guards
 from fanal.compiler.observer.objects import in_class, is_data_descriptor, understood
 from fanal.compiler.observer.package import Package
+from fanal.compiler.observer.values import Values
 from fanal.core import watching
 from fanal.tensor.tensor import Tensor
 
@@ -45,6 +46,22 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
     return register
 
 
+def _instructions(code: types.CodeType) -> dict[int, tuple[dis.Instruction, int]]:
+    """A function's instructions by offset, and each one's next offset. What is said of an instruction's
+    EXTENDED_ARG, the only one of the two that is reported, is said of the instruction."""
+    found: dict[int, tuple[dis.Instruction, int]] = {}
+    extended: list[int] = []
+    listed = list(dis.get_instructions(code))
+    for i, after in zip(listed, [*listed[1:], None], strict=True):
+        if i.opname == "EXTENDED_ARG":
+            extended.append(i.offset)
+            continue
+        for offset in (*extended, i.offset):
+            found[offset] = (i, -1 if after is None else after.offset)
+        extended.clear()
+    return found
+
+
 class Observer:
     """Watches this thread between `start` and `stop`.
 
@@ -56,7 +73,9 @@ class Observer:
         self.guards = Guards()
         self.impure: tuple[str, tuple[str, int] | None] | None = None
         self._old: dict[int, Any] = {}
-        self._code: dict[types.CodeType, dict[int, dis.Instruction]] = {}
+        self.values = Values(self)
+        self._code: dict[types.CodeType, dict[int, tuple[dis.Instruction, int]]] = {}
+        self._seen: tuple[int, int] | None = None  # an instruction that was looked at before its turn
         self._cells: dict[int, types.CellType] = {}  # made by watched frames
         self._before: Any = None
 
@@ -75,6 +94,7 @@ class Observer:
         """Watch no longer. The call's own variables are let go, so that they keep no tensor alive."""
         watching.active.watcher = None
         self._cells.clear()
+        self.values.forget()
         if self._before is None:
             sys.settrace(None)
 
@@ -139,7 +159,7 @@ class Observer:
             argument = self.package.covers_container(x)
             for y in children:
                 self.adopt(y, frame, argument)
-                if type(y) in (list, dict, set) and id(y) not in self.guards.contents:
+                if type(y) in (list, dict, set) and id(y) not in self.guards.named:
                     self.contents(y, frame)
 
     # -- frames ----------------------------------------------------------------------------------------
@@ -202,14 +222,27 @@ class Observer:
         code = frame.f_code
         table = self._code.get(code)
         if table is None:
-            table = self._code[code] = {i.offset: i for i in dis.get_instructions(code)}
-        instruction = table[frame.f_lasti]
+            table = self._code[code] = _instructions(code)
+        instruction, following = table[frame.f_lasti]
+        if self._seen is not None:
+            seen, self._seen = self._seen, None
+            if seen[0] == id(frame) and seen[1] == frame.f_lasti:
+                return
+        if instruction.offset != frame.f_lasti:
+            self._seen = (id(frame), instruction.offset)
+        self.values.before(frame, instruction, following)
+        if self.impure is not None:
+            return
         name = instruction.opname
         handler = HANDLERS.get(name)
         if handler is not None:
             handler(self, frame, instruction)
         elif name not in QUIET:
             self.refuse(f"the instruction {name}", frame)
+
+    def following(self, frame: types.FrameType) -> int:
+        """The offset of the instruction after the one that a frame is about to carry out."""
+        return self._code[frame.f_code][frame.f_lasti][1]
 
     # -- reads ---------------------------------------------------------------------------------------
 
