@@ -37,14 +37,13 @@ class Capture:
         self.notes = notes = Notes()
         package = Package(frozenset(map(id, given.containers)))
         package.noted = notes.effect
-        self.observer = observer = Observer(package)
+        self.observer = observer = Observer(package, owner.function)
         notes.on_asking = functools.partial(observer.refuse, ASKED)
         for x in (owner.function, *given.objects):
             observer.adopt(x)
         for x in (*given.containers, *given.tensors):
             observer.adopt(x, argument=True)
         notes.path = observer.values.path = Path(notes, observer, given)
-        observer.values.root = getattr(owner.function, "__code__", None)
         self.recorder = owner.recorder(notes, kind, None if stray is None else stray.record)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -56,7 +55,7 @@ class Capture:
             try:
                 result = self._observed(args, kwargs)
                 pending = self._pending(result, begun)
-                self.recorder.state = self.notes.path.owned()
+                self.recorder.state = self.notes.path.owned(ends=True)
             finally:
                 try:
                     with stage("steps"), held_back():
@@ -81,7 +80,8 @@ class Capture:
     def _observed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.observer.start()
         try:
-            with stage("record"):
+            # Without the cycle collector: what is alive when is to be the same if this is run again.
+            with stage("record"), held_back():
                 return self.owner.function(*args, **kwargs)
         finally:
             self.observer.stop()
@@ -122,10 +122,10 @@ class Capture:
 
     def _grow(self, leaf: Leaf | None, why: str | None, before: Any = None) -> None:
         path = self.notes.path
-        if why is not None and not path.cut_back(0 if self.stray is None else len(self.stray.parts)):
+        if path.endless or (why is not None and not path.cut_back(0 if self.stray is None else len(self.stray.parts))):
             if self.stray is None:  # at every call, then
                 self.kind.reason = why
-            self._lost(why)
+            self._lost(str(why))
             return
         try:
             if self.stray is not None:

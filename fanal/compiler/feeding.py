@@ -47,6 +47,20 @@ class Record:
             self.answers += [x for was, x in zip(part.asked, found, strict=False) if was]
 
 
+def _those(alive: Any, memories: list[Any], wanted: Any) -> list[Any] | None:
+    """The memories of the cells that are still alive; None if more of them are than were then."""
+    if alive == wanted:
+        return memories
+    left = list(zip(alive, memories, strict=True))
+    found = []
+    for cell in wanted:
+        at = next((i for i, (known, _) in enumerate(left) if known == cell), None)
+        if at is None:
+            return None
+        found.append(left.pop(at)[1])
+    return found
+
+
 class Fed(Recorder):
     """A recorder that feeds a record before it runs anything."""
 
@@ -70,8 +84,9 @@ class Fed(Recorder):
     def _program(self, key: Any, gradient: Any) -> Segment:
         if not self._runs:
             return super()._program(key, gradient)
-        run, self._memories = self._runs.popleft()
-        if run.at is not self.at or run.key[:2] != key[:2]:
+        run, memories = self._runs.popleft()
+        self._memories = _those(run.key[0], memories, key[0])
+        if run.at is not self.at or run.key[1] != key[1] or self._memories is None:
             raise RuntimeError(
                 message(
                     "compile", "the function's Python did something else when it ran again after a look "

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fanal.autograd.mode import mode
 from fanal.compiler.arguments import Arguments
 from fanal.compiler.inputs import Inputs, Refused, owners
 from fanal.compiler.kept import Kept
@@ -34,6 +35,9 @@ from fanal.compiler.values import (
 )
 from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
+
+# Of one call.
+PARTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Path:
         self.now = Noted(self, observer.guards)
         self.began = False
         self.decisions = 0  # how many parts end with one
+        self.endless = False  # whether there are too many of them
         self.made: dict[int, tuple[int, Any]] = {}  # by Storage: number, and the Storage (weakly)
         self.tensors: list[weakref.ref[Tensor]] = []  # that programs made
         self._values = 0
@@ -104,11 +109,15 @@ class Path:
         """Whether what follows can't be noted."""
         return self.observer.impure is not None or self.notes.refused is not None or self.notes.asked
 
-    def owned(self) -> Any:
-        """Storages that belong to the function, by identity."""
+    def owned(self, ends: bool = False) -> Any:
+        """Storages that belong to the function, by identity; before the call `ends`, those that are not
+        trained: who knows what is written to later on."""
         before = (g for _, g in self.notes.grads.values() if isinstance(g, Tensor))
         apart = {id(t._storage) for t in (*self.given.tensors, *before)}
-        return owners(self.observer, self.notes).keys() - apart
+        found = owners(self.observer, self.notes)
+        if not ends and mode.enabled:
+            apart.update(key for key, t in found.items() if t._layout.grad)
+        return found.keys() - apart
 
     def happened(self, why: str, frame: Any = None) -> None:
         """Something that happens at every call, or at capture only, unless the call asks for values."""
@@ -263,6 +272,9 @@ class Path:
     def decided(self, function: Any, operands: Sequence[Any]) -> Any:
         """Python's way depends on a function of values; what it gives."""
         self.decisions += 1
+        if len(self.parts) >= PARTS:
+            self.endless = True
+            self.observer.refuse(f"more than {PARTS} looks at the values of tensors")
         try:
             found = function(*map(self.now_is, operands))
         except Exception as error:

@@ -9,6 +9,7 @@ from then on: another value is another way, and correct for that.
 from __future__ import annotations
 
 import dis
+import functools
 import inspect
 import math
 import operator
@@ -20,6 +21,7 @@ from fanal.compiler.observer import frames
 from fanal.compiler.observer.frames import operands
 from fanal.compiler.values import Slot, exact, kind_of
 from fanal.tensor.interop import item
+from fanal.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from fanal.compiler.observer.watch import Observer
@@ -68,6 +70,16 @@ _SAFE = {operator.add, operator.sub, operator.mul, operator.neg, abs, float, boo
          math.isfinite, math.fabs, math.copysign}  # fmt: skip
 
 
+# Operators and methods of tensors that pass a number on as it is, as an input of what is computed.
+_BY_VALUE = {"+", "-", "*", "/"}
+
+
+@functools.cache
+def _methods() -> frozenset[Any]:
+    names = ("add", "sub", "mul", "div", "multiply", "true_divide")
+    return frozenset(getattr(Tensor, name + end) for name in names for end in ("", "_"))
+
+
 class Values:
     """The values of one watched call. `path` notes what becomes of them."""
 
@@ -80,7 +92,7 @@ class Values:
         self._holders: set[int] = set()  # tuples, lists and dicts of the call that hold some
         self._next: tuple[int, int, Slot | None] | None = None  # where a new one is on top of the stack
         self._called: dict[int, tuple[types.CodeType, range, Any]] = {}  # what frames are calling
-        self.root: Any = None  # the code of the captured function
+        self.outermost: int | None = None  # the frame of the captured function, if it is one
 
     def forget(self) -> None:
         """The call is over; only which numbers are values is still of interest."""
@@ -191,6 +203,8 @@ class Values:
     def _compare(self, frame: Frame, i: Instruction, following: int) -> None:
         args = operands(frame, 2)
         function = _COMPARE.get(i.argval)
+        if function is not None and _with_tensor(args):
+            return
         if function is None or not all(type(x) in _PLAIN for x in args):
             self._exact(args)
         elif any(map(self._is, args)):
@@ -198,7 +212,10 @@ class Values:
 
     def _operator(self, frame: Frame, i: Instruction, following: int) -> None:
         args = operands(frame, 2)
-        function = _ARITHMETIC.get((i.argrepr or "").removesuffix("="))
+        name = (i.argrepr or "").removesuffix("=")
+        function = _ARITHMETIC.get(name)
+        if name in _BY_VALUE and _with_tensor(args):
+            return
         if function is None or not all(type(x) in _PLAIN for x in args):
             self._exact(args)
         elif any(map(self._is, args)):
@@ -237,12 +254,14 @@ class Values:
 
     def _return(self, frame: Frame, i: Instruction, following: int) -> None:
         (x,) = operands(frame, 1)
-        if frame.f_code is self.root or not (self._is(x) or self._holds(x)):
+        if id(frame) == self.outermost or not (self._is(x) or self._holds(x)):
             return
         if self._called_by(frame.f_back) is not frame.f_code:
             self._exact([x])  # a function written in C gets it
 
-    def call(self, frame: Frame, following: int, function: Any, args: list[Any], stack: list[Any]) -> None:
+    def call(
+        self, frame: Frame, following: int, function: Any, args: list[Any], stack: list[Any]
+    ) -> None:
         """A call: of a function on numbers, of a watched function, or of something that may look at
         whatever it is given."""
         if not self._slots or not any(self._is(x) or self._holds(x) for x in stack):
@@ -251,6 +270,9 @@ class Values:
         if isinstance(plain, types.FunctionType):
             packed = plain.__code__.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
             if not packed and not (plain.__module__ or "").startswith(_PACKAGE):
+                return
+            given = [function.__self__, *args] if plain is not function else args
+            if len(given) == 2 and _with_tensor(given) and plain in _methods():
                 return
         elif all(type(x) in _PLAIN for x in args):
             if (plain is min or plain is max) and len(args) == 2:
@@ -261,6 +283,12 @@ class Values:
                 self._computes(frame, following, plain, args)
                 return
         self._exact(stack)
+
+
+def _with_tensor(args: list[Any]) -> bool:
+    """Whether it is one number and one tensor."""
+    a, b = args
+    return (type(a) is float and isinstance(b, Tensor)) or (isinstance(a, Tensor) and type(b) is float)
 
 
 def _is_safe(function: Any, args: list[Any], places: list[Any]) -> bool:

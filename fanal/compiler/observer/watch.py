@@ -68,8 +68,9 @@ class Observer:
     `guards`: what was read. `impure`: why the call can't be replayed, and the line (None: it can).
     """
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, function: Any = None) -> None:
         self.package = package
+        self._root = getattr(function, "__code__", None)
         self.guards = Guards()
         self.impure: tuple[str, tuple[str, int] | None] | None = None
         self._old: dict[int, Any] = {}
@@ -176,6 +177,8 @@ class Observer:
         if frame.f_code.co_flags & 0x280:  # a coroutine, an asynchronous generator
             self.refuse("asynchronous code", frame)
             return None
+        if self.values.outermost is None:
+            self.values.outermost = id(frame) if frame.f_code is self._root else 0
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         for number in frames.own_cells(frame.f_code):  # a call is reported when they are made
             cell = frames.local(frame, number)
