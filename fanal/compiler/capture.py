@@ -140,7 +140,7 @@ class Capture:
     def _lost(self, why: str) -> None:
         self.owner.history[why] += 1
         if self.stray is not None:
-            self.stray.tree.lost += 1
+            self.stray.tree.lost[why] += 1
 
     def _pending(self, result: Any, begun: int) -> Pending | None:
         """The backward pass of the results, if they are to be one node on the tape."""

@@ -14,6 +14,7 @@ from struct import pack_into
 from typing import TYPE_CHECKING, Any
 
 from fanal.backends.native.executable import runtime
+from fanal.compiler.gradient import Pending
 from fanal.compiler.notes import Notes
 from fanal.compiler.recorder import Recorder
 from fanal.compiler.segments import Segment
@@ -69,6 +70,7 @@ class Fed(Recorder):
         # They are taken from it one by one, so that it keeps no memory alive.
         self._runs, self._answers, self._keys = record.runs, record.answers, record.keys
         self._memories: list[Any] | None = None  # of the program that is being fed
+        self._wrong: RuntimeError | None = None  # the Python is not the one that was recorded
 
     def drawn(self, generator: Any, key: Tensor) -> None:
         if not self._keys:
@@ -81,18 +83,24 @@ class Fed(Recorder):
         super().drawn(generator, key)
         generator._stream = stands
 
+    def _finish(self, pending: Pending | None) -> None:
+        if self._wrong is not None:  # whoever caught it: nothing that follows can be right
+            raise self._wrong
+        super()._finish(pending)
+
     def _program(self, key: Any, gradient: Any) -> Segment:
         if not self._runs:
             return super()._program(key, gradient)
         run, memories = self._runs.popleft()
         self._memories = _those(run.key[0], memories, key[0])
         if run.at is not self.at or run.key[1] != key[1] or self._memories is None:
-            raise RuntimeError(
+            self._wrong = RuntimeError(
                 message(
                     "compile", "the function's Python did something else when it ran again after a look "
                     "at elements", hint="making it depend on nothing that changes while it runs",
                 )
             )  # fmt: skip
+            raise self._wrong
         segment: Segment = run.segment
         return segment
 

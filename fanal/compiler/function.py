@@ -145,7 +145,7 @@ class CompiledFunction:
             if stray.why is None:
                 self.history["it goes another way than any call before"] += 1
                 return Capture(self, kind, given, stray).run(args, kwargs)
-            stray.tree.lost += 1
+            stray.tree.lost[stray.why] += 1
             if stray.tree.idle:
                 kind.reason = stray.why
                 kind.replays.clear()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fanal.compiler.notes import LiveOptions, Notes
+from fanal.compiler.observer.package import tensors_of
+from fanal.compiler.observer.places import Slots
 from fanal.compiler.observer.watch import Observer
 from fanal.core.dispatch import LiveNumber
 from fanal.tensor.launching import number_bits
+from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
 
 
@@ -65,14 +68,27 @@ class Inputs:
                 self.words.append(x._ptr)
 
 
+def places(held: Sequence[Tensor], seen: Iterable[tuple[Tensor, Layout]]) -> Slots:
+    """Where tensors from outside must be what they are: those that a program takes, and of the others
+    that were seen what can be told without their elements."""
+    found = Slots(held, ("_storage", "_layout", "_ptr"), Tensor)
+    others = {}
+    for t, before in seen:
+        if t._layout is not before:
+            raise Refused("the call changes whether a tensor from outside is on the tape, or its layout", False)
+        others[id(t)] = t
+    for t in held:
+        others.pop(id(t), None)
+    found.add(others.values(), ("_layout",), Tensor)
+    return found
+
+
 def owners(observer: Observer, notes: Notes) -> dict[int, Tensor]:
     """Tensors from outside by their storage: seen ones, those of modules and of optimisers."""
     found: dict[int, Tensor] = {}
     for m in observer.package.modules.values():
-        for table in ("_parameters", "_buffers"):
-            for t in m.__dict__.get(table, {}).values():
-                if t is not None:
-                    found[id(t._storage)] = t
+        for t in tensors_of(m):
+            found[id(t._storage)] = t
     for t in observer.package.tensors.values():
         found.setdefault(id(t._storage), t)
     for entry in notes.sequence:

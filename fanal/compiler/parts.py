@@ -17,9 +17,8 @@ from fanal.backends.native.executable import runtime
 from fanal.compiler.arguments import Arguments
 from fanal.compiler.checked import Checked
 from fanal.compiler.gradient import Released
-from fanal.compiler.inputs import Refused
+from fanal.compiler.inputs import Refused, places
 from fanal.compiler.observer.package import ModuleFacts
-from fanal.compiler.observer.places import Slots
 from fanal.compiler.observer.watch import Observer
 from fanal.compiler.path import Noted, Path
 from fanal.compiler.plan import Plan, bits
@@ -31,7 +30,6 @@ from fanal.tensor.layout import Layout, layout
 from fanal.tensor.tensor import Tensor, new_tensor
 
 _KEY = layout(dtypes.int64, (2,))
-_NAMES = ("_storage", "_layout", "_ptr")
 _taking = threading.Lock()
 
 
@@ -52,7 +50,7 @@ class Part(Checked):
         self.words = [] if inputs is None else inputs.words
         self.held = [*([] if inputs is None else inputs.held), *noted.held]
         self.known = {id(t._storage) for t in self.held}
-        self.places = Slots(self.held, _NAMES, Tensor)
+        self.places = places(self.held, noted.seen)
         self.caller = [slot for _, slot in noted.from_values]
         self.first, self.made, self.keys = noted.first, noted.made, noted.keys
         self.generators = list(noted.generators.values())
@@ -65,7 +63,7 @@ class Part(Checked):
         self.watched = Watched(self)
         # Whether there is anything that may have changed.
         self.checks = bool(
-            state is not None or len(self.guards) or noted.modules or self.held or self.entry
+            state is not None or len(self.guards) or len(self.places.records) or self.entry
             or self.options or self.pinned or (self.kept is not None and self.kept.place)
         )  # fmt: skip
 

@@ -57,6 +57,7 @@ class Noted:
     def __init__(self, path: Path, guards: Guards):
         self.guards = guards
         self.modules: list[Any] = []
+        self.seen: list[tuple[Tensor, Layout]] = []  # tensors from outside
         self.entry: list[tuple[Tensor, Layout | None]] = []
         self.options: list[LiveOptions] = []
         self.generators: dict[int, tuple[Any, int, int]] = {}  # where its stream was, and then is
@@ -96,7 +97,7 @@ class Path:
         self._values = 0
         self._numbers: list[Any] = []  # what the values were in this call
         self._streams: dict[int, tuple[Any, int, int]] = {}  # of generators: seed, end of the last part
-        self._marks = (0, 0, 0)  # of modules, gradients and options: how many are noted in a part
+        self._marks = (0, 0, 0, 0)  # how many modules, tensors, gradients, options earlier parts have
         self._unlike: str | None = None  # what a call must not do if it asks for values
 
     def forget(self) -> None:
@@ -306,15 +307,16 @@ class Path:
     def fill(self) -> None:
         """Take down in the present part what was noted of it elsewhere."""
         now, notes = self.now, self.notes
-        modules, gradients, options = self._marks
+        modules, tensors, gradients, options = self._marks
         found = list(self.observer.package.modules.values())
+        seen = list(self.observer.package.seen.values())
         grads = list(notes.grads.values())
-        now.modules = found[modules:]
+        now.modules, now.seen = found[modules:], seen[tensors:]
         now.entry = [
             (p, None if g is None else g._layout) for p, g in grads[gradients:] if g is not UNREAD
         ]
         now.options = [e for e in notes.sequence[options:] if isinstance(e, LiveOptions)]
-        self._marks = (len(found), len(grads), len(notes.sequence))
+        self._marks = (len(found), len(seen), len(grads), len(notes.sequence))
 
     def gone(self) -> list[int]:
         """Tensors of the call that nobody has any more."""

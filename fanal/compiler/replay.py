@@ -13,10 +13,9 @@ from fanal.compiler.arguments import Arguments
 from fanal.compiler.checked import Checked, process_state
 from fanal.compiler.draws import Draws, SeededAnew
 from fanal.compiler.gradient import Released
-from fanal.compiler.inputs import Inputs, Refused, owners
+from fanal.compiler.inputs import Inputs, Refused, owners, places
 from fanal.compiler.notes import UNREAD, LiveOptions, Notes
 from fanal.compiler.observer.package import ModuleFacts
-from fanal.compiler.observer.places import Slots
 from fanal.compiler.observer.watch import Observer
 from fanal.compiler.planned import Watched, is_quick, planned
 from fanal.compiler.results import Result
@@ -85,7 +84,7 @@ class Replay(Checked):
         self.from_gradients = found.from_gradients
         self.storages = [t._storage for t in self.held]
         self.known = set(map(id, self.storages))
-        self.places = Slots(self.held, ("_storage", "_layout", "_ptr"), Tensor)
+        self.places = places(self.held, observer.package.seen.values())
 
     def _outputs(
         self, run: Any, notes: Notes, result: Any, given: Arguments, observer: Observer

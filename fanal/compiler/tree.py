@@ -7,6 +7,7 @@ computed and found so far (`feeding.py`), so that nothing is done twice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ class Tree:
         self.plan = self.root.plan
         self.objects = path.given.objects  # named by identity in the key: kept alive
         self.runs = 0  # calls that needed no Python
-        self.lost = 0  # and that did, on ways where it always will
+        self.lost: Counter[str] = Counter()  # and that did, on ways where they always will: why
         self.paths = 0
 
     def why_not(self, given: Arguments) -> str | None:
@@ -117,7 +118,8 @@ class Tree:
     @property
     def idle(self) -> bool:
         """Whether most calls need their Python after all."""
-        return self.lost >= LOST and self.lost > self.runs
+        lost = self.lost.total()
+        return lost >= LOST and lost > self.runs
 
     def grow(self, known: Sequence[Part], path: Path, leaf: Leaf | None, why: str | None) -> None:
         """Append what a call did behind some known parts; `leaf` ends it, or Python does, for a reason."""

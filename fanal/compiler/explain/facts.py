@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from fanal.compiler.function import ATTEMPTS
 from fanal.compiler.samples import Samples
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import Step
+from fanal.compiler.tree import Tree
 from fanal.graph.origin import Origin
 from fanal.ops.passes import Fired
 
@@ -162,11 +164,24 @@ def _how(kind: Any, replays: Sequence[Any]) -> str:
     if replays:
         count = len(replays)
         variants = f", in {count} variants" if count > 1 else ""
+        ways = sum(r.paths for r in kind.replays if isinstance(r, Tree))
+        if ways > 1:
+            variants += f", on {ways} ways between looks at values"
+        variants += "".join(f"; {n} went on in Python: {why}" for why, n in _strays(kind))
         full = "; others run their Python" if kind.attempts >= ATTEMPTS else ""
         return f"replayed without its Python{variants}{full}"
     if kind.reason is not None:
         return f"its Python runs at every call: {kind.reason}"
     return "captured, not replayed yet"
+
+
+def _strays(kind: Any) -> list[tuple[str, int]]:
+    """Calls that needed their Python on ways where they always will, by the reason."""
+    lost: Counter[str] = Counter()
+    for replay in kind.replays:
+        if isinstance(replay, Tree):
+            lost.update(replay.lost)
+    return lost.most_common()
 
 
 class _Backward:
