@@ -50,8 +50,8 @@ class CompiledFunction:
         self.fullgraph = fullgraph
         self.rounding = rounding or Rounding()
         self.root = Step(None, 0, None)
-        # Where calls go on after a look at elements, by the instruction that looked: what follows in a
-        # loop is the same programs in each turn.
+        # Where calls go on after a look at elements, by the line that looked: what follows in a loop is
+        # the same programs in each turn.
         self.places: dict[Any, Step] = {}
         self.kinds = Kinds()
         self.forms = Forms(dynamic)

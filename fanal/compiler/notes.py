@@ -40,11 +40,11 @@ class LiveOptions:
 
 @dataclass(slots=True)
 class Ran:
-    """A segment that ran: its program, the step and the key where that stands, what it was given, and
+    """A segment that ran: its program, the steps and the key where that stands, what it was given, and
     what came out of it."""
 
     segment: Any
-    at: Any
+    path: list[Any]
     key: Any
     inputs: list[Any]
     alive: list[Any]

@@ -42,10 +42,10 @@ PARTS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a part runs: a segment, the step and key where it stands, what it keeps between calls."""
+    """What a part runs: a segment, the steps and key where it stands, what it keeps between calls."""
 
     segment: Segment
-    at: Step
+    path: tuple[Step, ...]
     key: Any
     kept: Kept
 
@@ -205,7 +205,7 @@ class Path:
         for c in run.alive:
             now.made.append((self._named(c.real), c.layout))
         self.tensors += map(weakref.ref, run.tensors)
-        now.run = Program(run.segment, run.at, run.key, run.segment.kept_for(run.inputs))
+        now.run = Program(run.segment, tuple(run.path), run.key, run.segment.kept_for(run.inputs))
 
     # -- values ----------------------------------------------------------------------------------------
 

@@ -515,7 +515,7 @@ class Recorder:
         inputs = self.inputs
         if self.notes is not None:
             written = [r.tensor for _, r in writes]
-            self.notes.ran(Ran(segment, self.at, key, inputs, alive, written, tensors, gradient))
+            self.notes.ran(Ran(segment, self.path, key, inputs, alive, written, tensors, gradient))
         with stage("run"):
             memories = self._run(segment, [t for _, r in writes if (t := r.tensor) is not None])
         self.segments += 1

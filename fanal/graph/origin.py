@@ -42,11 +42,12 @@ class Origin(NamedTuple):
 
 
 def users_place(depth: int = 1) -> Any:
-    """The instruction outside of this package that is being carried out; None where there is none."""
+    """The line outside of this package that is being carried out; None where there is none. (Which of
+    its instructions it is, CPython doesn't tell the same way each time.)"""
     frame = sys._getframe(depth + 1)
     while frame is not None:
         if not frame.f_globals.get("__name__", "").startswith(_PACKAGE):
-            return frame.f_code, frame.f_lasti
+            return frame.f_code, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return None
 

@@ -541,6 +541,25 @@ def test_programs_of_a_loop_are_shared() -> None:
     assert function.kinds.programs <= 4
 
 
+def test_another_default_dtype_in_between() -> None:
+    def make() -> Program:
+        def function(x: Any) -> Any:
+            y = x * 0.5
+            if y.sum() > 0:
+                y = y + 1
+            return y.sum().item(), fanal.ones(2)
+
+        def between(i: int) -> None:
+            fanal.set_default_dtype(fanal.float64 if i % 6 == 3 else fanal.float32)
+
+        return Program(function, lambda i: (data(i).to(fanal.float32),), between)
+
+    try:
+        check(make, 40)
+    finally:
+        fanal.set_default_dtype(fanal.float32)
+
+
 def test_threads_that_take_different_ways() -> None:
     w = fanal.ones(8)
 
