@@ -35,11 +35,13 @@ class Record:
         self.runs: deque[tuple[Program, list[Any]]] = deque()
         self.answers: deque[Any] = deque()
         self.keys: deque[tuple[int, int]] = deque()  # seed and place in the stream
+        self.counted: list[Any] = []  # Storages, each as often as its version has counted a write
         found = iter(values)
         for part in parts:
             for generator, _, number in part.keys:
                 self.keys.append((generator._seed, tensors[number].tolist()[1]))
             if part.run is not None:
+                self.counted += part.counted(tensors)
                 memories = [
                     runtime.empty(l.nbytes) if tensors[n] is None else tensors[n]._storage
                     for n, l in part.made
@@ -76,6 +78,8 @@ class Fed(Recorder):
 
     def __init__(self, record: Record, root: Step, notes: Notes | None, owner: Any, kind: Any):
         super().__init__(root, notes, owner, kind)
+        for storage in record.counted:  # as Python counts the same writes again
+            storage.version -= 1
         # They are taken from it one by one, so that it keeps no memory alive.
         self._runs, self._answers, self._keys = record.runs, record.answers, record.keys
         self._memories: list[Any] | None = None  # of the program that is being fed

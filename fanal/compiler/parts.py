@@ -54,6 +54,9 @@ class Part(Checked):
         self.caller = [slot for _, slot in noted.from_values]
         self.first, self.made, self.keys = noted.first, noted.made, noted.keys
         self.generators = list(noted.generators.values())
+        self.written = [x for kind, x in noted.written if kind == "held"]
+        self.written_given = [x for kind, x in noted.written if kind == "given"]
+        self.added_to = [] if inputs is None else [p for _, p in inputs.from_gradients]
         self.values, self.asked = noted.values, noted.asked
         self.decision, self.dead = noted.decision, noted.dead
         self.children: dict[Any, list[Part]] = {}
@@ -83,6 +86,12 @@ class Part(Checked):
             pack_into("2q", key, 0, generator._seed, streams[id(generator)] + offset)
             tensors.append(new_tensor(key, _KEY, key.ptr))
         return begun
+
+    def counted(self, tensors: Sequence[Any]) -> list[Any]:
+        """The Storages from outside whose version its program has counted up."""
+        gradients = [p._grad._storage for p in self.added_to if p._grad is not None]
+        given = [tensors[i]._storage for i in self.written_given if tensors[i] is not None]
+        return [*self.written, *given, *gradients]
 
     def give_back(self, begun: Sequence[int]) -> None:
         """It has failed: it has drawn nothing, unless somebody drew since."""
@@ -117,7 +126,6 @@ def _planned(part: Part, noted: Noted, arguments: int) -> Plan:
     results: list[int] = []
     for i, (_, l) in enumerate(noted.made):
         results += (i, id(l), 0, id(None), id(0))
-    written = [x for kind, x in noted.written if kind == "held"]
     sections = {
         "pinned": [w for i, storage in part.pinned for w in (i, id(storage))],
         "known": sorted(part.known),
@@ -126,11 +134,11 @@ def _planned(part: Part, noted: Noted, arguments: int) -> Plan:
         "from_grads": [w for word, p in noted.inputs.from_gradients for w in (word, id(p))],
         "from_caller": [word for word, _ in noted.from_values],
         "fresh": segment.sizes,
-        "written": map(id, written),
-        "written_given": [x for kind, x in noted.written if kind == "given"],
+        "written": map(id, part.written),
+        "written_given": part.written_given,
         "results": results,
     }
-    return Plan(fields, sections, [part.held, part.pinned, written, noted.made, noted.inputs])
+    return Plan(fields, sections, [part.held, part.pinned, part.written, noted.made, noted.inputs])
 
 
 class Leaf:
