@@ -69,7 +69,8 @@ class Capture:
             raise
         try:
             with stage("replay"):
-                if self.notes.path.began or self.stray is not None:
+                path = self.notes.path
+                if path.began or path.effects or self.stray is not None:
                     self._keep_way(result, before)
                 else:
                     self._keep(result, before)
@@ -148,7 +149,8 @@ class Capture:
         if observer.impure is not None or self.notes.asked:
             return None
         try:
-            tensors = Result(result, self.given, observer).tensors
+            path = self.notes.path
+            tensors = Result(path.handed_out(result), self.given, observer).tensors
             outputs = []
             for t in tensors:
                 node = t._current_node() if t._layout.grad else None
@@ -157,7 +159,7 @@ class Capture:
                     t._node = Released(over)
                 elif node is not None:
                     outputs.append(t)
-            if recorder.segments:  # the tape of several programs stays what it is
+            if recorder.segments or path.effects:  # the tape stays what it is
                 return None
             pending = differentiated(recorder, outputs, begun) if outputs else None
         except (NotOne, Unknown) as why:

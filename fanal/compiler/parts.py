@@ -142,10 +142,11 @@ def _planned(part: Part, noted: Noted, arguments: int) -> Plan:
 
 
 class Leaf:
-    """The end of a call: its result, and the gradients that it leaves."""
+    """The end of a call: its result, the gradients that it leaves, what it appends to lists."""
 
     def __init__(self, path: Path, result: Any, observer: Observer):
-        self.result = Result(result, path.given, observer)
+        self.lists = [container for container, _ in path.effects]
+        self.result = Result(path.handed_out(result), path.given, observer)
         named: dict[int, int] = {}  # tensors that are handed out, by identity
         self.tensors: list[tuple[int, Layout, int, Any]] = []  # number, layout, offset, node
         for t in self.result.tensors:
@@ -195,4 +196,9 @@ class Leaf:
             made.append(t)
         for p, which in self.gradients:
             p._grad = None if which is None else made[which]
-        return self.result.again(made, given, values)
+        found = self.result.again(made, given, values)
+        if self.lists:
+            found, added = found
+            for container, x in zip(self.lists, added, strict=True):
+                container.append(x)
+        return found

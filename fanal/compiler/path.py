@@ -92,6 +92,7 @@ class Path:
         self.began = False
         self.decisions = 0  # how many parts end with one
         self.endless = False  # whether there are too many of them
+        self.effects: list[tuple[Any, Any]] = []  # lists from outside, and what is appended to them
         self.made: dict[int, tuple[int, Any]] = {}  # by Storage: number, and the Storage (weakly)
         self.tensors: list[weakref.ref[Tensor]] = []  # that programs made
         self._values = 0
@@ -102,8 +103,12 @@ class Path:
 
     def forget(self) -> None:
         """The call is over."""
-        self.parts, self._numbers, self.tensors, self.made = [], [], [], {}
+        self.parts, self.effects, self._numbers, self.tensors, self.made = [], [], [], [], {}
         del self.now
+
+    def handed_out(self, result: Any) -> Any:
+        """All that the call gives to others: its result, and what it appended to lists."""
+        return (result, tuple([x for _, x in self.effects])) if self.effects else result
 
     @property
     def broken(self) -> bool:

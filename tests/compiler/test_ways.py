@@ -285,6 +285,81 @@ def test_known_ways_need_no_python(make: Make, ways: int) -> None:
     assert without_python(program) >= calls - ways
 
 
+# -- lists that grow ---------------------------------------------------------------------------------------
+
+
+def logging() -> Program:
+    log: list[Any] = []
+    w = nn.Parameter(fanal.ones(8))
+
+    def function(x: Any) -> Any:
+        w.grad = None
+        loss = (w * x).pow(2).sum()
+        loss.backward()
+        with fanal.no_grad():
+            w.sub_(w.grad * 0.1)
+        if loss > 3:
+            log.append("large")
+        log.append(loss.item())
+        log.append(loss.detach())
+        return loss
+
+    return Program(function, one, state=lambda: (w, w.grad, list(log)))
+
+
+@watched
+def test_lists_that_are_only_appended_to() -> None:
+    program = check(logging, 40)
+    assert without_python(program) >= 38
+
+
+def test_the_very_objects_are_appended() -> None:
+    log: list[Any] = []
+
+    @fanal.compile
+    def function(x: Any) -> Any:
+        y = x * 2
+        log.append(y)
+        log.append(x)
+        log.append(y)
+        return y
+
+    for i in range(4):
+        x = fanal.full((2,), float(i))
+        y = function(x)
+        assert log[-1] is y and log[-2] is x and log[-3] is y
+    assert len(log) == 12 and [t.tolist() for t in log[0::3]] == [[0, 0], [2, 2], [4, 4], [6, 6]]
+
+
+def test_lists_that_are_also_read() -> None:
+    def make() -> Program:
+        log: list[Any] = []
+        other: list[Any] = []
+
+        def function(x: Any) -> Any:
+            x = x + len(other)
+            log.append(x.sum())
+            other.append(1)
+            return x * len(log), log[-1]
+
+        return Program(function, one, state=lambda: (list(log), list(other)))
+
+    check(make, 6)
+
+
+def test_appending_to_an_argument() -> None:
+    def make() -> Program:
+        log: list[Any] = []
+
+        def function(x: Any, some: Any) -> Any:
+            some.append(x.sum())
+            return x + 1
+
+        return Program(function, lambda i: (data(i), log), state=lambda: list(log))
+
+    check(make, 6)
+
+
 # -- what stands between -----------------------------------------------------------------------------------
 
 

@@ -73,6 +73,7 @@ class Observer:
         self._root = getattr(function, "__code__", None)
         self.guards = Guards()
         self.impure: tuple[str, tuple[str, int] | None] | None = None
+        self.appended: dict[int, Any] = {}  # lists from outside that the call appends to
         self._old: dict[int, Any] = {}
         self.values = Values(self)
         self._code: dict[types.CodeType, dict[int, tuple[dis.Instruction, int]]] = {}
@@ -150,6 +151,9 @@ class Observer:
             x = x.mapping
         if not self.is_old(x):
             return
+        if id(x) in self.appended:
+            self.refuse(f"a {type(x).__name__} from outside is read that the call appends to", frame)
+            return
         if isinstance(x, (*calls.CONTAINERS, frozenset, types.MappingProxyType)):
             if isinstance(x, dict):
                 children = [*x.keys(), *x.values()]
@@ -162,6 +166,17 @@ class Observer:
                 self.adopt(y, frame, argument)
                 if type(y) in (list, dict, set) and id(y) not in self.guards.named:
                     self.contents(y, frame)
+
+    def appends(self, container: Any, x: Any) -> bool:
+        """Something is appended to a list from outside; whether replays can do so. What the list holds
+        must not matter to the call."""
+        if id(container) in self.guards.named or self.package.covers_container(container):
+            return False
+        if not (isinstance(x, Tensor) or type(x) in PLAIN):
+            return False
+        self.appended[id(container)] = container
+        self.values.path.effects.append((container, x))
+        return True
 
     # -- frames ----------------------------------------------------------------------------------------
 
