@@ -23,17 +23,20 @@ from fanal.core.dispatch import state
 from fanal.core.stages import stage
 
 if TYPE_CHECKING:
+    from fanal.compiler.families import Form
     from fanal.compiler.function import CompiledFunction
     from fanal.compiler.kinds import Kind
 
 
 class Capture:
-    """A call that is watched. `stray`: what it did so far, if it began without its Python."""
+    """A call that is watched. `stray`: what it did so far, if it began without its Python. `form`: calls
+    that differ from it in sizes only."""
 
     def __init__(
-        self, owner: CompiledFunction, kind: Kind, given: Arguments, stray: Stray | None = None
-    ):
-        self.owner, self.kind, self.given, self.stray = owner, kind, given, stray
+        self, owner: CompiledFunction, kind: Kind, given: Arguments, stray: Stray | None = None,
+        form: Form | None = None,
+    ):  # fmt: skip
+        self.owner, self.kind, self.given, self.stray, self.form = owner, kind, given, stray, form
         self.notes = notes = Notes()
         package = Package(frozenset(map(id, given.containers)))
         package.noted = notes.effect
@@ -44,7 +47,7 @@ class Capture:
         for x in (*given.containers, *given.tensors):
             observer.adopt(x, argument=True)
         notes.path = observer.values.path = Path(notes, observer, given)
-        self.recorder = owner.recorder(notes, kind, None if stray is None else stray.record)
+        self.recorder = owner.recorder(notes, kind, given, None if stray is None else stray.record)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the Python; if it only computes, keep a replay."""
@@ -73,7 +76,7 @@ class Capture:
                 if path.began or path.effects or self.stray is not None:
                     self._keep_way(result, before)
                 else:
-                    self._keep(result, before)
+                    self._keep(result, before, args, kwargs)
         finally:
             self.notes.forget()
         return result
@@ -87,15 +90,20 @@ class Capture:
         finally:
             self.observer.stop()
 
-    def _keep(self, result: Any, before: Any) -> None:
+    def _keep(self, result: Any, before: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep a replay of the whole, or the reason why there is none."""
-        kind = self.kind
+        owner, kind, given, notes = self.owner, self.kind, self.given, self.notes
         try:
-            kind.replays.insert(0, Replay(self.notes, self.observer, self.given, result, before))
+            replay = Replay(notes, self.observer, given, result, before)
+            kind.replays.insert(0, replay)
+            if self.form is not None:
+                with stage("symbols"):
+                    why = owner.forms.learn(self.form, owner, args, kwargs, given, notes, replay)
+                owner.history.update([why] if why else ())
         except Refused as refused:
             if refused.final:
                 kind.reason = str(refused)
-            self.owner.history[str(refused)] += 1
+            owner.history[str(refused)] += 1
         except Unknown as unknown:
             kind.reason = f"the result holds a {unknown.args[0].__name__}"
 

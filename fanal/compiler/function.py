@@ -90,7 +90,7 @@ class CompiledFunction:
         if kind.attempts >= ATTEMPTS or kind.reason is not None:
             if kind.eager:
                 return self.function(*args, **kwargs)
-            return self._followed(kind, args, kwargs)
+            return self._followed(kind, given, args, kwargs)
         self.history.update(reasons[:1])  # that of the newest
         kind.attempts += 1
         return Capture(self, kind, given, form=form).run(args, kwargs)
@@ -118,10 +118,11 @@ class CompiledFunction:
             )
 
     def _followed(
-        self, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any], record: Record | None = None
-    ) -> Any:
+        self, kind: Kind, given: Arguments, args: tuple[Any, ...], kwargs: dict[str, Any],
+        record: Record | None = None,
+    ) -> Any:  # fmt: skip
         """Run the Python; what it computes runs as programs, but for what has run already."""
-        recorder = self.recorder(None, kind, record)
+        recorder = self.recorder(None, kind, given, record)
         state.tracer = recorder
         try:
             return self.function(*args, **kwargs)
@@ -131,11 +132,16 @@ class CompiledFunction:
             finally:
                 state.tracer = None
 
-    def recorder(self, notes: Notes | None, kind: Kind, record: Record | None) -> Recorder:
+    def recorder(
+        self, notes: Notes | None, kind: Kind, given: Arguments, record: Record | None
+    ) -> Recorder:
         """Who takes a call down; `record`: what it has done already."""
         if record is None:
-            return Recorder(self.root, notes, self, kind)
-        return Fed(record, self.root, notes, self, kind)
+            made = Recorder(self.root, notes, self, kind)
+        else:
+            made = Fed(record, self.root, notes, self, kind)
+        made.whole = given.whole()
+        return made
 
     def _strayed(
         self, kind: Kind, stray: Stray, given: Arguments, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -149,7 +155,7 @@ class CompiledFunction:
             if stray.tree.idle:
                 kind.reason = stray.why
                 kind.replays.clear()
-            return self._followed(kind, args, kwargs, stray.record)
+            return self._followed(kind, given, args, kwargs, stray.record)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)

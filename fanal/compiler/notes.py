@@ -53,12 +53,32 @@ class Ran:
     gradient: Any
 
 
+class _NoPath:
+    """For calls whose parts nobody wants to know."""
+
+    broken = False
+
+    def forget(self) -> None:
+        """Nothing was noted."""
+
+    def drawing(self) -> None:
+        """A key is about to be drawn."""
+
+    def drawn(self, key: Tensor) -> None:
+        """It was."""
+
+    def happened(self, why: str, frame: Any = None) -> None:
+        """Something happened that calls which ask for values must not do."""
+
+
+_NONE: Any = _NoPath()
+
+
 class Notes:
     """Notes of one watched call. `refused`: why it can't be replayed, if the notes show it."""
 
-    path: Path  # what it does between one look at elements and the next
-
     def __init__(self) -> None:
+        self.path: Path = _NONE  # what it does between one look at elements and the next
         self.draws: dict[int, tuple[Tensor, Any, int, int]] = {}
         self.generators: dict[int, tuple[Any, int, int]] = {}  # as they were at first
         self.grads: dict[int, tuple[Tensor, Any]] = {}
