@@ -167,7 +167,7 @@ class Capture:
                     t._node = Released(over)
                 elif node is not None:
                     outputs.append(t)
-            if recorder.segments or path.effects:  # the tape stays what it is
+            if outputs and (recorder.segments or path.effects):  # the tape stays what it is
                 return None
             pending = differentiated(recorder, outputs, begun) if outputs else None
         except (NotOne, Unknown) as why:

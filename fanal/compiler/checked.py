@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fanal.autograd.mode import mode
-from fanal.compiler.arguments import Arguments
+from fanal.compiler.arguments import Given
 from fanal.compiler.notes import LiveOptions
 from fanal.compiler.observer.guards import Guards
 from fanal.compiler.observer.package import ModuleFacts
@@ -40,7 +40,7 @@ class Checked:
     plan: Plan
     watched: Watched
 
-    def why_not(self, given: Arguments) -> str | None:
+    def why_not(self, given: Given) -> str | None:
         """What has changed since; None if it can be done again now."""
         held = self.plan.holds(given.tensors)
         if held not in (HOLDS, NOT_KEPT):
@@ -55,7 +55,7 @@ class Checked:
             self.kept.memory_for(self.words)
         return None
 
-    def changed(self, given: Arguments) -> str | None:
+    def changed(self, given: Given) -> str | None:
         """The same in Python, of all but the arguments' sizes, and with a reason."""
         if self.state is not None and process_state() != self.state:
             return "gradients are recorded otherwise, or the default dtype changed"

@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fanal.compiler.arguments import Arguments
+from fanal.compiler.arguments import Arguments, Given
 from fanal.compiler.capture import Capture
 from fanal.compiler.families import Forms
 from fanal.compiler.feeding import Fed, Record
 from fanal.compiler.kinds import PROGRAMS, Kind, Kinds
 from fanal.compiler.notes import Notes
 from fanal.compiler.observer import instructions  # noqa: F401 - registers what looks at them
+from fanal.compiler.parts import Part
 from fanal.compiler.plan import carried_out
 from fanal.compiler.recorder import Recorder
 from fanal.compiler.rounding import Rounding
@@ -64,6 +65,13 @@ class CompiledFunction:
                 return made
             if made is not None:
                 replay, outcome = made
+                if type(replay) is Part:
+                    found = replay.tree.run(Given([a for a in args if isinstance(a, Tensor)]), outcome)
+                    if type(found) is not Stray:
+                        return found
+                    made = outcome = None  # what the first program made is the record's to let go
+                    given = Arguments(args, kwargs)
+                    return self._strayed(self.kinds.of(given), found, given, args, kwargs)
                 return replay.finished([a for a in args if isinstance(a, Tensor)], outcome)
         if state.tracer is not None:  # inside of another captured function: a part of it
             return self.function(*args, **kwargs)
@@ -154,7 +162,7 @@ class CompiledFunction:
             stray.tree.lost[stray.why] += 1
             if stray.tree.idle:
                 kind.reason = stray.why
-                kind.replays.clear()
+                self.kinds.drop(kind)
             return self._followed(kind, given, args, kwargs, stray.record)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:

@@ -69,11 +69,16 @@ class Kinds:
     def remember(self, replay: Replay | Tree) -> None:
         """Let later calls try this replay's plan before anything else, once its launches are not timed
         any more."""
-        if isinstance(replay, Tree):
-            return
-        if replay.quick and replay.plan not in self.plans and not replay.segment.samples.open:
+        if replay.quick and replay.plan not in self.plans and replay.begun:
             with self._changing:
                 self.plans = (replay.plan, *self.plans)[:PLANS]
+
+    def drop(self, kind: Kind) -> None:
+        """Forget a kind's replays."""
+        with self._changing:
+            gone = {id(r.plan) for r in kind.replays}
+            self.plans = tuple(p for p in self.plans if id(p) not in gone)
+            kind.replays.clear()
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(list(self._by_key.values()))
@@ -109,8 +114,7 @@ class Kinds:
             return False
         *_, key = min(others, key=lambda one: one[:2])
         gone = self._by_key.pop(key)
-        self.plans = tuple(p for p in self.plans if all(p is not r.plan for r in gone.replays))
-        gone.replays.clear()
+        self.drop(gone)
         self._let_go(gone)
         return True
 

@@ -14,7 +14,7 @@ from struct import pack_into
 from typing import Any
 
 from fanal.backends.native.executable import runtime
-from fanal.compiler.arguments import Arguments
+from fanal.compiler.arguments import Arguments, Given
 from fanal.compiler.checked import Checked
 from fanal.compiler.gradient import Released
 from fanal.compiler.inputs import Refused, places
@@ -31,12 +31,15 @@ from fanal.tensor.tensor import Tensor, new_tensor
 
 _KEY = layout(dtypes.int64, (2,))
 _taking = threading.Lock()
+_perform = runtime.perform
 
 
 class Part(Checked):
     """One part. `children`: by the way that its decision goes, the parts that may follow, the newest
     first (they differ in what they read). `leaf`: what ends the call here. `python`: why Python has to
-    run from here on."""
+    run from here on. `tree`: that of a call's first part."""
+
+    tree: Any = None
 
     def __init__(self, noted: Noted, given: Arguments, state: Any):
         self.state = state
@@ -62,15 +65,16 @@ class Part(Checked):
         self.children: dict[Any, list[Part]] = {}
         self.leaf: Leaf | None = None
         self.python: str | None = None
-        self.plan = _planned(self, noted, len(given.tensors))
+        self.plan = _planned(self, noted, given)
         self.watched = Watched(self)
+        self.samples = None if self.run is None else self.run.segment.samples
         # Whether there is anything that may have changed.
         self.checks = bool(
             state is not None or len(self.guards) or len(self.places.records) or self.entry
             or self.options or self.pinned or (self.kept is not None and self.kept.place)
         )  # fmt: skip
 
-    def holds(self, given: Arguments) -> bool:
+    def holds(self, given: Given) -> bool:
         """Whether what it read is as it was."""
         return not self.checks or self.why_not(given) is None
 
@@ -103,18 +107,20 @@ class Part(Checked):
     def perform(self, tensors: list[Any], values: Sequence[Any]) -> Any:
         """Run its program: the tensors that come out, or the code of its failure."""
         assert self.run is not None
-        words = [number_bits(values[slot]) for slot in self.caller]
-        segment = self.run.segment
-        samples = segment.samples
-        if samples.open:
-            return samples.of(
-                segment.executable, lambda at: self.plan.perform(tensors, words, at)
-            )
-        return self.plan.perform(tensors, words, 0)
+        words = tuple([number_bits(values[slot]) for slot in self.caller]) if self.caller else ()
+        if self.samples is not None:  # the first launches are timed
+            segment = self.run.segment
+            if segment.samples.open:
+                return segment.samples.of(
+                    segment.executable, lambda at: self.plan.perform(tensors, words, at)
+                )
+            self.samples = None
+        return _perform(self.plan.address, tensors, words, 0)
 
 
-def _planned(part: Part, noted: Noted, arguments: int) -> Plan:
+def _planned(part: Part, noted: Noted, given: Arguments) -> Plan:
     """What a part checks, and what its program is given and makes."""
+    arguments, fixed = len(given.tensors), given.fixed()
     if noted.run is None or noted.inputs is None:
         sections: dict[str, Any] = {"known": sorted(part.known)}
         return Plan({"owner": id(part), "tensors": arguments}, sections, [part.held])
@@ -127,6 +133,7 @@ def _planned(part: Part, noted: Noted, arguments: int) -> Plan:
     for i, (_, l) in enumerate(noted.made):
         results += (i, id(l), 0, id(None), id(0))
     sections = {
+        "given": [w for kind, x in fixed or () for w in (0 if kind is None else id(kind), id(x))],
         "pinned": [w for i, storage in part.pinned for w in (i, id(storage))],
         "known": sorted(part.known),
         "words": map(bits, part.words),
@@ -138,7 +145,7 @@ def _planned(part: Part, noted: Noted, arguments: int) -> Plan:
         "written_given": part.written_given,
         "results": results,
     }
-    return Plan(fields, sections, [part.held, part.pinned, part.written, noted.made, noted.inputs])
+    return Plan(fields, sections, [part, noted.made, noted.inputs, fixed])
 
 
 class Leaf:

@@ -66,11 +66,10 @@ def planned(replay: Replay, given: Arguments) -> Plan:
     return Plan(fields, sections, alive)
 
 
-def is_quick(replay: Replay, given: Arguments) -> bool:
-    """Whether native code can make such calls all by itself, from their arguments on."""
-    return (
-        given.fixed() is not None and len(given.tensors) <= TENSORS_MAX and not replay.draws.generators
-    )
+def is_quick(given: Arguments, draws: bool) -> bool:
+    """Whether native code can make such calls (or begin them) all by itself, from their arguments on.
+    `draws`: whether they draw random numbers."""
+    return given.fixed() is not None and len(given.tensors) <= TENSORS_MAX and not draws
 
 
 class Watched:

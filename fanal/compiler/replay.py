@@ -63,7 +63,7 @@ class Replay(Checked):
             raise Refused("the random generator is seeded anew") from None
         self.plan = planned(self, given)
         self.watched = Watched(self)
-        self.quick = is_quick(self, given)
+        self.quick = is_quick(given, bool(self.draws.generators))
         self.result.forget()
 
     # -- making -------------------------------------------------------------------------------------------
@@ -159,6 +159,11 @@ class Replay(Checked):
     def runs(self) -> int:
         """How often the call was made again."""
         return self.plan.runs
+
+    @property
+    def begun(self) -> bool:
+        """Whether its first launches are over, which are timed."""
+        return not self.segment.samples.open
 
     def is_like(self, other: Replay) -> bool:
         """Whether another call, which was just made, found everything as this one did, its arguments

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from fanal.compiler.arguments import Arguments
+from fanal.compiler.arguments import Arguments, Given
 from fanal.compiler.feeding import Record
 from fanal.compiler.inputs import Refused
 from fanal.compiler.observer.guards import Guards
 from fanal.compiler.parts import Leaf, Part
 from fanal.compiler.path import Noted, Path
+from fanal.compiler.planned import is_quick
 
 # Ways through a function's Python that are kept, and ways at one decision: by a float, by other numbers.
 PATHS, FLOATS, NUMBERS = 256, 8, 64
@@ -41,7 +42,10 @@ class Tree:
 
     def __init__(self, path: Path, state: Any) -> None:
         self.root = Part([*path.parts, path.now][0], path.given, state)
+        self.root.tree = self
         self.plan = self.root.plan
+        # Whether native code can begin such calls by itself, from their arguments on.
+        self.quick = self.root.run is not None and is_quick(path.given, bool(self.root.generators))
         self.objects = path.given.objects  # named by identity in the key: kept alive
         self.runs = 0  # calls that needed no Python
         self.lost: Counter[str] = Counter()  # and that did, on ways where they always will: why
@@ -51,8 +55,15 @@ class Tree:
         """What has changed since; None if a call can begin."""
         return self.root.why_not(given)
 
-    def run(self, given: Arguments) -> Any:
-        """Make a call, whatever `why_not` says: its result, or a Stray."""
+    @property
+    def begun(self) -> bool:
+        """Whether the first launches of the first program are over, which are timed."""
+        run = self.root.run
+        return run is not None and not run.segment.samples.open
+
+    def run(self, given: Given, made: Any = None) -> Any:
+        """Make a call, whatever `why_not` says: its result, or a Stray. `made`: what the first program
+        made, if it has run."""
         tensors: list[Any] = given.tensors.copy()
         values: list[Any] = []
         parts: list[Part] = []
@@ -62,10 +73,12 @@ class Tree:
             if part.generators:
                 begun = part.draw(tensors)
             if part.run is not None:
-                made = self._performed(part, tensors, values, begun)
                 if made is None:
+                    made = self._performed(part, tensors, values, begun)
+                if type(made) is not list:
                     return self._stray(parts, tensors, values, None)
                 tensors += made
+                made = None
             for value in part.values:
                 values.append(value(tensors, values))
             for number in part.dead:
@@ -86,7 +99,7 @@ class Tree:
     def _performed(
         self, part: Part, tensors: list[Any], values: list[Any], begun: Sequence[int]
     ) -> list[Any] | None:
-        """What a part's program makes; None if it failed: then Python finds out why."""
+        """What a part's program makes; no list if it failed: then Python finds out why."""
         try:
             made = part.perform(tensors, values)
         except Exception:
@@ -126,7 +139,7 @@ class Tree:
         if leaf is not None and not path.parts and known == [self.root]:
             self.root.leaf = leaf
             return
-        if len(path.parts) < len(known):
+        if not known or len(path.parts) < len(known):
             raise Refused("its Python did something else when it ran again", False)
         for part, noted in zip(known, path.parts, strict=False):
             if part.first != noted.first or len(part.values) != len(noted.values):

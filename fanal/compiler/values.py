@@ -96,6 +96,8 @@ class Decision:
 
     def __init__(self, function: Any, operands: Sequence[Any], found: Any):
         self.value = computed(function, operands)
+        while type(found) is list and found:
+            found = found[0]
         self.any_float = type(found) is float
 
     def of(self, values: Sequence[Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fanal.backends.native.runtime.layout import EXPORT
-from fanal.core.dispatch import recorder
+from fanal.core.dispatch import recorder, tracing
 from fanal.core.errors import message
 from fanal.tensor.lazy import Cell, settled
 from fanal.tensor.tensor import Tensor
@@ -107,16 +107,28 @@ _READERS: dict[str, Any] = {
     "uint8": _reader(ctypes.c_uint8), "uint16": _reader(ctypes.c_uint16),
     "uint32": _reader(ctypes.c_uint32), "uint64": _reader(ctypes.c_uint64),
     "bool": _reader(ctypes.c_bool),
-    "float16": lambda t: float(as_array(t).reshape(())), "bfloat16": lambda t: float(as_array(t).reshape(())),
+    "float16": lambda t: float(_array_of(t).reshape(())),
+    "bfloat16": lambda t: float(_array_of(t).reshape(())),
 }  # fmt: skip
+_FEW = 64  # elements of a list on which a captured call's path may depend
 
 
 def tolist(self: Tensor) -> Any:
     """Nested lists of Python numbers (a number for a 0-d tensor)."""
-    array = as_array(self)
-    if self.dtype.name == "bfloat16":
-        array = array.astype(np.float32)
-    return array.tolist()
+    listening = recorder()
+    if listening is None or self._layout.numel > _FEW:
+        return _listed(as_array(self), self)
+    return listening.answer(self, lambda t: _listed(_array_of(t), t), None)
+
+
+def _array_of(t: Tensor) -> np.ndarray:
+    """An array of a tensor whose elements are there: nobody who listens is to hear of it."""
+    with tracing(None):
+        return as_array(t)
+
+
+def _listed(array: np.ndarray, t: Tensor) -> Any:
+    return (array.astype(np.float32) if t.dtype.name == "bfloat16" else array).tolist()
 
 
 def _only(self: Tensor, what: str, convert: Any) -> Any:

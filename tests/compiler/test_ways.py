@@ -269,10 +269,47 @@ def errors_of_numbers() -> Program:
     return Program(function, inputs)
 
 
+def lists_of_numbers() -> Program:
+    def function(x: Any, n: Any) -> Any:
+        first, second = n.tolist()
+        half = x.half().sum().item()
+        return x[:first] * second, half, [2 * v for v in n.tolist()]
+
+    return Program(function, lambda i: (data(i), fanal.tensor([i % 3 + 1, 2])))
+
+
+def policy_gradient() -> Program:
+    def step(model: Any, optimizer: Any, x: Any) -> Any:
+        optimizer.zero_grad()
+        policy = fanal.distributions.Categorical(logits=model(x))
+        action = policy.sample()
+        loss = -policy.log_prob(action) * x[0]
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5, error_if_nonfinite=True)
+        optimizer.step()
+        return action, loss.item()
+
+    return training(step)
+
+
+def packed_sequences() -> Program:
+    net = nn.LSTM(2, 3, batch_first=True)
+
+    def function(x: Any, lengths: Any) -> Any:
+        with fanal.no_grad():
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+            return nn.utils.rnn.pad_packed_sequence(net(packed)[0], batch_first=True)
+
+    return Program(
+        function, lambda i: (data(i, 24).reshape(3, 4, 2), fanal.tensor([4, 1 + i % 3, 2]))
+    )
+
+
 WAYS: list[tuple[Make, int]] = [
     (nested, 7), (clipping, 4), (clipping_with_floats, 2), (gradients_across_a_look, 2),
     (gradients_that_add_up, 4), (random_draws, 4), (loops, 7), (integers, 8), (masks, 8),
     (windows_and_writes, 4), (normalisation, 4), (floats, 6), (helpers, 3), (errors_of_numbers, 12),
+    (lists_of_numbers, 6), (policy_gradient, 2), (packed_sequences, 4),
 ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ UNKNOWN = object()  # not this package's to judge
 _COMPUTE = tuple(
     _PACKAGE + m
     for m in (
-        "ops.", "tensor.", "nn.functional", "nn.modules.", "nn.utils.clip_grad", "nn.utils.convert",
+        "ops.", "tensor.", "nn.functional", "nn.modules.", "nn.utils.clip_grad", "nn.utils.convert", "nn.utils.rnn",
         "linalg", "special", "signal", "autograd.", "random.sampling", "compiler.", "func.", "utils.",
         "core.dtypes", "core.dispatch", "core.errors", "distributions.", "graph.", "profiler.ranges",
         "amp.autocast",

@@ -47,6 +47,14 @@ _TAKES = {
     "LOAD_ATTR": 1, "LOAD_METHOD": 1, "STORE_ATTR": 2, "DELETE_ATTR": 1, "STORE_SUBSCR": 3, "GET_ITER": 1,
     "DELETE_SUBSCR": 2, "CONTAINS_OP": 2, "YIELD_VALUE": 1, "LIST_EXTEND": 1, "BINARY_SLICE": 3,
     "BEFORE_WITH": 1, "SET_ADD": 1, "MAP_ADD": 2, "CHECK_EXC_MATCH": 2, "STORE_GLOBAL": 1,
+    "DICT_MERGE": 1, "DICT_UPDATE": 1, "SET_UPDATE": 1, "LIST_TO_TUPLE": 1, "UNPACK_EX": 1,
+    "UNARY_INVERT": 1, "UNARY_POSITIVE": 1,
+}  # fmt: skip
+_TAKES_BY_ARGUMENT: dict[str, Callable[[int], int]] = {
+    "MAKE_FUNCTION": lambda flags: 1 + (flags & 15).bit_count(), "BUILD_SLICE": lambda count: count,
+    "BUILD_STRING": lambda count: count, "BUILD_SET": lambda count: count,
+    "FORMAT_VALUE": lambda flags: 1 + (flags >> 2 & 1), "RAISE_VARARGS": lambda count: count,
+    "CALL_FUNCTION_EX": lambda flags: 3 + (flags & 1),
 }  # fmt: skip
 _COMPARE = {
     "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt,
@@ -159,6 +167,8 @@ class Values:
             self._truth(frame)
         else:
             count = _TAKES.get(name)
+            if count is None and name in _TAKES_BY_ARGUMENT:
+                count = _TAKES_BY_ARGUMENT[name](instruction.arg or 0)
             self._exact(frames.stack(frame) if count is None else operands(frame, count))
 
     def _is(self, x: Any) -> bool:
