@@ -40,6 +40,8 @@ class Stray:
 class Tree:
     """All known ways of one kind of calls that begin by reading the same."""
 
+    family: Any = None  # its programs are of one size each
+
     def __init__(self, path: Path, state: Any) -> None:
         self.root = Part([*path.parts, path.now][0], path.given, state)
         self.root.tree = self
