@@ -305,11 +305,27 @@ def packed_sequences() -> Program:
     )
 
 
+def steps_of_polyak() -> Program:
+    w = nn.Parameter(fanal.ones(8))
+
+    def function(x: Any) -> Any:
+        w.grad = None
+        loss = (w * x).pow(2).sum()
+        loss.backward()
+        size = loss.item() / (w.grad.pow(2).sum().item() + 1e-3)
+        with fanal.no_grad():
+            w.add_(w.grad, alpha=-size)
+        return size, w.detach().sub(x, alpha=size)
+
+    return Program(function, one, state=lambda: (w, w.grad))
+
+
 WAYS: list[tuple[Make, int]] = [
     (nested, 7), (clipping, 4), (clipping_with_floats, 2), (gradients_across_a_look, 2),
     (gradients_that_add_up, 4), (random_draws, 4), (loops, 7), (integers, 8), (masks, 8),
     (windows_and_writes, 4), (normalisation, 4), (floats, 6), (helpers, 3), (errors_of_numbers, 12),
     (lists_of_numbers, 6), (policy_gradient, 2), (packed_sequences, 4),
+    (steps_of_polyak, 2),
 ]  # fmt: skip
 
 
@@ -320,6 +336,27 @@ def test_known_ways_need_no_python(make: Make, ways: int) -> None:
     program = check(make, calls)
     assert not reasons(program)
     assert without_python(program) >= calls - ways
+
+
+@watched
+def test_a_module_that_returns_a_number() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, x: Any) -> Any:
+            y = self.inner(x).detach()
+            scale = y.abs().max().item()
+            return y / scale if scale > 0.5 else y, scale
+
+    model = Scaled()
+    compiled: Any = fanal.compile(model)
+    for i in range(30):
+        (a, b), (c, d) = compiled(data(i)), model(data(i))
+        assert fanal.equal(a, c) and b == d
+    (kind,) = compiled._compiled.kinds
+    assert sum(r.runs for r in kind.replays) >= 28
 
 
 # -- lists that grow ---------------------------------------------------------------------------------------

@@ -264,7 +264,10 @@ class Values:
 
     def _return(self, frame: Frame, i: Instruction, following: int) -> None:
         (x,) = operands(frame, 1)
-        if id(frame) == self.outermost or not (self._is(x) or self._holds(x)):
+        if id(frame) == self.outermost:
+            self.outermost = 0  # it is the result
+            return
+        if not (self._is(x) or self._holds(x)):
             return
         if self._called_by(frame.f_back) is not frame.f_code:
             self._exact([x])  # a function written in C gets it
@@ -282,7 +285,7 @@ class Values:
             if not packed and not (plain.__module__ or "").startswith(_PACKAGE):
                 return
             given = [function.__self__, *args] if plain is not function else args
-            if len(given) == 2 and _with_tensor(given) and plain in _methods():
+            if plain in _methods() and self._by_value(plain.__name__, given):
                 return
         elif all(type(x) in _PLAIN for x in args):
             if (plain is min or plain is max) and len(args) == 2:
@@ -293,6 +296,14 @@ class Values:
                 self._computes(frame, following, plain, args)
                 return
         self._exact(stack)
+
+    def _by_value(self, name: str, given: list[Any]) -> bool:
+        """Whether a method of tensors takes a number as an input: its other operand, or alpha."""
+        if len(given) == 2:
+            return _with_tensor(given)
+        if len(given) != 3 or name.rstrip("_") not in ("add", "sub"):
+            return False
+        return all(isinstance(x, Tensor) for x in given[:2]) and self._is(given[2])
 
 
 def _with_tensor(args: list[Any]) -> bool:

@@ -70,7 +70,8 @@ class Observer:
 
     def __init__(self, package: Package, function: Any = None) -> None:
         self.package = package
-        self._root = getattr(function, "__code__", None)
+        forward = getattr(type(function), "forward", None)  # of a module
+        self._root = getattr(function, "__code__", None) or getattr(forward, "__code__", None)
         self.guards = Guards()
         self.impure: tuple[str, tuple[str, int] | None] | None = None
         self.appended: dict[int, Any] = {}  # lists from outside that the call appends to
