@@ -31,6 +31,7 @@ class Replay(Checked):
     """One call, ready to be made again. `family`: that of the program, if it is one of many sizes."""
 
     family: Any = None
+    facts: ModuleFacts
 
     def __init__(
         self, notes: Notes, observer: Observer, given: Arguments, result: Any, state: Any
