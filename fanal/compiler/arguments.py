@@ -13,14 +13,23 @@ from fanal.compiler.observer.guards import PLAIN
 from fanal.tensor.tensor import Tensor
 
 
-class Arguments:
+class Given:
+    """The tensors of one call's arguments, in order."""
+
+    __slots__ = ("tensors",)
+
+    def __init__(self, tensors: list[Tensor]):
+        self.tensors = tensors
+
+
+class Arguments(Given):
     """One call's arguments. `key` is what makes calls alike, `tensors` are the leaves in order."""
 
-    __slots__ = ("_args", "containers", "key", "objects", "tensors")
+    __slots__ = ("_args", "containers", "key", "objects")
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._args = None if kwargs else args
-        self.tensors: list[Tensor] = []
+        super().__init__([])
         self.objects: list[Any] = []  # that the key names by identity
         self.containers: list[Any] = []
         key: list[Any] = []

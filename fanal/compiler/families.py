@@ -108,7 +108,7 @@ class Family:
         made.objects = given.objects
         made.plan = planned(made, given)
         made.watched = Watched(made)
-        made.quick = is_quick(made, given)
+        made.quick = is_quick(given, bool(made.draws.generators))
         made.family = self
         return made
 

@@ -13,25 +13,23 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fanal.autograd.tape import sequence
-from fanal.compiler.arguments import Arguments
-from fanal.compiler.families import Form, Forms
-from fanal.compiler.gradient import NotOne, Pending, Released, differentiated, released_within
+from fanal.compiler.arguments import Arguments, Given
+from fanal.compiler.capture import Capture
+from fanal.compiler.families import Forms
+from fanal.compiler.feeding import Fed, Record
 from fanal.compiler.kinds import PROGRAMS, Kind, Kinds
 from fanal.compiler.notes import Notes
 from fanal.compiler.observer import instructions  # noqa: F401 - registers what looks at them
-from fanal.compiler.observer.package import Package
-from fanal.compiler.observer.watch import Observer
+from fanal.compiler.parts import Part
 from fanal.compiler.plan import carried_out
 from fanal.compiler.recorder import Recorder
-from fanal.compiler.replay import ASKED, Refused, Replay, owners, process_state
-from fanal.compiler.results import Result, Unknown
 from fanal.compiler.rounding import Rounding
 from fanal.compiler.steps import Step
+from fanal.compiler.tree import Stray
 from fanal.core.collector import held_back
 from fanal.core.dispatch import state
 from fanal.core.errors import message
-from fanal.core.stages import stage
+from fanal.graph.origin import users_place
 from fanal.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -53,6 +51,9 @@ class CompiledFunction:
         self.fullgraph = fullgraph
         self.rounding = rounding or Rounding()
         self.root = Step(None, 0, None)
+        # Where calls go on after a look at elements, by the line that looked: what follows in a loop is
+        # the same programs in each turn.
+        self.places: dict[Any, Step] = {}
         self.kinds = Kinds()
         self.forms = Forms(dynamic)
         self.history: Counter[str] = Counter()  # why calls were captured anew
@@ -64,6 +65,13 @@ class CompiledFunction:
                 return made
             if made is not None:
                 replay, outcome = made
+                if type(replay) is Part:
+                    found = replay.tree.run(Given([a for a in args if isinstance(a, Tensor)]), outcome)
+                    if type(found) is not Stray:
+                        return found
+                    made = outcome = None  # what the first program made is the record's to let go
+                    given = Arguments(args, kwargs)
+                    return self._strayed(self.kinds.of(given), found, given, args, kwargs)
                 return replay.finished([a for a in args if isinstance(a, Tensor)], outcome)
         if state.tracer is not None:  # inside of another captured function: a part of it
             return self.function(*args, **kwargs)
@@ -74,7 +82,10 @@ class CompiledFunction:
             why = replay.why_not(given)
             if why is None:
                 self.kinds.remember(replay)
-                return replay.run(given)
+                made = replay.run(given)
+                if type(made) is Stray:
+                    return self._strayed(kind, made, given, args, kwargs)
+                return made
             reasons.append(why)
         form = self.forms.of(given)
         if form is not None and not kind.replays:
@@ -87,9 +98,16 @@ class CompiledFunction:
         if kind.attempts >= ATTEMPTS or kind.reason is not None:
             if kind.eager:
                 return self.function(*args, **kwargs)
-            return self._followed(kind, args, kwargs)
+            return self._followed(kind, given, args, kwargs)
         self.history.update(reasons[:1])  # that of the newest
-        return self._watched(kind, form, given, args, kwargs)
+        kind.attempts += 1
+        return Capture(self, kind, given, form=form).run(args, kwargs)
+
+    def following(self) -> Step:
+        """Where the steps begin that follow the look at elements which is happening now."""
+        place = users_place(2)
+        found = self.places.get(place)
+        return self.places.setdefault(place, Step(None, 0, None)) if found is None else found
 
     def ran(self, kind: Kind, path: Sequence[Step], at: Step, key: Any) -> None:
         """A call ran the program of a path."""
@@ -107,102 +125,45 @@ class CompiledFunction:
                 stacklevel=4,
             )
 
-    def _followed(self, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the Python; what it computes runs as programs."""
-        recorder = Recorder(self.root, None, self, kind)
+    def _followed(
+        self, kind: Kind, given: Arguments, args: tuple[Any, ...], kwargs: dict[str, Any],
+        record: Record | None = None,
+    ) -> Any:  # fmt: skip
+        """Run the Python; what it computes runs as programs, but for what has run already."""
+        recorder = self.recorder(None, kind, given, record)
         state.tracer = recorder
         try:
             return self.function(*args, **kwargs)
         finally:
             try:
-                recorder.finish()
+                recorder.end()
             finally:
                 state.tracer = None
 
-    def _watched(
-        self, kind: Kind, form: Form | None, given: Arguments, args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:  # fmt: skip
-        """Run the Python and watch it; if it only computes, keep a replay."""
-        kind.attempts += 1
-        notes = Notes()
-        package = Package(frozenset(map(id, given.containers)))
-        package.noted = notes.effect
-        observer = Observer(package)
-        notes.on_asking = functools.partial(observer.refuse, ASKED)
-        for x in (self.function, *given.objects):
-            observer.adopt(x)
-        for x in (*given.containers, *given.tensors):
-            observer.adopt(x, argument=True)
-        before, begun = process_state(), next(sequence)
-        pending = None
-        recorder = Recorder(self.root, notes, self, kind)
-        recorder.whole = given.whole()
-        state.tracer = recorder
-        try:
-            observer.start()
-            try:
-                with stage("record"):
-                    result = self.function(*args, **kwargs)
-            finally:
-                observer.stop()
-            pending = self._pending(recorder, notes, observer, given, result, begun)
-            recorder.state = owners(observer, notes).keys() - {
-                id(t._storage)
-                for t in (*given.tensors, *(g for _, g in notes.grads.values() if isinstance(g, Tensor)))
-            }
-        finally:
-            try:
-                with stage("steps"), held_back():
-                    recorder.finish(pending)
-            finally:
-                state.tracer = None
-        try:
-            with stage("replay"):
-                replay = Replay(notes, observer, given, result, before)
-            kind.replays.insert(0, replay)
-            if form is not None:
-                with stage("symbols"):
-                    why = self.forms.learn(form, self, args, kwargs, given, notes, replay)
-                self.history.update([why] if why else ())
-        except Refused as refused:
-            if refused.final:
-                kind.reason = str(refused)
-            self.history[str(refused)] += 1
-        except Unknown as unknown:
-            kind.reason = f"the result holds a {unknown.args[0].__name__}"
-        finally:
-            notes.forget()
-        return result
+    def recorder(
+        self, notes: Notes | None, kind: Kind, given: Arguments, record: Record | None
+    ) -> Recorder:
+        """Who takes a call down; `record`: what it has done already."""
+        if record is None:
+            made = Recorder(self.root, notes, self, kind)
+        else:
+            made = Fed(record, self.root, notes, self, kind)
+        made.whole = given.whole()
+        return made
 
-    def _pending(
-        self, recorder: Recorder, notes: Notes, observer: Observer, given: Arguments, result: Any,
-        begun: int,
-    ) -> Pending | None:
-        """The backward pass of the results, if they are to be one node on the tape."""
-        if observer.impure is not None or recorder.segments or notes.asked:
-            return None
-        try:
-            tensors = Result(result, given, observer).tensors
-            outputs = []
-            for t in tensors:
-                node = t._current_node() if t._layout.grad else None
-                over = None if node is None else released_within(node, begun)
-                if over is not None:  # as eager mode: an error, if a gradient is asked for
-                    t._node = Released(over)
-                elif node is not None:
-                    outputs.append(t)
-            pending = differentiated(recorder, outputs, begun) if outputs else None
-        except (NotOne, Unknown) as why:
-            self.history[f"the results are no one node on the tape: {why}"] += 1
-            return None
-        for t in outputs:
-            t._node = None  # what the tape kept of the call's inner values goes
-        for t in tensors:
-            base = None if t._rare is None else t._rare.base
-            if base is not None and not any(base is x for x in tensors):
-                t._rare = None  # and what it was a view of
-        return pending
+    def _strayed(
+        self, kind: Kind, stray: Stray, given: Arguments, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """A call left the ways that are known without Python: it goes on with it."""
+        with held_back():
+            if stray.why is None:
+                self.history["it goes another way than any call before"] += 1
+                return Capture(self, kind, given, stray).run(args, kwargs)
+            stray.tree.lost[stray.why] += 1
+            if stray.tree.idle:
+                kind.reason = stray.why
+                self.kinds.drop(kind)
+            return self._followed(kind, given, args, kwargs, stray.record)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)

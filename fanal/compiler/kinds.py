@@ -16,6 +16,7 @@ from fanal.compiler.arguments import Arguments
 from fanal.compiler.plan import Plan
 from fanal.compiler.replay import Replay
 from fanal.compiler.steps import Step
+from fanal.compiler.tree import Tree
 
 # Programs that one function holds at most (shapes × paths through its Python), and kinds.
 PROGRAMS, KINDS = 256, 1024
@@ -34,7 +35,7 @@ class Kind:
         self.arguments = ", ".join(
             f"{t.dtype.name}[{','.join(map(str, t._layout.shape))}]" for t in given.tensors
         )
-        self.replays: list[Replay] = []
+        self.replays: list[Replay | Tree] = []
         self.attempts = 0
         self.reason: str | None = None
         self.eager = False  # after too many paths through its Python
@@ -65,12 +66,19 @@ class Kinds:
         kind.used = self._calls
         return kind
 
-    def remember(self, replay: Replay) -> None:
+    def remember(self, replay: Replay | Tree) -> None:
         """Let later calls try this replay's plan before anything else, once its launches are not timed
         any more."""
-        if replay.quick and replay.plan not in self.plans and not replay.segment.samples.open:
+        if replay.quick and replay.plan not in self.plans and replay.begun:
             with self._changing:
                 self.plans = (replay.plan, *self.plans)[:PLANS]
+
+    def drop(self, kind: Kind) -> None:
+        """Forget a kind's replays."""
+        with self._changing:
+            gone = {id(r.plan) for r in kind.replays}
+            self.plans = tuple(p for p in self.plans if id(p) not in gone)
+            kind.replays.clear()
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(list(self._by_key.values()))
@@ -106,8 +114,7 @@ class Kinds:
             return False
         *_, key = min(others, key=lambda one: one[:2])
         gone = self._by_key.pop(key)
-        self.plans = tuple(p for p in self.plans if all(p is not r.plan for r in gone.replays))
-        gone.replays.clear()
+        self.drop(gone)
         self._let_go(gone)
         return True
 
@@ -127,17 +134,13 @@ class Kinds:
             self._let_go(kind)
 
 
-def _leads_on(step: Step) -> bool:
-    return bool(step.children or step.runs)
-
-
 def _cut(path: Sequence[Step], place: Place) -> None:
     """Take a program out of the tree of steps, and the steps that led to nothing else."""
     at, key = place
     at.runs.pop(key, None)
     steps = [at.start, *path]
     for before, step in zip(reversed(steps[:-1]), reversed(steps[1:]), strict=True):
-        if step.children or any(made or _leads_on(after) for made, after in step.runs.values()):
+        if step.children or step.runs:
             return
         for action, child in list(before.children.items()):
             if child is step:

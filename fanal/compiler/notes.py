@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanal.core.dispatch import LiveNumber
 from fanal.tensor.tensor import Tensor
+
+if TYPE_CHECKING:
+    from fanal.compiler.path import Path
 
 UNREAD = object()  # a gradient that was replaced before anybody looked at it
 
@@ -37,28 +40,53 @@ class LiveOptions:
 
 @dataclass(slots=True)
 class Ran:
-    """The only segment that ran: its program, what it was given, and what came out of it."""
+    """A segment that ran: its program, the steps and the key where that stands, what it was given, and
+    what came out of it."""
 
     segment: Any
+    path: list[Any]
+    key: Any
     inputs: list[Any]
     alive: list[Any]
-    written: list[Tensor]
+    written: list[Any]
     tensors: list[Tensor]
     gradient: Any
+
+
+class _NoPath:
+    """For calls whose parts nobody wants to know."""
+
+    broken = False
+
+    def forget(self) -> None:
+        """Nothing was noted."""
+
+    def drawing(self) -> None:
+        """A key is about to be drawn."""
+
+    def drawn(self, key: Tensor) -> None:
+        """It was."""
+
+    def happened(self, why: str, frame: Any = None) -> None:
+        """Something happened that calls which ask for values must not do."""
+
+
+_NONE: Any = _NoPath()
 
 
 class Notes:
     """Notes of one watched call. `refused`: why it can't be replayed, if the notes show it."""
 
     def __init__(self) -> None:
+        self.path: Path = _NONE  # what it does between one look at elements and the next
         self.draws: dict[int, tuple[Tensor, Any, int, int]] = {}
         self.generators: dict[int, tuple[Any, int, int]] = {}  # as they were at first
         self.grads: dict[int, tuple[Tensor, Any]] = {}
         self.sequence: list[LiveOptions | Callable[[], Any]] = []
-        self.runs: list[Ran] = []
+        self.runs: list[Ran] = []  # that the path does not know yet
         self.adopted: dict[int, Tensor] = {}  # made from Python's data
         self.refused: str | None = None
-        self.asked = False  # whether Python asked for a tensor's elements
+        self.asked = False  # whether elements were asked for in a way that no replay follows
         self.on_asking: Callable[[], None] | None = None
 
     def forget(self) -> None:
@@ -66,6 +94,7 @@ class Notes:
         only found by the next collection)."""
         for some in (self.draws, self.generators, self.grads, self.runs, self.adopted):
             some.clear()
+        self.path.forget()
 
     def asking(self) -> None:
         """Python asks for a tensor's elements: what the call computes is cut in two here."""
@@ -75,8 +104,10 @@ class Notes:
 
     def drawn(self, generator: Any, key: Tensor) -> None:
         seed, stream = generator._seed, generator._stream - 1
+        self.path.drawing()
         self.generators.setdefault(id(generator), (generator, seed, stream))
         self.draws[id(key)] = (key, generator, seed, stream)
+        self.path.drawn(key)
 
     def grad_read(self, p: Tensor) -> None:
         if id(p) not in self.grads:
@@ -95,12 +126,12 @@ class Notes:
     def effect(self, action: Callable[[], Any]) -> None:
         """A call without tensors that a replay makes too."""
         self.sequence.append(action)
+        self.path.happened("a schedule steps in a call that asks for the value of a tensor")
 
-    def ran(self, segment: Any, inputs: Any, alive: Any, written: Any, tensors: Any,
-            gradient: Any = None) -> None:  # fmt: skip
-        self.runs.append(
-            Ran(segment, list(inputs), list(alive), list(written), list(tensors), gradient)
-        )
+    def ran(self, run: Ran) -> None:
+        """A segment is about to run."""
+        if not self.path.broken:
+            self.runs.append(run)
 
     def refuse(self, why: str) -> None:
         """The call can't be replayed as it is; a later one may be."""

@@ -19,6 +19,7 @@ from fanal.compiler.plan import Plan, bits
 from fanal.core.epoch import Epoch, epoch
 
 if TYPE_CHECKING:
+    from fanal.compiler.checked import Checked
     from fanal.compiler.replay import Replay
 
 # How often checks are written anew since something equal stood in another's place; a call where that
@@ -65,25 +66,24 @@ def planned(replay: Replay, given: Arguments) -> Plan:
     return Plan(fields, sections, alive)
 
 
-def is_quick(replay: Replay, given: Arguments) -> bool:
-    """Whether native code can make such calls all by itself, from their arguments on."""
-    return (
-        given.fixed() is not None and len(given.tensors) <= TENSORS_MAX and not replay.draws.generators
-    )
+def is_quick(given: Arguments, draws: bool) -> bool:
+    """Whether native code can make such calls (or begin them) all by itself, from their arguments on.
+    `draws`: whether they draw random numbers."""
+    return given.fixed() is not None and len(given.tensors) <= TENSORS_MAX and not draws
 
 
 class Watched:
-    """What a replay's plan checks, as it was when it was last looked at."""
+    """What a plan checks, as it was when it was last looked at."""
 
     __slots__ = (
         "_alive", "_checks", "_entry", "_facts", "_guards", "_lock", "_options", "_places", "_plan",
-        "_rewrites",
+        "_rewrites", "_whole",
     )  # fmt: skip
 
-    def __init__(self, replay: Replay):
-        self._plan, self._guards, self._facts = replay.plan, replay.guards, replay.facts
-        self._places, self._entry = replay.places, replay.entry
-        self._options = Options(replay.options, replay.from_options)
+    def __init__(self, of: Checked):
+        self._plan, self._guards, self._facts = of.plan, of.guards, of.facts
+        self._places, self._entry, self._whole = of.places, of.entry, of.state is not None
+        self._options = Options(of.options, of.from_options)
         self._rewrites = 0
         self._lock = threading.RLock()  # again and again: Python code may run at any time (finalizers)
         self._checks: Checks | None = None
@@ -95,9 +95,10 @@ class Watched:
         """Follow what may move: the epoch, as long as no module that counts has changed; numbers of
         optimisers, as long as nothing else of their options has."""
         with self._lock:
-            if self._facts.count is not epoch.count and self._facts.hold():
-                self._alive = [*self._alive[-8:], self._facts.count]
-                self._plan.put("same", 1, id(self._facts.count))
+            facts = self._facts
+            if facts is not None and facts.count is not epoch.count and facts.hold():
+                self._alive = [*self._alive[-8:], facts.count]
+                self._plan.put("same", 1, id(facts.count))
             if self._options.follow(self._plan):
                 self._write_entries()
 
@@ -109,12 +110,15 @@ class Watched:
             self._rewrites += 1
             self._checks = checked(self._check)
             facts, words = self._facts, [] if self._checks is None else self._checks.words
-            moving = (_COUNT + id(epoch), id(facts.count), _HOOKS + id(epoch), id(facts.hooks))
+            moving: tuple[int, ...] = ()
+            if facts is not None:
+                moving = (_COUNT + id(epoch), id(facts.count), _HOOKS + id(epoch), id(facts.hooks))
             self._plan.write("same", [*moving, *self._places.records, *words])
             self._write_entries()
 
     def _check(self, checks: Checks) -> None:
-        checks.modes()
+        if self._whole:
+            checks.modes()
         for p, layout in self._entry:
             checks.gradient(p, layout)
         checks.guards(self._guards)

@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fanal.autograd.mode import mode
 from fanal.compiler.arguments import Arguments
+from fanal.compiler.checked import Checked, process_state
 from fanal.compiler.draws import Draws, SeededAnew
 from fanal.compiler.gradient import Released
+from fanal.compiler.inputs import Inputs, Refused, owners, places
 from fanal.compiler.notes import UNREAD, LiveOptions, Notes
 from fanal.compiler.observer.package import ModuleFacts
-from fanal.compiler.observer.places import Slots
 from fanal.compiler.observer.watch import Observer
-from fanal.compiler.plan import HOLDS, NOT_KEPT
 from fanal.compiler.planned import Watched, is_quick, planned
 from fanal.compiler.results import Result
-from fanal.core import dtypes
-from fanal.core.dispatch import LiveNumber
-from fanal.tensor.launching import number_bits, raise_status
+from fanal.tensor.launching import raise_status
 from fanal.tensor.layout import Layout
 from fanal.tensor.recording import OpNode
 from fanal.tensor.tensor import Tensor
@@ -30,23 +27,11 @@ from fanal.tensor.tensor import Tensor
 ASKED = "the call asks for the value of a tensor"
 
 
-class Refused(Exception):
-    """Why a call can't be replayed; `final`: nor can later ones."""
-
-    def __init__(self, why: str, final: bool = True):
-        super().__init__(why)
-        self.final = final
-
-
-def process_state() -> tuple[Any, ...]:
-    """What every computation depends on besides its inputs."""
-    return (mode.enabled, mode.inference, dtypes.get_default_dtype())
-
-
-class Replay:
+class Replay(Checked):
     """One call, ready to be made again. `family`: that of the program, if it is one of many sizes."""
 
     family: Any = None
+    facts: ModuleFacts
 
     def __init__(
         self, notes: Notes, observer: Observer, given: Arguments, result: Any, state: Any
@@ -58,7 +43,7 @@ class Replay:
             raise Refused(notes.refused, False)
         if process_state() != state:
             raise Refused("the call changes whether gradients are recorded, or the default dtype")
-        if notes.asked:
+        if notes.asked or notes.path.began:
             raise Refused(ASKED)
         if len(notes.runs) != 1:
             raise Refused("nothing is computed")
@@ -79,53 +64,28 @@ class Replay:
             raise Refused("the random generator is seeded anew") from None
         self.plan = planned(self, given)
         self.watched = Watched(self)
-        self.quick = is_quick(self, given)
+        self.quick = is_quick(given, bool(self.draws.generators))
         self.result.forget()
 
     # -- making -------------------------------------------------------------------------------------------
 
     def _inputs(self, inputs: list[Any], notes: Notes, observer: Observer, given: Arguments) -> None:
         """Where each word that the program takes comes from."""
-        known = owners(observer, notes)
-        arguments = {id(t): i for i, t in enumerate(given.tensors)}
-        by_storage = {id(t._storage): i for i, t in reversed(list(enumerate(given.tensors)))}
-        before = {id(g): p for p, g in notes.grads.values() if isinstance(g, Tensor)}
-        # Arguments that the call also finds by another way: they must be the same again.
-        self.pinned = [
-            (i, t._storage) for i, t in enumerate(given.tensors) if id(t._storage) in known
-        ]
-        self.words: list[Any] = []
-        self.from_arguments: list[tuple[int, int, int]] = []  # word, argument, offset
-        self.from_options: list[tuple[int, LiveOptions, int]] = []
-        self.from_gradients: list[tuple[int, Tensor]] = []
-        self.held: list[Tensor] = []
         self.keys: dict[int, int] = {}  # words of keys of random draws, by the key's id
-        for word, x in enumerate(inputs):
-            if isinstance(x, LiveNumber):
-                entry, number = x.source
-                self.from_options.append((word, entry, number))
-                self.words.append(float(x))
-            elif not isinstance(x, Tensor):
-                self.words.append(number_bits(x))
-            elif id(x) in before:
-                self.from_gradients.append((word, before[id(x)]))
-                self.words.append(0)
-            elif id(x) in notes.draws:
+
+        def made(word: int, x: Any) -> bool:
+            if id(x) in notes.draws:
                 self.keys[id(x)] = word
-                self.words.append(0)
-            elif id(x) in arguments or id(x._storage) in by_storage:
-                i = arguments.get(id(x), by_storage.get(id(x._storage), -1))
-                self.from_arguments.append((word, i, x._ptr - given.tensors[i]._ptr))
-                self.words.append(0)
-            else:
-                owner = known.get(id(x._storage))
-                if owner is None and id(x) not in notes.adopted:
-                    raise Refused("a tensor is made by other means than what is captured")
-                self.held.append(x if owner is None or owner._ptr != x._ptr else owner)
-                self.words.append(x._ptr)
+                return True
+            return False
+
+        found = Inputs(inputs, given.tensors, owners(observer, notes), notes, made)
+        self.pinned, self.words, self.held = found.pinned, found.words, found.held
+        self.from_arguments, self.from_options = found.from_arguments, found.from_options
+        self.from_gradients = found.from_gradients
         self.storages = [t._storage for t in self.held]
         self.known = set(map(id, self.storages))
-        self.places = Slots(self.held, ("_storage", "_layout", "_ptr"), Tensor)
+        self.places = places(self.held, observer.package.seen.values())
 
     def _outputs(
         self, run: Any, notes: Notes, result: Any, given: Arguments, observer: Observer
@@ -201,43 +161,10 @@ class Replay:
         """How often the call was made again."""
         return self.plan.runs
 
-    def why_not(self, given: Arguments) -> str | None:
-        """What has changed since; None if the call can be made again now."""
-        held = self.plan.holds(given.tensors)
-        if held not in (HOLDS, NOT_KEPT):
-            self.watched.look_again()
-            held = self.plan.holds(given.tensors)
-        if held not in (HOLDS, NOT_KEPT):
-            why = self.changed(given)
-            if why is not None:
-                return why
-            self.watched.write()  # something equal stands in another's place
-        if held != HOLDS:
-            self.kept.memory_for(self.words)
-        return None
-
-    def changed(self, given: Arguments) -> str | None:
-        """The same in Python, of all but the arguments' sizes, and with a reason."""
-        if process_state() != self.state:
-            return "gradients are recorded otherwise, or the default dtype changed"
-        if not self.facts.hold():
-            return "a module changed"
-        why = self.guards.failed()
-        if why is not None:
-            return why
-        if not self.places.same():
-            return "a tensor was replaced"
-        for p, before in self.entry:
-            if (None if p._grad is None else p._grad._layout) is not before:
-                return "a gradient is there at the beginning, or none"
-        for entry in self.options:
-            if not entry.holds():
-                return "an option of the optimiser changed"
-        if not all(given.tensors[i]._storage is s for i, s in self.pinned):
-            return "an argument is no longer the model's own"
-        if any(id(t._storage) in self.known for t in given.tensors):
-            return "an argument shares memory with the model"
-        return None
+    @property
+    def begun(self) -> bool:
+        """Whether its first launches are over, which are timed."""
+        return not self.segment.samples.open
 
     def is_like(self, other: Replay) -> bool:
         """Whether another call, which was just made, found everything as this one did, its arguments
@@ -301,22 +228,3 @@ class Replay:
         for t in visible:
             t._node = node
 
-
-def owners(observer: Observer, notes: Notes) -> dict[int, Tensor]:
-    """Tensors from outside by their storage: seen ones, those of modules and of optimisers."""
-    found: dict[int, Tensor] = {}
-    for m in observer.package.modules.values():
-        for table in ("_parameters", "_buffers"):
-            for t in m.__dict__.get(table, {}).values():
-                if t is not None:
-                    found[id(t._storage)] = t
-    for t in observer.package.tensors.values():
-        found.setdefault(id(t._storage), t)
-    for entry in notes.sequence:
-        if isinstance(entry, LiveOptions):
-            for p in entry.group["params"]:
-                found.setdefault(id(p._storage), p)
-                for x in entry.owner.state.get(p, {}).values():
-                    if isinstance(x, Tensor):
-                        found.setdefault(id(x._storage), x)
-    return found

@@ -26,6 +26,7 @@ class Result:
         self.tensors: list[Tensor] = []
         self._arguments = {id(t): i for i, t in enumerate(given.tensors)}
         self._old = observer.is_old
+        self._values = observer.values
         self._plan = self._planned(result)
 
     def _planned(self, x: Any) -> Any:
@@ -40,6 +41,9 @@ class Result:
                     return ("tensor", i)
             self.tensors.append(x)
             return ("tensor", len(self.tensors) - 1)
+        slot = self._values.slot(x)
+        if slot is not None:
+            return ("value", slot)
         if kind in PLAIN or self._old(x):
             return ("object", x)
         if isinstance(x, dict):
@@ -100,11 +104,13 @@ class Result:
     def forget(self) -> None:
         """Hold on to nothing of this call but its shape."""
         self.tensors, self._arguments = [], {}
-        del self._old
+        del self._old, self._values
 
-    def again(self, tensors: list[Tensor], given: Sequence[Tensor]) -> Any:
-        """The result with other tensors in the places of this call's, and of the arguments that it was
-        given."""
+    def again(
+        self, tensors: list[Tensor], given: Sequence[Tensor], values: Sequence[Any] = ()
+    ) -> Any:
+        """The result with other tensors in the places of this call's, of the arguments that it was
+        given, and other numbers in the places of values that it asked for."""
 
         def make(plan: Any) -> Any:
             what = plan[0]
@@ -114,6 +120,8 @@ class Result:
                 return plan[1]
             if what == "argument":
                 return given[plan[1]]
+            if what == "value":
+                return values[plan[1]]
             if what == "list":
                 return [make(p) for p in plan[1]]
             if what == "tuple":

@@ -33,7 +33,7 @@ class Step:
         self.start = start or self  # the beginning of its segment
         self.origin = origin
         self.children: dict[Any, Step] = {}
-        self.runs: dict[Any, Any] = {}  # what is alive → (program, next segment)
+        self.runs: dict[Any, Any] = {}  # what is alive → program
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,9 @@ class SizeRecorder(Recorder):
     def settle(self) -> Any:
         raise Unable("the call asks for the value of a tensor")
 
+    def answer(self, t: Tensor, read: Any, convert: Any) -> Any:
+        self.settle()
+
     def put_back(self) -> None:
         """Undo what the call changed. (Of what other threads changed meanwhile, nothing is undone.)"""
         for p, grad in reversed(self.grads):

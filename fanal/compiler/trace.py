@@ -316,6 +316,11 @@ class TraceRecorder(Recorder):
             return found
         return None
 
+    def answer(self, t: Tensor, read: Any, convert: Any) -> Any:
+        found = self.settle_memory(t)
+        value = read(t if found is None else found)
+        return value if convert is None else convert(value)
+
     def is_known(self, t: Tensor) -> bool:
         """Whether Python may ask for a tensor's elements."""
         operands = [self.inputs[i] for i in self._needed(self.raw_number(t))]

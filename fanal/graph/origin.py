@@ -9,7 +9,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _PACKAGE = __name__.split(".", 1)[0] + "."
 
@@ -39,6 +39,17 @@ class Origin(NamedTuple):
     def source(self) -> str:
         """The text of the line, if its file can be read."""
         return linecache.getline(self.file, self.line).strip()
+
+
+def users_place(depth: int = 1) -> Any:
+    """The line outside of this package that is being carried out; None where there is none. (Which of
+    its instructions it is, CPython doesn't tell the same way each time.)"""
+    frame = sys._getframe(depth + 1)
+    while frame is not None:
+        if not frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+            return frame.f_code, frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 def users_origin(operation: str, depth: int = 1) -> Origin | None:

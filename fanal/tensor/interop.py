@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fanal.backends.native.runtime.layout import EXPORT
+from fanal.core.dispatch import recorder, tracing
 from fanal.core.errors import message
 from fanal.tensor.lazy import Cell, settled
 from fanal.tensor.tensor import Tensor
@@ -80,8 +81,19 @@ def item(self: Tensor) -> bool | int | float:
         raise RuntimeError(
             message("item", "not exactly one element", tuple(self.shape), hint="tolist()")
         )
-    found: bool | int | float = _READERS[self.dtype.name](settled(self))
+    found: bool | int | float = _answer(self, None)
     return found
+
+
+def _answer(t: Tensor, convert: Any) -> Any:
+    """The value of the only element, as what Python asked for. Whoever captures the call gets to know
+    what that was: its path may depend on it."""
+    listening = recorder()
+    read = _READERS[t.dtype.name]
+    if listening is None:
+        value = read(t)
+        return value if convert is None else convert(value)
+    return listening.answer(t, read, convert)
 
 
 def _reader(kind: Any) -> Any:
@@ -95,19 +107,31 @@ _READERS: dict[str, Any] = {
     "uint8": _reader(ctypes.c_uint8), "uint16": _reader(ctypes.c_uint16),
     "uint32": _reader(ctypes.c_uint32), "uint64": _reader(ctypes.c_uint64),
     "bool": _reader(ctypes.c_bool),
-    "float16": lambda t: float(as_array(t).reshape(())), "bfloat16": lambda t: float(as_array(t).reshape(())),
+    "float16": lambda t: float(_array_of(t).reshape(())),
+    "bfloat16": lambda t: float(_array_of(t).reshape(())),
 }  # fmt: skip
+_FEW = 64  # elements of a list on which a captured call's path may depend
 
 
 def tolist(self: Tensor) -> Any:
     """Nested lists of Python numbers (a number for a 0-d tensor)."""
-    array = as_array(self)
-    if self.dtype.name == "bfloat16":
-        array = array.astype(np.float32)
-    return array.tolist()
+    listening = recorder()
+    if listening is None or self._layout.numel > _FEW:
+        return _listed(as_array(self), self)
+    return listening.answer(self, lambda t: _listed(_array_of(t), t), None)
 
 
-def _only(self: Tensor, what: str) -> bool | int | float:
+def _array_of(t: Tensor) -> np.ndarray:
+    """An array of a tensor whose elements are there: nobody who listens is to hear of it."""
+    with tracing(None):
+        return as_array(t)
+
+
+def _listed(array: np.ndarray, t: Tensor) -> Any:
+    return (array.astype(np.float32) if t.dtype.name == "bfloat16" else array).tolist()
+
+
+def _only(self: Tensor, what: str, convert: Any) -> Any:
     if self._layout.numel != 1:
         raise RuntimeError(
             message(
@@ -115,23 +139,27 @@ def _only(self: Tensor, what: str) -> bool | int | float:
                 hint="any(), all() or item() on one element",
             )
         )
-    return item(self)
+    return _answer(self, convert)
 
 
 def __bool__(self: Tensor) -> bool:
-    return bool(_only(self, "bool"))
+    found: bool = _only(self, "bool", bool)
+    return found
 
 
 def __int__(self: Tensor) -> int:
-    return int(_only(self, "int"))
+    found: int = _only(self, "int", int)
+    return found
 
 
 def __float__(self: Tensor) -> float:
-    return float(_only(self, "float"))
+    found: float = _only(self, "float", float)
+    return found
 
 
 def __complex__(self: Tensor) -> complex:
-    return complex(_only(self, "complex"))
+    found: complex = _only(self, "complex", complex)
+    return found
 
 
 def __index__(self: Tensor) -> int:
@@ -139,7 +167,8 @@ def __index__(self: Tensor) -> int:
         raise TypeError(
             message("index", "only an integer tensor of one element is an index", str(self.dtype))
         )
-    return int(item(self))
+    found: int = _answer(self, int)
+    return found
 
 
 def __dlpack__(self: Tensor, *, stream: Any = None, **options: Any) -> Any:

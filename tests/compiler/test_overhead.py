@@ -14,6 +14,7 @@ from benchmarks.memory import resident
 from fanal import nn
 from fanal.compiler.observer.places import Slots, place_of
 from fanal.tensor.tensor import Tensor
+from tests.compiler.test_python_state import watched
 from tests.training import classifying
 
 NAMES = ("_storage", "_layout", "_ptr")
@@ -120,6 +121,45 @@ def test_a_step_with_a_hundred_gradients_has_little_overhead(kind: Any) -> None:
     assert share < 0.1  # 0.005 to 0.02
     (share,) = shares(scheduled, compiled)
     assert share < 6  # 2.1 to 2.5
+
+
+@watched
+def test_a_call_that_asks_for_a_value_has_little_overhead() -> None:
+    """Beside the same step without its question, and beside eager mode."""
+    model, x = Sums(), fanal.randn(1, 4)
+    optimizer = fanal.optim.SGD(model.parameters(), lr=1e-6)
+
+    def step() -> fanal.Tensor:
+        optimizer.zero_grad()
+        loss = model(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def asking() -> fanal.Tensor:
+        loss = step()
+        if loss.item() > 1e6:
+            raise ValueError("it diverges")
+        return loss
+
+    whole, cut = fanal.compile(step), fanal.compile(asking)
+    eager, whole_share = shares(cut, asking, whole)
+    assert eager < 0.1  # about 0.02
+    assert whole_share < 4  # about 1.6
+
+
+@watched
+def test_a_turn_of_a_loop_has_little_overhead() -> None:
+    def loop(x: Any) -> Any:
+        error = x.sum()
+        while error > 1:
+            x = x * 0.97
+            error = x.sum()
+        return x
+
+    compiled, x, y = fanal.compile(loop), fanal.full((8,), 2.6), fanal.randn(8)
+    (share,) = shares(lambda: compiled(x), lambda: y + y)
+    assert share / 100 < 8  # a turn beside one operation: about 2
 
 
 def step_of(width: int) -> Any:

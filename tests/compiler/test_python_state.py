@@ -352,6 +352,55 @@ def test_a_mutable_default() -> None:
     check(make)
 
 
+def test_containers_given_to_functions_of_the_package() -> None:
+    """Lists that only they look into, also within other lists."""
+
+    def make() -> Program:
+        numbers, shape, some = [1.0, 2.0, 3.0], [3], [fanal.ones(3), fanal.zeros(3)]
+
+        def function(x: Any) -> Any:
+            made = fanal.tensor(numbers) + fanal.zeros(shape)
+            return x * made, fanal.cat([x, *some]), fanal.tensor([numbers, numbers])
+
+        def between(i: int) -> None:
+            numbers[1] = float(i // 2)
+            if i == 4:
+                shape[0] = 1
+                some[1] = fanal.ones(3)
+
+        return Program(function, between=between)
+
+    check(make, 8)
+
+
+def test_what_is_told_of_tensors_without_their_elements() -> None:
+    def make() -> Program:
+        class Holder:
+            tensor = fanal.zeros(3)
+
+        held = Holder()
+        layer = nn.Linear(3, 3)
+
+        def function(x: Any) -> Any:
+            if held.tensor.requires_grad:
+                x = x * 2
+            if next(iter(layer.parameters())).requires_grad:
+                x = x - 3
+            return x * held.tensor.shape[0]
+
+        def between(i: int) -> None:
+            if i == 2:
+                held.tensor.requires_grad_()
+            if i == 4:
+                held.tensor.data = fanal.zeros(5)
+            if i == 6:
+                layer.weight.requires_grad_(False)
+
+        return Program(function, between=between)
+
+    check(make, 8)
+
+
 def test_the_clock() -> None:
     before = time.perf_counter()
     compiled = fanal.compile(lambda x: x * 0 + (time.perf_counter() - before))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from fanal.compiler.function import ATTEMPTS
 from fanal.compiler.samples import Samples
 from fanal.compiler.segments import Segment
 from fanal.compiler.steps import Step
+from fanal.compiler.tree import Tree
 from fanal.graph.origin import Origin
 from fanal.ops.passes import Fired
 
@@ -128,7 +130,7 @@ def facts(compiled: Any) -> Facts:
     """What there is to say of a compiled function now."""
     programs: list[ProgramFacts] = []
     count = 0
-    for name, segment in _programs(compiled.root):
+    for name, segment in _programs(compiled):
         made = _program(len(programs), count, name, segment)
         count += len(made.kernels)
         programs.append(made)
@@ -162,11 +164,24 @@ def _how(kind: Any, replays: Sequence[Any]) -> str:
     if replays:
         count = len(replays)
         variants = f", in {count} variants" if count > 1 else ""
+        ways = sum(r.paths for r in kind.replays if isinstance(r, Tree))
+        if ways > 1:
+            variants += f", on {ways} ways between looks at values"
+        variants += "".join(f"; {n} went on in Python: {why}" for why, n in _strays(kind))
         full = "; others run their Python" if kind.attempts >= ATTEMPTS else ""
         return f"replayed without its Python{variants}{full}"
     if kind.reason is not None:
         return f"its Python runs at every call: {kind.reason}"
     return "captured, not replayed yet"
+
+
+def _strays(kind: Any) -> list[tuple[str, int]]:
+    """Calls that needed their Python on ways where they always will, by the reason."""
+    lost: Counter[str] = Counter()
+    for replay in kind.replays:
+        if isinstance(replay, Tree):
+            lost.update(replay.lost)
+    return lost.most_common()
 
 
 class _Backward:
@@ -177,21 +192,17 @@ class _Backward:
         self.samples, self.rewrites = Samples(), Fired()
 
 
-def segments(root: Step) -> Iterator[Segment]:
-    """All programs of a compiled function, in the order in which they were made."""
-    stack = [root]
+def segments(*roots: Step) -> Iterator[Segment]:
+    """All programs that begin at some steps, in the order in which they were made."""
+    stack = [*reversed(roots)]
     while stack:
         step = stack.pop()
-        found = []
-        for segment, following in step.runs.values():
-            if segment is not None:
-                yield segment
-            found.append(following)
-        stack += [*reversed(found), *reversed(step.children.values())]
+        yield from step.runs.values()
+        stack += reversed(step.children.values())
 
 
-def _programs(root: Step) -> Iterator[tuple[str, Any]]:
-    for segment in segments(root):
+def _programs(compiled: Any) -> Iterator[tuple[str, Any]]:
+    for segment in segments(compiled.root, *compiled.places.values()):
         yield _name(segment), segment
         if segment.gradient is None:
             continue

@@ -48,6 +48,11 @@ def operands(frame: FrameType, count: int) -> list[Any]:
     return [_value(first + 8 * i) for i in range(count)]
 
 
+def stack(frame: FrameType) -> list[Any]:
+    """All values of a frame's stack."""
+    return operands(frame, _layout(frame.f_code)[1][frame.f_lasti])
+
+
 def local(frame: FrameType, number: int) -> Any:
     """A fast local by number: cells are not looked through."""
     return _value(_inner(frame) + _LOCALSPLUS + 8 * number)

@@ -41,16 +41,25 @@ class Guards:
         self.attributes: dict[tuple[int, str], tuple[Any, str, Any]] = {}
         self.named: dict[Any, str] = {}  # what to call a guard by when it fails
 
+    def after(self) -> Guards:
+        """Guards of what is read from now on, for the first time in this call."""
+        made = Guards()
+        made.named = self.named
+        return made
+
+    def __len__(self) -> int:
+        return len(self.items) + len(self.cells) + len(self.contents) + len(self.attributes)
+
     def item(self, container: Mapping[Any, Any], key: Any, name: str) -> None:
         """`container[key]` is what it is now (perhaps missing)."""
         place = (id(container), key)
-        if place not in self.items:
+        if place not in self.named:
             self.items[place] = (container, key, container.get(key, MISSING))
             self.named[place] = name
 
     def cell(self, cell: CellType, name: str) -> None:
         """A closure's variable is what it is now."""
-        if id(cell) not in self.cells:
+        if id(cell) not in self.named:
             try:
                 value = cell.cell_contents
             except ValueError:
@@ -60,14 +69,14 @@ class Guards:
 
     def content(self, container: Any, name: str) -> None:
         """A list, set or dict holds what it holds now."""
-        if id(container) not in self.contents:
+        if id(container) not in self.named:
             self.contents[id(container)] = (container, _snapshot(container))
             self.named[id(container)] = name
 
     def attribute(self, x: Any, attribute: str, name: str) -> None:
         """An attribute that is in no dict (a slot, a function's defaults) is what it is now."""
         place = (id(x), attribute)
-        if place not in self.attributes:
+        if place not in self.named:
             self.attributes[place] = (x, attribute, getattr(x, attribute, MISSING))
             self.named[place] = name
 

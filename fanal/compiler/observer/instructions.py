@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import functools
 import types
+from collections import deque
 from typing import Any
 
 from fanal.compiler.observer import calls, frames
@@ -144,7 +145,22 @@ def _call(o: Observer, frame: Frame, i: Instruction) -> None:
         function, given = first, args
     else:
         function, given = first, [second, *args]
+    o.values.calling(frame, o.following(frame), function)
+    if _appends(o, function, given):
+        return
+    o.values.call(frame, o.following(frame), function, given, taken)
     called(o, frame, function, given)
+
+
+def _appends(o: Observer, function: Any, given: list[Any]) -> bool:
+    """Whether a call appends something to a list from outside that a replay can append, too."""
+    if not isinstance(function, types.MethodDescriptorType | types.BuiltinFunctionType):
+        return False
+    if function.__name__ != "append" or not 1 <= len(given) <= 2:
+        return False
+    bound = getattr(function, "__self__", None)
+    owner, x = (given[0] if len(given) == 2 else bound), given[-1]
+    return type(owner) in (list, deque) and o.is_old(owner) and o.appends(owner, x)
 
 
 @handles("CALL_FUNCTION_EX")
@@ -153,6 +169,7 @@ def _call_with(o: Observer, frame: Frame, i: Instruction) -> None:
     taken = operands(frame, 3 + has_names)
     function = next(x for x in taken[:2] if x is not Null)
     packed, names = taken[2], taken[3] if has_names else {}
+    o.values.calling(frame, o.following(frame), function)
     o.contents(packed, frame)
     o.contents(names, frame)
     given = list(packed) if isinstance(packed, list | tuple) else []
@@ -174,6 +191,8 @@ def called(o: Observer, frame: Frame, function: Any, args: list[Any]) -> None:
     if why is not UNKNOWN:
         if why is not None:
             o.refuse(str(why), frame)
+        for x in args:
+            _read(o, frame, x)
         return
     if isinstance(function, types.FunctionType):
         return  # watched itself
@@ -186,6 +205,19 @@ def called(o: Observer, frame: Frame, function: Any, args: list[Any]) -> None:
     if type(function).__flags__ & (1 << 9) and not isinstance(function, functools._lru_cache_wrapper):
         return  # an object with a __call__ that is watched
     o.refuse(f"a call of {type(function).__module__}.{type(function).__qualname__}", frame)
+
+
+def _read(o: Observer, frame: Frame, x: Any) -> None:
+    """What a function of this package is given: it reads containers, also those within others."""
+    if o.is_old(x):
+        if isinstance(x, (*calls.CONTAINERS, frozenset)):
+            o.contents(x, frame)
+        elif hasattr(type(x), "__next__"):
+            o.refuse("an iterator from outside is advanced", frame)
+    if type(x) in (list, tuple, dict) and (type(x) is tuple or not o.is_old(x)):
+        for y in x.values() if type(x) is dict else x:
+            if not isinstance(y, Tensor):
+                _read(o, frame, y)
 
 
 def _made(o: Observer, frame: Frame, kind: type, args: list[Any]) -> None:
@@ -209,6 +241,8 @@ def _c_call(o: Observer, frame: Frame, function: Any, args: list[Any]) -> None:
     if why is not None:
         o.refuse(why, frame)
         return
+    if function is print:
+        o.values.path.happened("print() in a call that asks for the value of a tensor", frame)
     name = getattr(function, "__name__", "")
     given = [owner, *args] if bound else args
     if name in ("getattr", "hasattr") and len(args) > 1:

@@ -8,12 +8,13 @@ listed here.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fanal.compiler.observer import frames
 from fanal.compiler.observer.guards import MISSING
 from fanal.core.epoch import Epoch, epoch
+from fanal.tensor.layout import Layout
 from fanal.tensor.tensor import Tensor
 
 _PACKAGE = __name__.split(".", 1)[0] + "."
@@ -22,7 +23,7 @@ UNKNOWN = object()  # not this package's to judge
 _COMPUTE = tuple(
     _PACKAGE + m
     for m in (
-        "ops.", "tensor.", "nn.functional", "nn.modules.", "nn.utils.clip_grad", "nn.utils.convert",
+        "ops.", "tensor.", "nn.functional", "nn.modules.", "nn.utils.clip_grad", "nn.utils.convert", "nn.utils.rnn",
         "linalg", "special", "signal", "autograd.", "random.sampling", "compiler.", "func.", "utils.",
         "core.dtypes", "core.dispatch", "core.errors", "distributions.", "graph.", "profiler.ranges",
         "amp.autocast",
@@ -54,6 +55,7 @@ class Package:
     def __init__(self, covered: frozenset[int] = frozenset()) -> None:
         self.modules: dict[int, Any] = {}
         self.tensors: dict[int, Tensor] = {}
+        self.seen: dict[int, tuple[Tensor, Layout]] = {}  # tensors from outside, and what they were
         self.effects: list[Callable[[], Any]] = []
         self.noted: Callable[[Callable[[], Any]], None] = self.effects.append
         self._covered = covered  # containers whose contents are in the call's key
@@ -69,7 +71,10 @@ class Package:
 
     def _note(self, x: Any) -> bool:
         if is_module(x):
-            self.modules[id(x)] = x
+            if id(x) not in self.modules:
+                self.modules[id(x)] = x
+                for t in tensors_of(x):
+                    self.seen.setdefault(id(t), (t, t._layout))
             return True
         return False
 
@@ -100,6 +105,7 @@ class Package:
     def tensor(self, t: Tensor) -> None:
         """A tensor came from outside."""
         self.tensors[id(t)] = t
+        self.seen.setdefault(id(t), (t, t._layout))
 
     def tensor_attribute(self, t: Tensor, name: str) -> str | None:
         """Why reading an attribute of a tensor from outside can't be replayed; None if it can."""
@@ -169,6 +175,12 @@ class Package:
         if issubclass(kind, Tensor) or issubclass(kind, BaseException) or issubclass(kind, tuple):
             return None
         return f"a new {kind.__name__}"
+
+
+def tensors_of(module: Any) -> Iterator[Tensor]:
+    """A module's own parameters and buffers."""
+    for table in ("_parameters", "_buffers"):
+        yield from (t for t in module.__dict__.get(table, {}).values() if t is not None)
 
 
 def is_module(x: Any) -> bool:

@@ -65,16 +65,19 @@ class Slots:
     __slots__ = ("_address", "_alive", "_count", "records")
 
     def __init__(self, objects: Iterable[Any], names: Iterable[str], kind: Any):
-        records: list[int] = []
         self._alive: list[Any] = []
+        self.records = array("q")  # {address, word} of each
+        self.add(objects, names, kind)
+
+    def add(self, objects: Iterable[Any], names: Iterable[str], kind: Any) -> None:
+        """Compare these slots of these objects, too."""
         places = {name: known_place(kind, name) for name in names}
         for x in objects:
             for name, place in places.items():
                 value = getattr(x, name)
                 self._alive += (x, value)
-                records += (id(x) + place, id(value))
-        self._count = len(records) // 2
-        self.records = array("q", records)  # {address, word} of each
+                self.records.extend((id(x) + place, id(value)))
+        self._count = len(self.records) // 2
         self._address = self.records.buffer_info()[0]
 
     def same(self) -> bool:

@@ -21,6 +21,7 @@ from fanal.compiler.observer import calls, frames
 from fanal.compiler.observer.guards import MISSING, PLAIN, Guards
 from fanal.compiler.observer.objects import in_class, is_data_descriptor, understood
 from fanal.compiler.observer.package import Package
+from fanal.compiler.observer.values import Values
 from fanal.core import watching
 from fanal.tensor.tensor import Tensor
 
@@ -45,18 +46,39 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
     return register
 
 
+def _instructions(code: types.CodeType) -> dict[int, tuple[dis.Instruction, int]]:
+    """A function's instructions by offset, and each one's next offset. What is said of an instruction's
+    EXTENDED_ARG, the only one of the two that is reported, is said of the instruction."""
+    found: dict[int, tuple[dis.Instruction, int]] = {}
+    extended: list[int] = []
+    listed = list(dis.get_instructions(code))
+    for i, after in zip(listed, [*listed[1:], None], strict=True):
+        if i.opname == "EXTENDED_ARG":
+            extended.append(i.offset)
+            continue
+        for offset in (*extended, i.offset):
+            found[offset] = (i, -1 if after is None else after.offset)
+        extended.clear()
+    return found
+
+
 class Observer:
     """Watches this thread between `start` and `stop`.
 
     `guards`: what was read. `impure`: why the call can't be replayed, and the line (None: it can).
     """
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, function: Any = None) -> None:
         self.package = package
+        forward = getattr(type(function), "forward", None)  # of a module
+        self._root = getattr(function, "__code__", None) or getattr(forward, "__code__", None)
         self.guards = Guards()
         self.impure: tuple[str, tuple[str, int] | None] | None = None
+        self.appended: dict[int, Any] = {}  # lists from outside that the call appends to
         self._old: dict[int, Any] = {}
-        self._code: dict[types.CodeType, dict[int, dis.Instruction]] = {}
+        self.values = Values(self)
+        self._code: dict[types.CodeType, dict[int, tuple[dis.Instruction, int]]] = {}
+        self._seen: tuple[int, int] | None = None  # an instruction that was looked at before its turn
         self._cells: dict[int, types.CellType] = {}  # made by watched frames
         self._before: Any = None
 
@@ -75,6 +97,7 @@ class Observer:
         """Watch no longer. The call's own variables are let go, so that they keep no tensor alive."""
         watching.active.watcher = None
         self._cells.clear()
+        self.values.forget()
         if self._before is None:
             sys.settrace(None)
 
@@ -129,6 +152,9 @@ class Observer:
             x = x.mapping
         if not self.is_old(x):
             return
+        if id(x) in self.appended:
+            self.refuse(f"a {type(x).__name__} from outside is read that the call appends to", frame)
+            return
         if isinstance(x, (*calls.CONTAINERS, frozenset, types.MappingProxyType)):
             if isinstance(x, dict):
                 children = [*x.keys(), *x.values()]
@@ -139,8 +165,19 @@ class Observer:
             argument = self.package.covers_container(x)
             for y in children:
                 self.adopt(y, frame, argument)
-                if type(y) in (list, dict, set) and id(y) not in self.guards.contents:
+                if type(y) in (list, dict, set) and id(y) not in self.guards.named:
                     self.contents(y, frame)
+
+    def appends(self, container: Any, x: Any) -> bool:
+        """Something is appended to a list from outside; whether replays can do so. What the list holds
+        must not matter to the call."""
+        if id(container) in self.guards.named or self.package.covers_container(container):
+            return False
+        if not (isinstance(x, Tensor) or type(x) in PLAIN):
+            return False
+        self.appended[id(container)] = container
+        self.values.path.effects.append((container, x))
+        return True
 
     # -- frames ----------------------------------------------------------------------------------------
 
@@ -156,6 +193,8 @@ class Observer:
         if frame.f_code.co_flags & 0x280:  # a coroutine, an asynchronous generator
             self.refuse("asynchronous code", frame)
             return None
+        if self.values.outermost is None:
+            self.values.outermost = id(frame) if frame.f_code is self._root else 0
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         for number in frames.own_cells(frame.f_code):  # a call is reported when they are made
             cell = frames.local(frame, number)
@@ -202,14 +241,27 @@ class Observer:
         code = frame.f_code
         table = self._code.get(code)
         if table is None:
-            table = self._code[code] = {i.offset: i for i in dis.get_instructions(code)}
-        instruction = table[frame.f_lasti]
+            table = self._code[code] = _instructions(code)
+        instruction, following = table[frame.f_lasti]
+        if self._seen is not None:
+            seen, self._seen = self._seen, None
+            if seen[0] == id(frame) and seen[1] == frame.f_lasti:
+                return
+        if instruction.offset != frame.f_lasti:
+            self._seen = (id(frame), instruction.offset)
+        self.values.before(frame, instruction, following)
+        if self.impure is not None:
+            return
         name = instruction.opname
         handler = HANDLERS.get(name)
         if handler is not None:
             handler(self, frame, instruction)
         elif name not in QUIET:
             self.refuse(f"the instruction {name}", frame)
+
+    def following(self, frame: types.FrameType) -> int:
+        """The offset of the instruction after the one that a frame is about to carry out."""
+        return self._code[frame.f_code][frame.f_lasti][1]
 
     # -- reads ---------------------------------------------------------------------------------------
 

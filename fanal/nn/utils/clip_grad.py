@@ -12,6 +12,7 @@ from fanal.core import dtypes
 from fanal.core.dispatch import fused
 from fanal.core.errors import message
 from fanal.nn.functional.distance import norm
+from fanal.ops.comparing import isfinite
 from fanal.ops.pointwise import minimum, where
 from fanal.ops.promotion import cast, constant
 from fanal.ops.shape import reshaped, stack
@@ -67,7 +68,7 @@ def get_total_norm(
         return tensor(0.0)
     with no_grad():
         total: Tensor = _total_norm(tuple(t.detach() for t in given), float(norm_type))
-    if error_if_nonfinite and not math.isfinite(float(total)):
+    if error_if_nonfinite and not bool(isfinite(total)):
         raise RuntimeError(
             f"The total norm of order {float(norm_type)} for gradients from `parameters` is "
             "non-finite, so it cannot be clipped. To disable this error and scale the gradients by "
