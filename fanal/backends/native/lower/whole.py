@@ -24,7 +24,8 @@ from fanal.backends.native.loops.expression import (
     leaves,
     may_fail,
 )
-from fanal.backends.native.lower.groups import ElementEntry
+from fanal.backends.native.lower.barriers import without_barriers
+from fanal.backends.native.lower.groups import ElementEntry, resolved
 from fanal.backends.native.lower.lowering import Lowering, joined_parts, lies_at
 from fanal.backends.native.lower.orders import memory_orders, strides_in
 from fanal.backends.native.lower.schedule import Schedule
@@ -32,7 +33,7 @@ from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
 from fanal.ops.layout import reshape_strides
-from fanal.ops.stops import hold_p
+from fanal.ops.stops import after_p, hold_p
 
 # Operations from which on an expression is kept rather than computed at each of several uses.
 MANY_OPERATIONS = 24
@@ -44,6 +45,8 @@ class WholeLowering(Lowering):
     Outputs that replace inputs are stored last, when all else has been read. Stores that read one
     another's targets are one pass, which reads each place before it writes it.
     """
+
+    waits = True
 
     def __init__(
         self, graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], target: Target,
@@ -60,6 +63,8 @@ class WholeLowering(Lowering):
         self.orders = memory_orders(graph, lambda v: target.lanes(bits_of(compute_type(v.dtype))))
         # New values of state are computed by the pass that stores them, with all that they share.
         self.replacing = {v for v, access in self.outputs if access.buffer < len(inputs)}
+        # What is computed from a second time is kept, not what it is made of.
+        self.awaited = {n.inputs[0] for n in graph.nodes if n.primitive is after_p}
         self.consumers: dict[Value, list[Node]] = {}
         for node in graph.nodes:
             for v in set(node.inputs):
@@ -143,6 +148,8 @@ class WholeLowering(Lowering):
                 self.keep(value)
         super().node(node)
         for out in node.outputs:
+            if out in self.awaited:
+                self.keep(out)
             again = self.users.get(out, 0) > 1 and out not in self.replacing
             if again and self._worth_keeping(self.values[out]):
                 self.keep(out)
@@ -180,13 +187,14 @@ class WholeLowering(Lowering):
             if access.buffer >= inputs:
                 fresh.append((value, access))
             elif value is not self.graph.inputs[access.buffer]:
-                stores.append(Store(self._sound(self.values[value]), access))
+                e = resolved(self.values[value], self.names)
+                stores.append(Store(self._sound(e), access))
         for value, access in fresh:
             if not lies_at(self.values[value], access):
                 self.schedule.store(self.values[value], access)
         for family in families(stores):
             self._store_family(family)
-        self.schedule.entries += self.final
+        self.schedule.entries = [*without_barriers(self.schedule.entries, self.names), *self.final]
         arguments = {a.buffer for _, a in self.outputs} | set(range(inputs))
         self.schedule.drop_unread(arguments)
         self.outputs = []
