@@ -32,6 +32,7 @@ from fanal.backends.native.lower.schedule import Schedule
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
+from fanal.ops.index import gather_p
 from fanal.ops.layout import reshape_strides
 from fanal.ops.stops import after_p, hold_p
 
@@ -63,8 +64,9 @@ class WholeLowering(Lowering):
         self.orders = memory_orders(graph, lambda v: target.lanes(bits_of(compute_type(v.dtype))))
         # New values of state are computed by the pass that stores them, with all that they share.
         self.replacing = {v for v, access in self.outputs if access.buffer < len(inputs)}
-        # What is computed from a second time is kept, not what it is made of.
-        self.awaited = {n.inputs[0] for n in graph.nodes if n.primitive is after_p}
+        # What must lie in memory later does so from the start, and all that use it read it there: what is
+        # computed from a second time, and what is read at computed places.
+        self.awaited = {n.inputs[0] for n in graph.nodes if n.primitive in (after_p, gather_p)}
         self.consumers: dict[Value, list[Node]] = {}
         for node in graph.nodes:
             for v in set(node.inputs):
@@ -86,6 +88,36 @@ class WholeLowering(Lowering):
                 for v, part in zip(node.inputs, joined_parts(node, to), strict=True):
                     if v.node is not None and self.users.get(v) == 1:
                         self.destinations.setdefault(v, part)
+            else:
+                self._hand_on_totals(node)
+
+    def _hand_on_totals(self, node: Node) -> None:
+        """A total that is kept while parts are added to it stays where the last one will be."""
+        out = node.outputs[0]
+        if node.primitive is hold_p:
+            v = node.inputs[0]
+            if out not in self.destinations and self._grown(v) is not None:
+                self.destinations[out] = self._temporary(out)
+            if out in self.destinations and v.node is not None:
+                self.destinations.setdefault(v, self.destinations[out])
+        elif out in self.destinations:
+            total = self._grown(out)
+            if total is not None and total not in self.destinations:
+                self.destinations[total] = self.destinations[out]
+                # The old total is gone when the new one is there.
+                self.awaited.add(out)
+
+    def _grown(self, v: Value) -> Value | None:
+        """The kept total of which an elementwise result is made, if nothing else reads it."""
+        node = v.node
+        if node is None or node.primitive.kind != "elementwise":
+            return None
+        kept = [
+            x
+            for x in node.inputs
+            if x.node is not None and x.node.primitive is hold_p and x.type == v.type
+        ]
+        return kept[0] if len(kept) == 1 and self.users.get(kept[0]) == 1 else None
 
     def _temporary(self, value: Value) -> Access:
         """Memory for a value, in the order in which what reads it wants it."""
