@@ -25,11 +25,14 @@ from fanal.graph.ir import Builder, Graph, Node, Value
 from fanal.ops.layout import concat_p, reshape_p
 from fanal.ops.stops import hold_p
 
-# Bytes from which on a matrix is worth the smaller products, bytes of a chunk of it, and how many
-# chunks there are at the most.
+# Bytes from which on a matrix is worth the smaller products; bytes of a chunk of it, and the fewest
+# blocks of rows in one (of fewer, products run slower); how many chunks there are at the most.
 LARGE = 48 << 20
-CHUNK = 24 << 20
+CHUNK = 32 << 20
+FEW_BLOCKS = 2
 MANY = 64
+# The part of the memory that must not be left for chunks to pay.
+_SHARE = 0.6
 # What is this many times smaller than the matrix may be kept whole.
 _SMALLER = 2
 
@@ -52,10 +55,12 @@ def _chunk_rows(node: Node) -> int | None:
     if math.prod(out.shape) * out.dtype.itemsize < LARGE:
         return None
     free = a.ndim - len(node.attributes["contract"][0])
-    rows = math.prod(a.shape[:free])
+    count, depth = math.prod(a.shape[:free]), math.prod(a.shape[free:])
     one = math.prod(out.shape[free:]) * out.dtype.itemsize * KC
-    blocks = max(1, CHUNK // one, -(-rows // (KC * MANY)))
-    return None if rows <= blocks * KC else blocks * KC
+    rows = KC * max(FEW_BLOCKS, CHUNK // one, -(-count // (KC * MANY)))
+    # In training there are the matrix, its gradient and the other factor, packed for a product; with
+    # chunks, that factor as it was packed for both products (by columns of the matrix).
+    return rows if 2 * rows + 2 * depth <= _SHARE * (2 * count + depth) else None
 
 
 @dataclass(slots=True)
@@ -119,7 +124,7 @@ def _rewritten(graph: Graph, region: _Region) -> Graph:
             values.update(zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True))
 
     before = [n for n in graph.nodes[: last + 1] if n not in own and n not in region.after]
-    behind = [n for n in graph.nodes if n in region.after or n in set(graph.nodes[last + 1 :])]
+    behind = [n for i, n in enumerate(graph.nodes) if i > last or n in region.after]
     with tracing(builder):
         copy(before)
         _emit_chunks(region, builder, values)

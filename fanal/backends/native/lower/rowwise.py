@@ -15,6 +15,7 @@ from fanal.ops.create import full_p, iota_p
 from fanal.ops.dot import dot_p
 from fanal.ops.index import gather_p
 from fanal.ops.layout import expand_p, reshape_p, slice_p
+from fanal.ops.stops import hold_p
 
 _FEW = 64  # elements of a row that are its statistics
 
@@ -218,7 +219,8 @@ def _dot(c: Chunk, node: Node) -> Value:
     assert lead is not None
     mine, other = node.attributes["contract"]
     axes = (tuple(d - lead + 1 for d in mine), other)
-    found: Value = bind(dot_p, c.of(a), c.whole(b), contract=axes, batch=((), ()))
+    matrix = bind(hold_p, c.whole(b))  # the same for all chunks
+    found: Value = bind(dot_p, c.of(a), matrix, contract=axes, batch=((), ()))
     return found
 
 
