@@ -134,6 +134,19 @@ def test_other_extents() -> None:
     assert of_logits(program, itemsize=8) < 0.8
 
 
+def test_many_sizes() -> None:
+    """A function that is called with one number of tokens after the other."""
+    lengths = [250, 249, 130, 240, 40, 250]
+
+    def make() -> Program:
+        program = training(mean, bias=True)
+        x, y = program.inputs(0)
+        pieces = [(x[:, :n].contiguous(), y[:, :n].contiguous()) for n in lengths]
+        return Program(program.function, lambda i: pieces[i], state=program.state)
+
+    check(make, 6)
+
+
 def test_logits_that_are_returned_are_whole() -> None:
     def both(logits: Any, y: Any) -> Any:
         return mean(logits, y), logits

@@ -21,6 +21,7 @@ from fanal.backends.native.lower.rowwise import Rows
 from fanal.backends.native.lower.sums import RowSum, row_sum
 from fanal.backends.native.target import Target
 from fanal.core.dispatch import bind, tracing
+from fanal.core.symbols import asked
 from fanal.graph.ir import Builder, Graph, Node, Value
 from fanal.ops.layout import concat_p, reshape_p
 from fanal.ops.stops import hold_p
@@ -52,12 +53,17 @@ def _chunk_rows(node: Node) -> int | None:
     if node.primitive.name != "dot" or node.attributes["batch"] != ((), ()):
         return None
     out, a = node.outputs[0], node.inputs[0]
-    if math.prod(out.shape) * out.dtype.itemsize < LARGE:
-        return None
     free = a.ndim - len(node.attributes["contract"][0])
-    count, depth = math.prod(a.shape[:free]), math.prod(a.shape[free:])
-    one = math.prod(out.shape[free:]) * out.dtype.itemsize * KC
-    rows = KC * max(FEW_BLOCKS, CHUNK // one, -(-count // (KC * MANY)))
+    row = math.prod(out.shape[free:]) * out.dtype.itemsize
+    size: int | None = asked(_size, math.prod(a.shape[:free]), math.prod(a.shape[free:]), row)
+    return size
+
+
+def _size(count: int, depth: int, row: int) -> int | None:
+    """The rows of a chunk of `count` rows, of so many bytes each, of products of so many terms."""
+    if count * row < LARGE:
+        return None
+    rows = KC * max(FEW_BLOCKS, CHUNK // (row * KC), -(-count // (KC * MANY)))
     # In training there are the matrix, its gradient and the other factor, packed for a product; with
     # chunks, that factor as it was packed for both products (by columns of the matrix).
     return rows if 2 * rows + 2 * depth <= _SHARE * (2 * count + depth) else None
