@@ -32,6 +32,7 @@ from fanal.backends.native.lower.schedule import Schedule
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
+from fanal.ops.arithmetic import add_p
 from fanal.ops.index import gather_p
 from fanal.ops.layout import reshape_strides
 from fanal.ops.stops import after_p, hold_p
@@ -108,16 +109,14 @@ class WholeLowering(Lowering):
                 self.awaited.add(out)
 
     def _grown(self, v: Value) -> Value | None:
-        """The kept total of which an elementwise result is made, if nothing else reads it."""
-        node = v.node
-        if node is None or node.primitive.kind != "elementwise":
+        """The kept total that something is added to in a value, if nothing else reads it."""
+        if v.node is None or v.node.primitive is not add_p:
             return None
-        kept = [
-            x
-            for x in node.inputs
-            if x.node is not None and x.node.primitive is hold_p and x.type == v.type
-        ]
-        return kept[0] if len(kept) == 1 and self.users.get(kept[0]) == 1 else None
+        kept = [x for x in v.node.inputs if x.node is not None and x.node.primitive is hold_p]
+        if len(kept) != 1 or kept[0].node is None:
+            return None
+        alone = self.users.get(kept[0]) == self.users.get(kept[0].node.inputs[0]) == 1
+        return kept[0] if alone else None
 
     def _temporary(self, value: Value) -> Access:
         """Memory for a value, in the order in which what reads it wants it."""
