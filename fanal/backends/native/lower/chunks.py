@@ -33,7 +33,7 @@ CHUNK = 32 << 20
 FEW_BLOCKS = 2
 MANY = 64
 # The part of the memory that must not be left for chunks to pay.
-_SHARE = 0.6
+_SHARE = 0.5
 # What is this many times smaller than the matrix may be kept whole.
 _SMALLER = 2
 
@@ -55,18 +55,25 @@ def _chunk_rows(node: Node) -> int | None:
     out, a = node.outputs[0], node.inputs[0]
     free = a.ndim - len(node.attributes["contract"][0])
     row = math.prod(out.shape[free:]) * out.dtype.itemsize
-    size: int | None = asked(_size, math.prod(a.shape[:free]), math.prod(a.shape[free:]), row)
+    size: int | None = asked(_size, math.prod(a.shape[:free]), row)
     return size
 
 
-def _size(count: int, depth: int, row: int) -> int | None:
-    """The rows of a chunk of `count` rows, of so many bytes each, of products of so many terms."""
+def _size(count: int, row: int) -> int | None:
+    """The rows of a chunk of `count` rows of so many bytes each."""
     if count * row < LARGE:
         return None
     rows = KC * max(FEW_BLOCKS, CHUNK // (row * KC), -(-count // (KC * MANY)))
-    # In training there are the matrix, its gradient and the other factor, packed for a product; with
-    # chunks, that factor as it was packed for both products (by columns of the matrix).
-    return rows if 2 * rows + 2 * depth <= _SHARE * (2 * count + depth) else None
+    return rows if rows < count else None
+
+
+def _pays(count: int, size: int, depth: int, backward: bool) -> bool:
+    """Whether chunks take so much less memory (in columns of the matrix) that they pay."""
+    if not backward:  # the other factor is packed either way
+        return size + depth <= _SHARE * (count + depth)
+    # The matrix, its gradient, the other factor packed for one product after the other; with chunks
+    # both packings of it stay.
+    return 2 * size + 2 * depth <= _SHARE * (2 * count + depth)
 
 
 @dataclass(slots=True)
@@ -113,7 +120,8 @@ def _region(graph: Graph, first: Node, size: int, target: Target) -> _Region | N
     region.exits = [v for n in region.nodes for v in n.outputs if v in wanted]
     if not reduced or any(map(rows.is_large, region.exits)):
         return None
-    return region
+    depth = math.prod(a.shape[free:])
+    return region if asked(_pays, rows.count, size, depth, bool(region.sums)) else None
 
 
 def _rewritten(graph: Graph, region: _Region) -> Graph:

@@ -37,8 +37,10 @@ class RowSum:
 
 
 def row_sum(node: Node, rows: Rows, target: Target) -> RowSum | None:
-    """The sum that a node is; None where it is none."""
+    """The sum that a node is; None where it is none, or one of values that may be kept whole."""
     if len(node.outputs) != 1 or node.outputs[0].dtype not in _DTYPES:
+        return None
+    if not any(map(rows.is_large, node.inputs)):
         return None
     if node.primitive is dot_p and node.attributes["batch"] == ((), ()):
         leads = [rows.lead(v) for v in node.inputs]
