@@ -1,7 +1,8 @@
 """Less memory for more work: a part of a model is computed again in the backward pass.
 
 Nothing inside the part is kept for its gradient; the part runs a second time, with the random state
-and the mode of the first, when the gradient arrives.
+and the mode of the first, when the gradient arrives. In a compiled function the operations of the second
+time begin at `after` (`ops.stops`), which keeps them apart from the first and behind the gradient.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ from typing import Any
 
 from fanal import autograd
 from fanal.autograd.mode import enable_grad, mode
-from fanal.core.dispatch import recorder
+from fanal.core.dispatch import bind, fused, recorder
 from fanal.core.errors import message
+from fanal.ops.stops import after_p
 from fanal.random.generator import default_generator
 from fanal.tensor.creation import zeros
 from fanal.tensor.tensor import Tensor
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
+
+
+@fused
+def _after(x: Any, *others: Any) -> Any:
+    """x for a second computation, which must wait for others."""
+    return bind(after_p, x, *others)
 
 
 class _Checkpoint(autograd.Function):
@@ -35,8 +43,14 @@ class _Checkpoint(autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         saved = iter(ctx.saved_tensors)
         needs = ctx.needs_input_grad[3:]
+        captured = recorder() is not None
+
+        def again(x: Tensor) -> Tensor:
+            x = x.detach()
+            return _after(x, *grads) if captured else x
+
         args = [
-            next(saved).detach().requires_grad_(need) if a is Tensor else a
+            again(next(saved)).requires_grad_(need) if a is Tensor else a
             for a, need in zip(ctx.args, needs, strict=True)
         ]
         before = None
@@ -81,12 +95,14 @@ def checkpoint(
     if not mode.enabled or mode.transforms or getattr(recorder(), "custom", None) is not None:
         return function(*args, **kwargs)
 
+    names, count = list(kwargs), len(args)
+
     def run(*given: Any) -> Any:
-        return function(*given, **kwargs)
+        return function(*given[:count], **dict(zip(names, given[count:], strict=True)))
 
     # The anchor puts the call on the tape where only parameters inside ask for a gradient.
     state = default_generator.mark() if preserve_rng_state else None
-    return _Checkpoint.apply(zeros((), requires_grad=True), run, state, *args)
+    return _Checkpoint.apply(zeros((), requires_grad=True), run, state, *args, *kwargs.values())
 
 
 def checkpoint_sequential(

@@ -174,9 +174,11 @@ def outline_of(
     steady: Collection[int] | None = None,
 ) -> Outline:  # fmt: skip
     """The same before anything is planned or compiled; sizes may follow from symbols."""
+    from fanal.backends.native.lower.chunks import in_chunks
     from fanal.backends.native.lower.whole import WholeLowering
 
     with stage("lower"):
+        graph = in_chunks(graph, host_target())
         lowering = WholeLowering(graph, inputs, outputs, host_target(), steady)
         builder = lowering.run()
     with stage("plan"):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fanal.backends.native.target import Target
 from fanal.core.dtypes import DType
@@ -144,6 +144,7 @@ class ProgramBuilder:
     temps: list[Temp] = field(default_factory=list)
     flow: Flow | None = None  # its loops and branches, if it has any
     steady: set[int] = field(default_factory=set)
+    panels: dict[Any, Any] = field(default_factory=dict)  # packed for several contractions
     # What phases that are appended now belong to, and whether they write to memory the caller keeps.
     unit: Unit | None = None
     commits: bool = False

@@ -16,7 +16,7 @@ from fanal.ops.layout import zeros_like_type
 # Zero wherever one operand is (products), or where the first is (quotients, and what moves elements).
 _PRODUCTS = {"mul", "dot", "conv", "conv_input_grad", "conv_weight_grad", "conv_winograd"}
 _FIRST = {
-    "div", "neg", "cast", "detach", "reshape", "permute", "expand", "slice", "flip", "windows",
+    "after", "div", "neg", "cast", "detach", "reshape", "permute", "expand", "slice", "flip", "windows",
     "reduce_sum", "window_sum", "cumsum", "gather",
 }  # fmt: skip
 _ALL = {"add", "sub", "concat", "interleave", "put_slice"}

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from fanal.graph.ir import Graph
 from fanal.ops.passes.borders import BORDER
 from fanal.ops.passes.fold import FOLD, fold
+from fanal.ops.passes.gathers import GATHER
 from fanal.ops.passes.interleaves import INTERLEAVE
 from fanal.ops.passes.joins import JOIN
 from fanal.ops.passes.rewrite import Fired, Pass, at_once
@@ -15,7 +16,7 @@ from fanal.ops.passes.simplify import SIMPLIFY
 from fanal.ops.passes.winograd import WINOGRAD
 
 # Passes that are made in one walk. Paddings become joins when all sums of them were looked at.
-_WALKS: tuple[tuple[Pass, ...], ...] = ((SIMPLIFY, JOIN, INTERLEAVE), (BORDER, SCATTER))
+_WALKS: tuple[tuple[Pass, ...], ...] = ((SIMPLIFY, JOIN, INTERLEAVE), (BORDER, SCATTER, GATHER))
 PASSES: tuple[Pass, ...] = tuple(one for walk in _WALKS for one in walk)
 
 

@@ -26,6 +26,9 @@ _READY_ROWS = 96
 _BLOCK_PANELS = 16
 # The same where rows are copied: tiles of a block at least, its panels at most and at least, tasks.
 _COPIED_TILES, _COPIED_PANELS, _FEW_PANELS, _COPIED_TASKS = 3, 64, 8, 32
+# Elements of B from which on every block of rows fetches it from afar (16 megabytes of floats), and the
+# tiles of a block that make up for that.
+_FAR_ELEMENTS, _FAR_TILES = 1 << 22, 12
 # Fewer units than this are cut anew; into how many parts rows and panels may be cut then.
 _FEW_UNITS, _PARTS = 24, (1, 2, 3, 4, 5, 6, 8)
 # What a unit costs besides its products, in cycles: a row's block of k copied, a panel's packed, fetched
@@ -179,8 +182,9 @@ def _cut_copied(
         return count * -(-tiles // tall) * -(-panels // wide)
 
     tall, wide = min(tallest, tiles), min(_COPIED_PANELS, panels)
+    least = _FAR_TILES if ready and cols * inner >= _FAR_ELEMENTS else _COPIED_TILES
     while blocks(tall, wide) < wanted:
-        if ready and tall > _COPIED_TILES:
+        if ready and tall > least:
             tall = -(-tall // 2)
         elif wide > _FEW_PANELS:
             wide = -(-wide // 2)

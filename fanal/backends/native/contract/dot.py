@@ -19,12 +19,14 @@ def lower_dot(
     contract: Axes,
     batch: Axes,
     epilogue: Epilogue | None = None,
+    shared: tuple[bool, bool] = (False, False),
 ) -> None:
     """Append out = Σ a · b as `jax.lax.dot_general` defines it.
 
     `contract` and `batch` are pairs of axes of a and of b. The dims of `out` are the batch dims, the
     other dims of a, the other dims of b; its strides are free. Every element is
-    Σ_blocks (fma chain over KC k's), k running over the contracted axes in the order given.
+    Σ_blocks (fma chain over KC k's), k running over the contracted axes in the order given. `shared`: which
+    operand other contractions of the program have as well, the same way.
     """
     extras = epilogue.extras if epilogue else ()
     outs = [out, *(broadcast(e, out.shape) for e in extras)]
@@ -53,7 +55,8 @@ def lower_dot(
     lower(
         p,
         Contraction(
-            (a, b, out, *extras), tuple(batch_dims), tuple(rows), tuple(cols), tuple(inner), epilogue
+            (a, b, out, *extras), tuple(batch_dims), tuple(rows), tuple(cols), tuple(inner), epilogue,
+            shared=shared,
         ),
     )
 

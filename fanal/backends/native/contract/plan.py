@@ -52,7 +52,7 @@ class Contraction:
 
     Every `Dim` has one step an operand: (a, b, out, *extras). `ahead` says of a and b whether panels
     of it may be packed in a phase of their own (not windows, which overlap: they would be written
-    once a tap).
+    once a tap). `shared` says whether panels of b serve further contractions of the same program.
     """
 
     operands: tuple[Access, ...]
@@ -62,6 +62,7 @@ class Contraction:
     inner: tuple[Dim, ...]
     epilogue: Epilogue | None = None
     ahead: tuple[bool, bool] = (True, True)
+    shared: tuple[bool, bool] = (False, False)
 
     def swapped(self) -> Contraction:
         """The same with a and b (and so rows and columns) in each other's place."""
@@ -80,6 +81,7 @@ class Contraction:
             cols=swap(self.rows),
             inner=swap(self.inner),
             ahead=(self.ahead[1], self.ahead[0]),
+            shared=(self.shared[1], self.shared[0]),
         )
 
 
@@ -248,7 +250,7 @@ def _lower_gemm(
     modes = _modes(c, how == "turned")
     right = _side(c, B, "inner", "cols", modes, tables)
     if ready:
-        packed = _packed_ahead(p, c, s, how, right, tables)
+        packed = _packed_once(p, c, s, how, right, tables)
         right, how = packed, _way_of_reading(s, rows, cols * inner) if often else "ready"
     sides = [_side(c, A, "rows", "inner", modes, tables), right]
     for n in range(OUT, len(c.operands)):
@@ -436,6 +438,20 @@ def with_operand(
         rows=put(c.rows, strides[1]),
         inner=put(c.inner, strides[2]),
     )
+
+
+def _packed_once(
+    p: ProgramBuilder, c: Contraction, s: Shape, how: str, right: Side, tables: Tables
+) -> Side:
+    """Panels of B packed by a phase of their own, which an earlier contraction may have appended."""
+    if not c.shared[B] or p.flow is not None:
+        return _packed_ahead(p, c, s, how, right, tables)
+    batch = tuple((d.extent, d.steps[B]) for d in c.batch)
+    key = (right, s, how, extent_of(c.cols), extent_of(c.inner), batch)
+    if key not in p.panels:
+        p.panels[key] = _packed_ahead(p, c, s, how, right, tables)
+    found: Side = p.panels[key]
+    return found
 
 
 def _packed_ahead(

@@ -3,6 +3,7 @@ loop kernels, everything else goes through its rule in the file named like its r
 
 from fanal.backends.native.lower import (
     attention,
+    barriers,
     composed,
     control,
     conv,
@@ -16,6 +17,6 @@ from fanal.backends.native.lower import (
 from fanal.backends.native.lower.lowering import Lowering, lower
 
 __all__ = [
-    "Lowering", "attention", "composed", "control", "conv", "cumulative", "dot", "host", "lower", "scatter",
-    "sort", "windows",
+    "Lowering", "attention", "barriers", "composed", "control", "conv", "cumulative", "dot", "host", "lower",
+    "scatter", "sort", "windows",
 ]  # fmt: skip

@@ -57,6 +57,8 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 class Lowering:
     """One graph on its way to a program."""
 
+    waits = False  # whether values may have to come after others
+
     def __init__(
         self, graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], target: Target
     ):
@@ -66,6 +68,7 @@ class Lowering:
         self.schedule = Schedule()
         self.values: dict[Value, Expression] = dict(zip(graph.inputs, inputs, strict=True))
         self.virtual: dict[int, Access] = {}
+        self.names: dict[int, Access] = {}  # of memory that has another number, too (`barriers.py`)
         self.orders: dict[Value, Order] = {}  # of values that lie otherwise than in order
         self.destinations: dict[Value, Access] = {}
         for value, access in zip(graph.outputs, outputs, strict=True):
@@ -88,6 +91,7 @@ class Lowering:
             virtual = self.virtual[number]
             dense = self.program.temp_like(virtual.dtype, virtual.shape)
             real[number] = replace(dense, strides=virtual.strides)
+        real.update({number: real_access(a, real) for number, a in self.names.items()})
         around = self.program.unit
         for entry in take_epilogues(self.schedule.entries, self._is_temporary):
             form = repeats.Form(entry, real)
@@ -156,13 +160,22 @@ class Lowering:
             check_merge(e.shape, dims, [e])
         except CannotMerge:
             e = self.in_memory(e)
-        number = -1 - len(self.virtual)
+        number = self._virtual_number()
         order = self.orders.get(out, tuple(range(out.ndim)))
         access = Access(number, out.dtype, out.shape, strides_in(out.shape, order))
         self.virtual[number] = access
         self.owners[number] = node
         self.schedule.reduce(op, e, dims, access)
         self.values[out] = Load(out.dtype, out.shape, access)
+
+    def _virtual_number(self) -> int:
+        return -1 - len(self.virtual) - len(self.names)
+
+    def named(self, access: Access) -> int:
+        """Another number for a buffer."""
+        number = self._virtual_number()
+        self.names[number] = real_access(access, self.names)
+        return number
 
     # -- for rules ---------------------------------------------------------------------------------
 

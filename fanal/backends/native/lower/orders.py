@@ -88,6 +88,8 @@ def _same_dimensions(node: Node) -> list[Value]:
     out = node.outputs[0]
     if node.primitive.kind == "elementwise":
         return [v for v in node.inputs if v.shape == out.shape]
+    if node.primitive.name == "after":
+        return [node.inputs[0]]
     if node.primitive.name in _SAME:
         return [v for v in node.inputs if v.ndim == out.ndim]
     return []

@@ -25,15 +25,18 @@ from fanal.backends.native.loops.expression import (
     leaves,
     may_fail,
 )
-from fanal.backends.native.lower.groups import ElementEntry
+from fanal.backends.native.lower.barriers import without_barriers
+from fanal.backends.native.lower.groups import ElementEntry, resolved
 from fanal.backends.native.lower.lowering import Lowering, joined_parts, lies_at
 from fanal.backends.native.lower.orders import memory_orders, strides_in
 from fanal.backends.native.lower.schedule import Schedule
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.target import Target
 from fanal.graph.ir import Graph, Node, Value
+from fanal.ops.arithmetic import add_p
+from fanal.ops.index import gather_p
 from fanal.ops.layout import reshape_strides
-from fanal.ops.stops import hold_p
+from fanal.ops.stops import after_p, hold_p
 
 # How often what is computed small is used large, from which on it is kept; the same where it is looked up
 # in a table or drawn, element by element.
@@ -48,6 +51,8 @@ class WholeLowering(Lowering):
     Outputs that replace inputs are stored last, when all else has been read. Stores that read one
     another's targets are one pass, which reads each place before it writes it.
     """
+
+    waits = True
 
     def __init__(
         self, graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access], target: Target,
@@ -64,6 +69,9 @@ class WholeLowering(Lowering):
         self.orders = memory_orders(graph, lambda v: target.lanes(bits_of(compute_type(v.dtype))))
         # New values of state are computed by the pass that stores them, with all that they share.
         self.replacing = {v for v, access in self.outputs if access.buffer < len(inputs)}
+        # What must lie in memory later does so from the start, and all that use it read it there: what is
+        # computed from a second time, and what is read at computed places.
+        self.awaited = {n.inputs[0] for n in graph.nodes if n.primitive in (after_p, gather_p)}
         self.consumers: dict[Value, list[Node]] = {}
         for node in graph.nodes:
             for v in set(node.inputs):
@@ -85,6 +93,34 @@ class WholeLowering(Lowering):
                 for v, part in zip(node.inputs, joined_parts(node, to), strict=True):
                     if v.node is not None and self.users.get(v) == 1:
                         self.destinations.setdefault(v, part)
+            else:
+                self._hand_on_totals(node)
+
+    def _hand_on_totals(self, node: Node) -> None:
+        """A total that is kept while parts are added to it stays where the last one will be."""
+        out = node.outputs[0]
+        if node.primitive is hold_p:
+            v = node.inputs[0]
+            if out not in self.destinations and self._grown(v) is not None:
+                self.destinations[out] = self._temporary(out)
+            if out in self.destinations and v.node is not None:
+                self.destinations.setdefault(v, self.destinations[out])
+        elif out in self.destinations:
+            total = self._grown(out)
+            if total is not None and total not in self.destinations:
+                self.destinations[total] = self.destinations[out]
+                # The old total is gone when the new one is there.
+                self.awaited.add(out)
+
+    def _grown(self, v: Value) -> Value | None:
+        """The kept total that something is added to in a value, if nothing else reads it."""
+        if v.node is None or v.node.primitive is not add_p:
+            return None
+        kept = [x for x in v.node.inputs if x.node is not None and x.node.primitive is hold_p]
+        if len(kept) != 1 or kept[0].node is None:
+            return None
+        alone = self.users.get(kept[0]) == self.users.get(kept[0].node.inputs[0]) == 1
+        return kept[0] if alone else None
 
     def _temporary(self, value: Value) -> Access:
         """Memory for a value, in the order in which what reads it wants it."""
@@ -148,6 +184,8 @@ class WholeLowering(Lowering):
                 self.keep(value)
         super().node(node)
         for out in node.outputs:
+            if out in self.awaited:
+                self.keep(out)
             again = self.users.get(out, 0) > 1 and out not in self.replacing
             if again and self._worth_keeping(self.values[out]):
                 self.keep(out)
@@ -185,13 +223,14 @@ class WholeLowering(Lowering):
             if access.buffer >= inputs:
                 fresh.append((value, access))
             elif value is not self.graph.inputs[access.buffer]:
-                stores.append(Store(self._sound(self.values[value]), access))
+                e = resolved(self.values[value], self.names)
+                stores.append(Store(self._sound(e), access))
         for value, access in fresh:
             if not lies_at(self.values[value], access):
                 self.schedule.store(self.values[value], access)
         for family in families(stores):
             self._store_family(family)
-        self.schedule.entries += self.final
+        self.schedule.entries = [*without_barriers(self.schedule.entries, self.names), *self.final]
         arguments = {a.buffer for _, a in self.outputs} | set(range(inputs))
         self.schedule.drop_unread(arguments)
         self.outputs = []
