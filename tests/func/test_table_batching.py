@@ -94,7 +94,9 @@ def test_vmap_of_a_primitive_is_the_loop(p):
             wanted = function(*[fanal.tensor(a) for a in picked(many, choice, k)])
             wanted = wanted if isinstance(wanted, tuple) else (wanted,)
             for g, w in zip(got, wanted, strict=True):
-                np.testing.assert_allclose(g[k].numpy(), w.numpy(), rtol=1e-9, atol=1e-12)
+                # What is defined for float32 only may be another algorithm where it is batched.
+                near = (1e-9, 1e-12) if dtype is not dtypes.float32 else (1e-5, 1e-5 * w.abs().amax().item())
+                np.testing.assert_allclose(g[k].numpy(), w.numpy(), rtol=near[0], atol=near[1])
 
 
 def test_choices_reach_every_position_of_every_input():
