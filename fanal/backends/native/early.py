@@ -59,13 +59,15 @@ def _early(p: ProgramBuilder) -> set[Phase]:
         for buffer in set(phase.buffers) if phase.writes is None else phase.writes:
             if buffer >= p.arguments:
                 writers.setdefault(buffer, []).append(phase)
+    # Results, too, may always be the same: but only once the program itself has written them.
+    filled = {b for phase in p.phases for b in phase.writes or phase.buffers[-1:] if b < p.arguments}
     readers: dict[int, list[Phase]] = {}
     for phase in found:
         for buffer in phase.buffers:
             readers.setdefault(buffer, []).append(phase)
     waiting = [
         phase for phase in found
-        if any(b < p.arguments and b not in p.steady for b in phase.reads)
+        if any(b < p.arguments and (b not in p.steady or b in filled) for b in phase.reads)
         or any(b >= p.arguments and b not in writers for b in phase.reads)
     ]  # fmt: skip
     waiting += [
