@@ -21,12 +21,11 @@ from fanal.compiler.notes import Notes
 from fanal.compiler.planned import Watched, is_quick, planned
 from fanal.compiler.replay import Replay
 from fanal.compiler.rounding import Rounding
-from fanal.compiler.segments import Segment, frame
+from fanal.compiler.segments import Segment, frame, rounded
 from fanal.compiler.symbolic import Dims, SymbolicCall, Unable, symbolic_layouts, taken_again
 from fanal.core.collector import held_back
 from fanal.core.symbols import Symbols, example_of
 from fanal.graph.sizes import sized
-from fanal.ops.passes import improved
 from fanal.tensor.launching import number_bits
 from fanal.tensor.layout import Layout
 from fanal.tensor.layout import sized as sized_layout
@@ -47,7 +46,7 @@ class Family:
         loads, outputs = frame(call.inputs, call.fresh, call.targets)
         steady = base.segment.steady
         with held_back():
-            graph, _ = improved(call.graph, () if rounding.exact else steady, rounding.winograd)
+            graph, _ = rounded(call.graph, steady, rounding)
             outline = outline_of(graph, loads, outputs, steady)
         if any(k.owner is not None for k in outline.kernels):
             raise Unable("the call runs code of others")
@@ -116,17 +115,16 @@ class Family:
     def arguments(self) -> str:
         """Its calls' arguments, for people: float32[s0,64]."""
         names = {name: f"s{i}" for i, name in enumerate(self.call.symbols.names)}
-        shapes = (
-            f"{x.dtype.name}[{','.join(names.get(repr(n), str(n)) for n in x.shape)}]"
-            for x in self.call.arguments
-        )
-        return ", ".join(shapes)
+        return self._described(lambda n: names.get(repr(n), n))
 
     @property
     def example(self) -> str:
         """The arguments of the call that it was made of."""
+        return self._described(example_of)
+
+    def _described(self, shown: Value) -> str:
         shapes = (
-            f"{x.dtype.name}[{','.join(str(example_of(n)) for n in x.shape)}]" for x in self.call.arguments
+            f"{x.dtype.name}[{','.join(str(shown(n)) for n in x.shape)}]" for x in self.call.arguments
         )
         return ", ".join(shapes)
 
@@ -215,7 +213,6 @@ class Forms:
         form.families.insert(0, family)
         del form.families[FAMILIES:]
         return None
-
 
     @staticmethod
     def _made(

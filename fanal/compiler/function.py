@@ -87,6 +87,10 @@ class CompiledFunction:
                     return self._strayed(kind, made, given, args, kwargs)
                 return made
             reasons.append(why)
+        if kind.attempts >= ATTEMPTS or kind.reason is not None:
+            if kind.eager:
+                return self.function(*args, **kwargs)
+            return self._followed(kind, given, args, kwargs)
         form = self.forms.of(given)
         if form is not None and not kind.replays:
             with held_back():
@@ -95,10 +99,6 @@ class CompiledFunction:
                 kind.replays.insert(0, member)
                 self.kinds.ran(kind, (), Step(None, 0, None), "member of a family")
                 return member.run(given)
-        if kind.attempts >= ATTEMPTS or kind.reason is not None:
-            if kind.eager:
-                return self.function(*args, **kwargs)
-            return self._followed(kind, given, args, kwargs)
         self.history.update(reasons[:1])  # that of the newest
         kind.attempts += 1
         return Capture(self, kind, given, form=form).run(args, kwargs)

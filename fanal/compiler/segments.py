@@ -77,8 +77,7 @@ class Segment:
     def _improved(self) -> tuple[Graph, Fired]:
         graph = self._source()
         with stage("passes"):
-            steady = () if self._rounding.exact else self.steady
-            return improved(graph, steady, self._rounding.winograd)
+            return rounded(graph, self.steady, self._rounding)
 
     @property
     def graph(self) -> Graph:
@@ -154,6 +153,11 @@ class Segment:
         if code:
             raise_status("compile", code, self.executable)
         return memories
+
+
+def rounded(graph: Graph, steady: Sequence[int], rounding: Rounding) -> tuple[Graph, Fired]:
+    """The graph after all passes that its options allow, and how often each changed it."""
+    return improved(graph, () if rounding.exact else steady, rounding.winograd)
 
 
 def inputs_of(path: Sequence[Step]) -> list[Layout | DType]:

@@ -165,13 +165,9 @@ class TraceRecorder(Recorder):
         return bool(identity(base) == identity(t))
 
     def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
-        for region in memory.regions:
-            window = region.window(start, layout)
-            if window is not None:
-                value = region.number
-                number = self._step((value, window), lambda v=value, w=window: Look(v, w), 1)
-                region.windows[start, layout] = number
-                return number
+        number = self._seen(memory, start, layout)
+        if number is not None:
+            return number
         if type(memory) is Cell or any(r.written and overlap(r, start, layout) for r in memory.regions):
             raise RuntimeError(
                 message(

@@ -237,15 +237,22 @@ class Transcript:
         lazy = type(storage) is Cell  # of a recorder around this one
         return memory, (place(t) if lazy else t._ptr, layout)
 
-    def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
-        """The value of a window that was not looked at yet."""
+    def _seen(self, memory: Any, start: int, layout: Layout) -> int | None:
+        """The value of a window of a region that is known; None where no region has it."""
         for region in memory.regions:
             window = region.window(start, layout)
             if window is not None:
                 value = region.number
-                number = self._step((value, window), lambda v=value, w=window: Look(v, w), 1)
+                number: int = self._step((value, window), lambda v=value, w=window: Look(v, w), 1)
                 region.windows[start, layout] = number
                 return number
+        return None
+
+    def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
+        """The value of a window that was not looked at yet."""
+        number = self._seen(memory, start, layout)
+        if number is not None:
+            return number
         lazy = type(memory) is Cell
         if lazy or any(r.written and overlap(r, start, layout) for r in memory.regions):
             self.settle()

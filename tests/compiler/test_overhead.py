@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import timeit
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -99,17 +100,24 @@ def test_a_call_of_a_tiny_network_costs_about_one_operation() -> None:
     assert one < 4  # about 1.4
 
 
+def training(model: Any, optimizer: Any, x: Any) -> Callable[[], fanal.Tensor]:
+    """A step of an optimiser."""
+
+    def step() -> fanal.Tensor:
+        optimizer.zero_grad()
+        loss: fanal.Tensor = model(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
 @pytest.mark.parametrize("kind", [fanal.optim.SGD, fanal.optim.AdamW])
 def test_a_step_with_a_hundred_gradients_has_little_overhead(kind: Any) -> None:
     model, x = Sums(), fanal.randn(1, 4)
     optimizer = kind(model.parameters(), lr=1e-5)
-
-    def step() -> fanal.Tensor:
-        optimizer.zero_grad()
-        loss = model(x).sum()
-        loss.backward()
-        optimizer.step()
-        return loss
+    step = training(model, optimizer, x)
 
     compiled = fanal.compile(step)
 
@@ -128,13 +136,7 @@ def test_a_call_that_asks_for_a_value_has_little_overhead() -> None:
     """Beside the same step without its question, and beside eager mode."""
     model, x = Sums(), fanal.randn(1, 4)
     optimizer = fanal.optim.SGD(model.parameters(), lr=1e-6)
-
-    def step() -> fanal.Tensor:
-        optimizer.zero_grad()
-        loss = model(x).sum()
-        loss.backward()
-        optimizer.step()
-        return loss
+    step = training(model, optimizer, x)
 
     def asking() -> fanal.Tensor:
         loss = step()

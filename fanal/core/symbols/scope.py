@@ -193,8 +193,8 @@ class Symbols:
         """The number that something is in the example, which it has to be from now on."""
         if isinstance(x, Ratio):
             self.answered("==", x, x.example, True)
-        elif self.is_zero(added(x.terms, constant(-x.example))):
-            pass
+        else:
+            self.is_zero(added(x.terms, constant(-x.example)))
         self.fixed.setdefault(repr(x), _place())
         return x.example
 

@@ -46,19 +46,19 @@ def _tile_for(inside: int, outside: int, outputs: Sequence[int]) -> int | None:
     return best
 
 
-def _has_the_form(node: Node) -> bool:
-    at, w = node.attributes, node.inputs[1]
+def _tile_of(node: Node) -> int | None:
+    """The edge of the tiles for a convolution, or for the gradient of one; None: as it is."""
+    at, (x, w), out = node.attributes, node.inputs, node.outputs[0]
     plain = at["groups"] == 1 and set(at["stride"]) == set(at["dilation"]) == {1}
-    return plain and w.shape[2:] == (TAPS, TAPS) and w.dtype is float32
+    if not plain or w.shape[2:] != (TAPS, TAPS) or w.dtype is not float32:
+        return None
+    return tile_for(x.shape[1], out.shape[1], out.shape[2:])
 
 
 def forward(node: Node, given: Sequence[Value]) -> Any:
     """A convolution."""
     x, w = given
-    out = node.outputs[0]
-    if not _has_the_form(node):
-        return None
-    tile = tile_for(x.shape[1], out.shape[1], out.shape[2:])
+    tile = _tile_of(node)
     if tile is None:
         return None
     return bind(conv_winograd_p, x, w, padding=node.attributes["padding"], tile=tile)
@@ -67,10 +67,7 @@ def forward(node: Node, given: Sequence[Value]) -> Any:
 def input_gradient(node: Node, given: Sequence[Value]) -> Any:
     """The gradient in the input: a convolution with the kernels turned round."""
     g, w = given
-    out = node.outputs[0]
-    if not _has_the_form(node):
-        return None
-    tile = tile_for(g.shape[1], out.shape[1], out.shape[2:])
+    out, tile = node.outputs[0], _tile_of(node)
     if tile is None:
         return None
     turned = bind(flip_p, bind(permute_p, w, dims=(1, 0, 2, 3)), dims=(2, 3))
