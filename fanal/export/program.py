@@ -1,0 +1,107 @@
+"""What leaves the house: graphs with names for all that they take and give, and the tensors that they hold.
+
+A `Program` is plain data. How it comes about (`taking`), is written down (`file`), checked (`checking`), run
+here (`running`) or built for another machine (`fanal.edge`) is for others to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from fanal.core.dtypes import DType
+from fanal.core.pytree import Structure
+from fanal.core.symbols import Symbols
+from fanal.graph.ir import Graph
+from fanal.tensor.tensor import Tensor
+
+
+class Place(NamedTuple):
+    """What an input or an output of a graph is: `kind` is "input", "output" or "state"; `name` is that of
+    an argument, of a result, or of a tensor that the program holds."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A named tensor that goes in or comes out: dims are numbers, or extents of the program's symbols.
+    `labels`: what the positions of its last dimension are called, if they have names."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Any, ...]
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Signature:
+    """One function of a program.
+
+    `graph` takes what `takes` says, in order: arguments ("input") and tensors that the program holds
+    ("state"). It gives what `gives` says: results ("output") and new values of state ("state"), which are
+    written when all has been computed. `arguments` and `results`, flat lists of `inputs` and `outputs`, are
+    held together by `structure_in` (of (args, kwargs)) and `structure_out`; `constants` are leaves of the
+    latter that are no tensors, by position.
+    """
+
+    name: str
+    graph: Graph
+    takes: tuple[Place, ...]
+    gives: tuple[Place, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    structure_in: Structure
+    structure_out: Structure
+    constants: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> list[str]:
+        """Names of the state that it reads."""
+        return [p.name for p in self.takes if p.kind == "state"]
+
+    @property
+    def writes(self) -> list[str]:
+        """Names of the state that it changes."""
+        return [p.name for p in self.gives if p.kind == "state"]
+
+
+class Range(NamedTuple):
+    """A symbolic dimension: its name, the least and the largest size (None: no end)."""
+
+    name: str
+    min: int
+    max: int | None
+
+
+@dataclass(slots=True)
+class Program:
+    """Functions that share state and dimensions.
+
+    `dims` are the symbols, in the order of `symbols.names`. All conditions in `symbols` that do not follow
+    from the ranges are checked at each call. `state` are the tensors by name; those that no signature
+    writes are constants. `card` says who made it, under which licence, how well it does.
+    """
+
+    name: str
+    symbols: Symbols
+    dims: tuple[Range, ...]
+    state: dict[str, Tensor]
+    signatures: dict[str, Signature]
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def constants(self) -> set[str]:
+        """Names of state that no signature writes."""
+        return set(self.state) - {n for s in self.signatures.values() for n in s.writes}
+
+    def sizes(self, found: Mapping[str, int]) -> list[int]:
+        """The symbols' sizes in order, from those of dims by name."""
+        return [found[d.name] for d in self.dims]
+
+
+def names(places: Iterable[Place], kind: str) -> list[str]:
+    """The names of places of one kind, in order."""
+    return [p.name for p in places if p.kind == kind]
