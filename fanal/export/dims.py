@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fanal.core.errors import message
-from fanal.core.symbols import Extent, Symbols
+from fanal.core.symbols import Extent, Symbols, is_symbolic
 from fanal.core.symbols.polynomials import Terms
 from fanal.core.symbols.scope import Condition
 
@@ -152,6 +152,11 @@ class DimSymbols(Symbols):
         text = self.text(terms) if isinstance(terms, tuple) else repr(terms)
         shown = {repr(e): n for n, e in self.by_name.items()}
         return re.sub(r"n\d+_\d+", lambda m: shown.get(m[0], m[0]), text)
+
+    def shape(self, shape: Sequence[Any]) -> str:
+        """A shape for people: (batch, 64)."""
+        text = [self.named(n.terms) if is_symbolic(n) else str(n) for n in shape]
+        return f"({', '.join(text)}{',' * (len(text) == 1)})"
 
 
 def _is_users_question() -> bool:

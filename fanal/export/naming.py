@@ -14,6 +14,7 @@ from typing import Any
 from fanal.nn import Module
 from fanal.optim.optimizer import Optimizer
 from fanal.random.generator import Generator
+from fanal.tensor.layout import extent_bytes
 from fanal.tensor.tensor import Tensor
 
 _DEEP = 3  # how many containers and objects are looked into
@@ -24,6 +25,7 @@ class Names:
 
     def __init__(self) -> None:
         self._tensors: dict[Any, tuple[str, Tensor]] = {}
+        self._in: dict[int, list[Tensor]] = {}  # by the identity of their memory
         self._owners: dict[int, tuple[str, Any]] = {}
         self._taken: set[str] = set()
         self._states: list[tuple[str, str, Tensor]] = []  # of optimisers: owner, key, tensor
@@ -49,6 +51,17 @@ class Names:
             if state._storage is t._storage:
                 return self._tensor(f"{owner}.{key}", t)
         return self._tensor(kind, t)
+
+    def around(self, t: Tensor) -> Tensor | None:
+        """What a tensor is a part of: what it is a view of, or something with a name that holds it."""
+        base = None if t._rare is None else t._rare.base
+        while base is not None and base._storage is t._storage:
+            t, base = base, None if base._rare is None else base._rare.base
+        span = _span(t)
+        for other in self._in.get(id(t._storage), ()):
+            if other._storage is t._storage and _span(other)[0] <= span[0] and span[1] <= _span(other)[1]:
+                return other
+        return t
 
     def owner(self, x: Any, otherwise: str) -> str:
         """The name of an optimiser or a generator."""
@@ -117,6 +130,7 @@ class Names:
         found = self._tensors.get(_key(t))
         if found is None:
             found = self._tensors[_key(t)] = (self._free(name), t)
+            self._in.setdefault(id(t._storage), []).append(t)
         return found[0]
 
     def _free(self, name: str) -> str:
@@ -126,6 +140,12 @@ class Names:
             free = f"{name}_{number}"
         self._taken.add(free)
         return free
+
+
+def _span(t: Tensor) -> tuple[int, int]:
+    layout = t._layout
+    low, high = extent_bytes(layout.shape, layout.strides, layout.dtype.itemsize)
+    return t._ptr + low, t._ptr + high
 
 
 def _key(t: Tensor) -> Any:

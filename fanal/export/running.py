@@ -99,7 +99,7 @@ class Runner:
             if t.dtype is not spec.dtype:
                 raise TypeError(message(s.name, f"input {spec.name!r} has another dtype", repr(t.dtype), repr(spec.dtype), f".to({spec.dtype!r})"))
             if t.ndim != len(spec.shape):
-                raise ValueError(message(s.name, f"input {spec.name!r} has another number of dimensions", tuple(t.shape), self._shown(spec.shape)))
+                raise ValueError(message(s.name, f"input {spec.name!r} has another number of dimensions", tuple(t.shape), self.program.symbols.shape(spec.shape)))
             found[spec.name] = t.detach().contiguous()
         return found
 
@@ -127,7 +127,7 @@ class Runner:
         value = symbols.at(sizes)
         for spec, d, n, wanted in later:
             if value(wanted) != n:
-                raise ValueError(message(s.name, f"dimension {d} of input {spec.name!r} has another size", n, self._shown((wanted,))[1:-2]))
+                raise ValueError(message(s.name, f"dimension {d} of input {spec.name!r} has another size", n, symbols.shape((wanted,))[1:-2]))
         for condition in symbols.relations:
             if not symbols.fulfils(condition, sizes):
                 place = symbols.places.get(condition)
@@ -150,11 +150,6 @@ class Runner:
                 ((monomial, factor),) = terms.items()
                 if len(monomial) == 1 and monomial[0] in atoms and atoms[monomial[0]] not in found:
                     found[atoms[monomial[0]]] = (n - offset) // factor
-
-    def _shown(self, shape: Sequence[Any]) -> str:
-        symbols = self.program.symbols
-        text = [symbols.named(n.terms) if is_symbolic(n) else str(n) for n in shape]
-        return f"({', '.join(text)}{',' * (len(text) == 1)})"
 
     # -- the program ---------------------------------------------------------------------------------
 

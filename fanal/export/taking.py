@@ -55,6 +55,18 @@ class ExportRecorder(SizeRecorder):
             )
         )
 
+    def __init__(self, names: Names):
+        super().__init__()
+        self.names = names
+
+    def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
+        """Parts of what the function holds are windows of the whole, whichever way they were taken."""
+        if type(memory) is not Cell and self._seen(memory, start, layout) is None:
+            whole = self.names.around(t)
+            if whole is not None and whole is not t:
+                self.number(whole)
+        return super()._look(t, memory, start, layout)
+
     def _store(self, targets: Sequence[Tensor], first: int) -> None:
         try:
             super()._store(targets, first)
@@ -79,19 +91,19 @@ def refused(what: str, got: object = None, expected: str = "", hint: str = "") -
 
 def taken(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], name: str,
-    symbols: DimSymbols, dims_of: dict[int, dict[int, Any]], names: Names, arguments: Sequence[str],
+    symbols: DimSymbols, layouts: Sequence[Layout], names: Names, arguments: Sequence[str],
     results: Sequence[str] | None,
 ) -> tuple[Signature, dict[str, Tensor]]:  # fmt: skip
     """One signature, and the state that it reads or writes by name.
 
-    `dims_of`: the dimensions of arguments by identity; `arguments`: names of the tensors among the leaves of
-    (args, kwargs), in order; `results`: names of the results, if they are given.
+    `layouts` of the tensors among the leaves of (args, kwargs), in order, and their names, `arguments`;
+    `results`: names of the results, if they are given.
     """
     leaves, structure = pytree.flatten((args, kwargs))
     tensors = [x for x in leaves if isinstance(x, Tensor)]
-    stand_ins = {id(t): stand_in(t, symbolic(t, dims_of.get(id(t), {}), symbols)) for t in tensors}
+    stand_ins = {id(t): stand_in(t, l) for t, l in zip(tensors, layouts, strict=True)}
     given, named = structure.unflatten([stand_ins.get(id(x), x) for x in leaves])
-    recorder = ExportRecorder()
+    recorder = ExportRecorder(names)
     recorder.whole = {id(t) for t in stand_ins.values()}
     symbols.place = line
     observer = Observer(Package(), function)
@@ -101,6 +113,8 @@ def taken(
     try:
         with tracing(recorder), builtins_for_symbols(), quiet:  # type: ignore[arg-type]
             before = process_state()
+            for t in stand_ins.values():
+                recorder.number(t)
             observer.start()
             try:
                 result = function(*given, **named)
@@ -109,8 +123,8 @@ def taken(
             if process_state() != before:
                 raise refused("the function changes whether gradients are recorded, or the default dtype")
             _check_effects(recorder, observer)
-            made = _Made(recorder, symbols, names, [stand_ins[id(t)] for t in tensors], arguments)
-            return made.signature(name, structure, result, results)
+            made = _Made(name, recorder, symbols, names, [stand_ins[id(t)] for t in tensors], arguments)
+            return made.signature(structure, result, results)
     except Unable as why:
         raise ExportError(str(why)) from None
     finally:
@@ -169,9 +183,10 @@ class _Made:
     """What was taken down, as a signature."""
 
     def __init__(
-        self, recorder: ExportRecorder, symbols: DimSymbols, names: Names, given: Sequence[Tensor],
-        arguments: Sequence[str],
+        self, name: str, recorder: ExportRecorder, symbols: DimSymbols, names: Names,
+        given: Sequence[Tensor], arguments: Sequence[str],
     ):  # fmt: skip
+        self.name = name
         self.recorder, self.symbols, self.names = recorder, symbols, names
         self.given, self.arguments = given, arguments
         self.builder = Builder()
@@ -180,7 +195,7 @@ class _Made:
         self.streams: dict[int, tuple[str, int]] = {}  # state and first draw of generators
 
     def signature(
-        self, name: str, structure: pytree.Structure, result: Any, results: Sequence[str] | None
+        self, structure: pytree.Structure, result: Any, results: Sequence[str] | None
     ) -> tuple[Signature, dict[str, Tensor]]:  # fmt: skip
         recorder, b = self.recorder, self.builder
         leaves, structure_out = pytree.flatten(result)
@@ -225,7 +240,7 @@ class _Made:
         takes = {p: v for p, v in self.places.items() if p.kind == "input" or v in kept}
         whole = Graph(list(takes.values()), whole.nodes, whole.outputs)
         return (
-            Signature(name, whole, tuple(takes), tuple(gives), inputs, specs, structure, structure_out, constants),
+            Signature(self.name, whole, tuple(takes), tuple(gives), inputs, specs, structure, structure_out, constants),
             {n: t for n, t in self.state.items() if Place("state", n) in takes or Place("state", n) in gives},
         )  # fmt: skip
 
@@ -249,7 +264,7 @@ class _Made:
     def _state(self, t: Tensor) -> str:
         """The name of the state that a tensor from outside is; it is part of the program from now on."""
         if any(t._storage is a._storage for a in self.given):
-            raise refused("the function writes to one of its arguments", tuple(t.shape), hint="returning the new value")
+            raise refused("the function writes to one of its arguments", self.symbols.shape(t._layout.shape), hint="returning the new value")
         name = self.names.of(t)
         self.state[name] = t
         return name
@@ -272,11 +287,13 @@ class _Made:
             if x is t:
                 return self._input(Place("input", name), x._layout.dtype, x._layout.shape)
         if any(x._storage is a._storage for a in self.given):
-            raise refused("the function looks at the memory of an argument by another way", tuple(x.shape),
+            raise refused("the function looks at the memory of an argument by another way", self.symbols.shape(x._layout.shape),
                           hint="x.clone() before the call")  # fmt: skip
         if type(x._storage) is Cell:
             raise refused("a tensor of another function that is being captured is used")
-        name = self.names.of(x, "constant" if id(x) in notes.adopted else "tensor")
+        # What Python's data were made into during the call is named by the order of its use.
+        made = list(notes.adopted).index(id(x)) if id(x) in notes.adopted else None
+        name = self.names.of(x) if made is None else f"{self.name}.constant_{made}"
         self.state.setdefault(name, x)
         return self._input(Place("state", name), x._layout.dtype, x._layout.shape)
 
