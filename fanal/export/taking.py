@@ -55,13 +55,15 @@ class ExportRecorder(SizeRecorder):
             )
         )
 
-    def __init__(self, names: Names):
+    def __init__(self, names: Names, given: Sequence[Tensor]):
         super().__init__()
         self.names = names
+        self.given = {id(t._storage) for t in given}  # the arguments' memory
 
     def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
         """Parts of what the function holds are windows of the whole, whichever way they were taken."""
-        if type(memory) is not Cell and self._seen(memory, start, layout) is None:
+        inner = type(memory) is Cell or id(t._storage) in self.given
+        if not inner and self._seen(memory, start, layout) is None:
             whole = self.names.around(t)
             if whole is not None and whole is not t:
                 self.number(whole)
@@ -103,7 +105,7 @@ def taken(
     tensors = [x for x in leaves if isinstance(x, Tensor)]
     stand_ins = {id(t): stand_in(t, l) for t, l in zip(tensors, layouts, strict=True)}
     given, named = structure.unflatten([stand_ins.get(id(x), x) for x in leaves])
-    recorder = ExportRecorder(names)
+    recorder = ExportRecorder(names, tensors)
     recorder.whole = {id(t) for t in stand_ins.values()}
     symbols.place = line
     observer = Observer(Package(), function)
