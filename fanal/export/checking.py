@@ -14,7 +14,8 @@ from typing import Any
 from fanal.core.errors import DataError
 from fanal.core.symbols import symbols_in
 from fanal.export.attributes import check_attributes
-from fanal.export.codec import at_line, damaged
+from fanal.export.codec import at_line
+from fanal.export.errors import damaged
 from fanal.export.program import Place, Signature
 from fanal.graph.ir import Graph, Node, SubGraph, Type
 from fanal.tensor.tensor import Tensor

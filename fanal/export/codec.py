@@ -14,10 +14,10 @@ from typing import Any
 
 from fanal.core import pytree
 from fanal.core.dtypes import BY_NAME, DType
-from fanal.core.errors import DataError, message
 from fanal.core.symbols import Extent, Ratio, Symbols, largest, least
 from fanal.core.symbols.numbers import RATIOS
 from fanal.core.symbols.polynomials import Terms
+from fanal.export.errors import damaged
 from fanal.graph.ir import Builder, Graph, Node, SubGraph, Value
 from fanal.graph.origin import Origin
 from fanal.ops.composed import body_of
@@ -30,10 +30,6 @@ DEPTH = 64  # graphs in graphs, structures in structures
 
 class Unwritable(Exception):
     """Something that has no form in a file."""
-
-
-def damaged(what: str, got: object = None, expected: str = "") -> DataError:
-    return DataError(message("load", f"the program is damaged: {what}", got, expected))
 
 
 # -- writing ------------------------------------------------------------------------------------------

@@ -17,13 +17,13 @@ from fanal.export.codec import (
     Reader,
     Unwritable,
     Writer,
-    damaged,
     expanded,
     structure_from,
     structure_to,
 )
 from fanal.export.container import File, write
 from fanal.export.dims import DimSymbols
+from fanal.export.errors import damaged
 from fanal.export.exporting import ExportedProgram, check_dims
 from fanal.export.program import Place, Program, Range, Signature, TensorSpec
 from fanal.export.taking import ExportError

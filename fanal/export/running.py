@@ -13,6 +13,7 @@ from fanal.core import pytree
 from fanal.core.cache import BoundedCache
 from fanal.core.errors import message
 from fanal.core.symbols import is_symbolic
+from fanal.export.checking import check_graph
 from fanal.export.program import Program, Signature, names
 from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Graph
@@ -160,6 +161,7 @@ class Runner:
     def _segment(self, sizes: tuple[int, ...]) -> Segment:
         s = self.signature
         graph = self.graph(sizes)
+        check_graph(graph)
         kinds = [layout(v.dtype, v.shape) for v in graph.inputs]
         count = len(s.outputs)
         fresh = [layout(v.dtype, v.shape) for v in graph.outputs[:count]]

@@ -58,11 +58,11 @@ class ExportRecorder(SizeRecorder):
     def __init__(self, names: Names, given: Sequence[Tensor]):
         super().__init__()
         self.names = names
-        self.given = {id(t._storage) for t in given}  # the arguments' memory
+        self.outside = {id(t._storage) for t in given}  # the arguments' memory
 
     def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
         """Parts of what the function holds are windows of the whole, whichever way they were taken."""
-        inner = type(memory) is Cell or id(t._storage) in self.given
+        inner = type(memory) is Cell or id(t._storage) in self.outside
         if not inner and self._seen(memory, start, layout) is None:
             whole = self.names.around(t)
             if whole is not None and whole is not t:
