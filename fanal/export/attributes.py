@@ -136,7 +136,7 @@ _RULES: dict[str, Callable[[Node, Any], bool]] = {
     "limit": lambda node, x: x is None or _count(node, x),
     "upper": _flag,
     "unit": _flag,
-    "check": _flag,
+    "check": lambda node, x: x is None or type(x) is bool or (type(x) is str and len(x) < 100),
     "pivot": _flag,
     "full": _flag,
     "rcond": lambda node, x: x is None or type(x) is float,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fanal.core.errors import message
@@ -18,6 +18,8 @@ _SYMBOLS = f"{_PACKAGE}core.symbols."
 
 # Up to so many combinations of sizes are looked at one by one; of more, ends and some in between.
 EXHAUSTIVE, SAMPLES = 4_096, 12
+# Sizes that hardly anything else has.
+_TYPICAL = (13, 19, 29, 37, 53, 11, 7, 5, 3, 67, 83, 101, 149, 211, 307, 503, 809, 1301, 2203, 4211, 8219)
 LARGE = 1 << 20  # stands for the end of a range that has none
 
 
@@ -95,17 +97,18 @@ def dims(*names: str, min: int | None = None, max: int | None = None) -> tuple[D
 class DimSymbols(Symbols):
     """The symbols of named dimensions.
 
-    Two sizes that are different in the example are different to the rules of operations (whether to
-    broadcast, say), though they may be equal at a call, or 1, or 0: what the rules chose gives the same then.
-    It is only the user's own question that has to have the same answer at each call; one of the rules
-    ("more than one?") has to have it for sizes from 2 on.
-    `places`: the user's line at which a condition first came up; `users`: those that users' code asked.
+    A question that users' code asks has to have the same answer at each call. What the rules of operations
+    ask (whether to broadcast, say) decides between ways to say the same, so sizes that are different in the
+    example may be equal at a call, or 1, or 0; whoever captures looks at some such sizes again.
+    `places`: the user's line at which a condition first came up; `users`: those that users' code asked;
+    `differences`: what the rules took to be no zero.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.places: dict[Condition, Any] = {}
         self.users: set[Condition] = set()
+        self.differences: dict[Terms, None] = {}  # what rules found not to be zero
         self.place: Any = None  # called for a new condition, to say where it came up
         self.by_name: dict[str, Extent] = {}
 
@@ -117,6 +120,9 @@ class DimSymbols(Symbols):
 
     def is_zero(self, terms: Terms) -> bool:
         if self.example(terms) != 0 and not _is_users_question():
+            low, high = self.bounds(terms)
+            if (low is None or low <= 0) and (high is None or high >= 0):
+                self.differences[terms] = None
             return False
         return super().is_zero(terms)
 
@@ -131,16 +137,10 @@ class DimSymbols(Symbols):
                 self.places[condition] = self.place()
         return found
 
-    def matters(self, condition: Condition, sizes: Sequence[int]) -> bool:
-        """Whether a condition has to hold where the dimensions have these sizes."""
-        relation = condition.op == "==" and condition.answer
-        return relation or condition in self.users or min(sizes, default=2) >= 2
-
-    def relation(self, zero: Extent, place: str) -> None:
-        """Say that a number that follows from the dimensions is 0: what is asked of it is known then."""
-        condition = Condition("==", zero.terms, None, True)
-        self.conditions[condition] = None
-        self.places[condition] = place
+    def range_of(self, name: str) -> tuple[int, int | None]:
+        """The range of a dimension."""
+        low, high = self.atoms[self.by_name[name].terms[0][0][0]].bounds
+        return low or 0, high
 
     @property
     def relations(self) -> list[Condition]:
@@ -165,6 +165,14 @@ def _is_users_question() -> bool:
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_SYMBOLS):
         frame = frame.f_back  # type: ignore[assignment]
     return not frame.f_globals.get("__name__", "").startswith(_PACKAGE)
+
+
+def typical(low: int, high: int | None, taken: Collection[int]) -> int | None:
+    """A size that is like most others: no power of two, no multiple of anything; None if there is none."""
+    for n in _TYPICAL:
+        if low <= n and (high is None or n <= high) and n not in taken:
+            return n
+    return None
 
 
 def samples(ranges: Sequence[tuple[int, int | None]]) -> list[tuple[int, ...]]:
@@ -243,9 +251,11 @@ def _collect(value: Any, spec: Any, found: dict[int, dict[int, Any]]) -> None:
             if isinstance(dim, int) and not isinstance(dim, bool):
                 if dim != value.shape[d]:
                     raise ValueError(message("export", f"dynamic_shapes says that dimension {d} is another size than the example's", dim, str(value.shape[d])))
-            elif isinstance(dim, Dim | _Hint):
+            elif isinstance(dim, Dim):
+                chosen[d % value.ndim] = dim
+            elif isinstance(dim, _Hint):  # a name for each, since nothing is known to be equal
                 if dim is not Dim.STATIC:
-                    chosen[d % value.ndim] = dim
+                    chosen[d % value.ndim] = Dim(f"dim_{sum(map(len, found.values())) + len(chosen)}")
             elif dim is not None:
                 raise TypeError(message("export", "no dimension", repr(dim), "Dim, None or the size"))
         found[id(value)] = chosen

@@ -9,19 +9,14 @@ from typing import Any
 
 from fanal.core import pytree
 from fanal.core.errors import message
-from fanal.export.dims import DimSymbols, Shapes, samples
+from fanal.export.call import Call
+from fanal.export.dims import DimSymbols, Shapes
 from fanal.export.naming import Names
-from fanal.export.program import Program, Range, Signature, TensorSpec
+from fanal.export.program import Program, Range, TensorSpec
 from fanal.export.running import Runner
-from fanal.export.sameness import same_meaning
-from fanal.export.taking import ExportError, symbolic, taken
-from fanal.graph.sizes import sized
+from fanal.export.taking import ExportError
 from fanal.nn import Module
-from fanal.tensor.layout import Layout
-from fanal.tensor.layout import sized as sized_layout
 from fanal.tensor.tensor import Tensor
-
-PROBES = 16  # sizes at most at which a function is looked at again
 
 
 def export(
@@ -112,112 +107,13 @@ class ExportedProgram(Program):
         if len({id(t) for t in tensors}) < len(tensors):
             raise ExportError(message("export", "one tensor is given as two arguments", hint="x.clone() for one"))
         self._names.add(function)
-        layouts = [symbolic(t, dims_of.get(id(t), {}), symbols) for t in tensors]
         call = Call(function, args, named, signature, input_names(arguments, tensors), output_names)
-        made, state = call.taken(symbols, layouts, self._names)
-        for sizes in check_dims(symbols):
-            call.probe(made, symbols, layouts, sizes, self._names)
+        made, state = call.captured(tensors, dims_of, symbols, self._names)
         self.signatures[signature] = replace(made, outputs=labelled(made.outputs, labels or {}))
         for name, t in state.items():
             self.state.setdefault(name, t)
-        self.dims = tuple(
-            Range(name, *bounds_of(symbols, name)) for name in symbols.by_name
-        )
+        self.dims = tuple(Range(name, *symbols.range_of(name)) for name in symbols.by_name)
         return self
-
-
-def check_dims(symbols: DimSymbols) -> list[tuple[int, ...]]:
-    """ExportError where a dimension that was declared open can't be. Returns sizes at which a rule of an
-    operation answered a question otherwise than in the example: there one has to look again."""
-    names = list(symbols.by_name)
-    ranges = [bounds_of(symbols, n) for n in names]
-    for e in symbols.pinned():
-        where = next((p for c, p in symbols.places.items() if c in symbols.relations), "")
-        raise ExportError(
-            message("export", f"the size {symbols.named(e.terms)!r} is used as a number{f' at {where}' if where else ''}",
-                    f"a dimension that is to stay open ({e.example} in the example)",
-                    hint="sizes as they are (x.shape[0], -1 in reshape) rather than numbers, or no Dim there")
-        )  # fmt: skip
-    looked = samples(ranges) if ranges else []
-    probes: dict[tuple[int, ...], None] = {}
-    for condition in symbols.conditions:
-        if condition.op == "==" and condition.answer:
-            continue  # a relation between sizes: checked at each call
-        others = [sizes for sizes in looked if not symbols.fulfils(condition, sizes)]
-        if not others:
-            continue
-        if condition not in symbols.users:
-            probes.update(dict.fromkeys((others[0], others[-1])))
-            continue
-        shown = ", ".join(f"{n}={s}" for n, s in zip(names, others[0], strict=True))
-        where = symbols.places.get(condition) or "a line that is not known"
-        raise ExportError(
-            message("export", f"the function does something else at other sizes ({where}: {described(symbols, condition)})",
-                    f"a range with {shown}", hint="a Dim with min and max where the answer is one")
-        )  # fmt: skip
-    holds = [s for s in probes if all(symbols.fulfils(c, s) for c in symbols.relations)]
-    return holds[:PROBES]
-
-
-class Call:
-    """The call that is exported, to be captured at any sizes."""
-
-    def __init__(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], signature: str,
-        names: Sequence[str], results: Sequence[str] | None,
-    ):  # fmt: skip
-        self.function, self.args, self.kwargs, self.signature = function, args, kwargs, signature
-        self.names, self.results = names, results
-
-    def taken(
-        self, symbols: DimSymbols, layouts: Sequence[Layout], names: Names
-    ) -> tuple[Signature, dict[str, Tensor]]:
-        """The signature for arguments of these layouts."""
-        return taken(
-            self.function, self.args, self.kwargs, self.signature, symbols, layouts, names, self.names, self.results
-        )
-
-    def probe(
-        self, made: Signature, symbols: DimSymbols, layouts: Sequence[Layout], sizes: Sequence[int], names: Names
-    ) -> None:  # fmt: skip
-        """ExportError unless the function does at other sizes what it did in the example."""
-        value = symbols.at(sizes)
-        shown = ", ".join(f"{n}={s}" for n, s in zip(symbols.by_name, sizes, strict=True))
-        try:
-            again, _ = self.taken(DimSymbols(), [sized_layout(l, value) for l in layouts], names)
-        except Exception as error:
-            raise ExportError(
-                message("export", f"the function fails at sizes that its Dims allow ({error})", shown,
-                        hint="a Dim with min and max where it works")
-            ) from error  # fmt: skip
-        same = (again.takes, again.gives, again.structure_out, again.constants) == (
-            made.takes, made.gives, made.structure_out, made.constants
-        )  # fmt: skip
-        if not same or not same_meaning(again.graph, sized(made.graph, value)):
-            raise ExportError(
-                message("export", "the function does something else at sizes that its Dims allow", shown,
-                        "what it does in the example", "a Dim with min and max where it does the same")
-            )  # fmt: skip
-
-
-def bounds_of(symbols: DimSymbols, name: str) -> tuple[int, int | None]:
-    """The range of a dimension."""
-    terms = symbols.by_name[name].terms
-    low, high = symbols.atoms[terms[0][0][0]].bounds
-    return low or 0, high
-
-
-def described(symbols: DimSymbols, condition: Any) -> str:
-    """A condition for people: `batch < 8`, or that it is not so."""
-
-    def text(x: Any) -> str:
-        return symbols.named(x)
-
-    op, left, right, answer = condition
-    if op == "asked":
-        return getattr(left, "__name__", "a question")
-    found = f"{text(left)} {op} {'0' if right is None else text(right)}"
-    return found if answer else f"not {found}"
 
 
 def bound(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from fanal.export.codec import (
 from fanal.export.container import File, write
 from fanal.export.dims import DimSymbols
 from fanal.export.errors import damaged
-from fanal.export.exporting import ExportedProgram, check_dims
-from fanal.export.program import Place, Program, Range, Signature, TensorSpec
+from fanal.export.exporting import ExportedProgram
+from fanal.export.program import Place, Program, Range, Relation, Signature, TensorSpec
 from fanal.export.taking import ExportError
 from fanal.tensor.creation import from_numpy
 from fanal.tensor.interop import as_array
@@ -106,21 +106,22 @@ def described(program: Program, card: dict[str, Any]) -> dict[str, Any]:
             "takes": [list(p) for p in s.takes], "gives": [list(p) for p in s.gives],
             "structure_in": structure_to(s.structure_in), "structure_out": structure_to(s.structure_out),
             "constants": [[i, w.value(x)] for i, x in s.constants.items()],
+            "relations": [[w.value(r.zero), r.place] for r in s.relations],
             "graph": w.graph(expanded(s.graph)),
         }
         for s in program.signatures.values()
     ]  # fmt: skip
-    relations = [{"zero": w.terms(c.left), "at": symbols.places.get(c, "")} for c in symbols.relations]
     return {
         "producer": f"fanal {__version__}", "name": program.name, "card": card,
-        "dims": [[*d, symbols.by_name[d.name].example] for d in program.dims], "atoms": w.atoms, "relations": relations,
+        "dims": [[*d, symbols.by_name[d.name].example] for d in program.dims], "atoms": w.atoms,
         "origins": w.origins, "signatures": signatures,
     }  # fmt: skip
 
 
-_FIELDS = {"producer", "name", "card", "dims", "atoms", "relations", "origins", "signatures"}
+_FIELDS = {"producer", "name", "card", "dims", "atoms", "origins", "signatures"}
 _SIGNATURE = {
-    "name", "inputs", "outputs", "takes", "gives", "structure_in", "structure_out", "constants", "graph",
+    "name", "inputs", "outputs", "takes", "gives", "structure_in", "structure_out", "constants", "relations",
+    "graph",
 }  # fmt: skip
 
 
@@ -137,15 +138,6 @@ def from_record(record: Any, state: dict[str, Tensor]) -> ExportedProgram:
     examples = [d[3] for d in record["dims"]]
     extents = [symbols.dim(d.name, n, d.min, d.max) for d, n in zip(dims, examples, strict=True)]
     reader = Reader(symbols, extents, record["atoms"], record["origins"])
-    for relation in _each(record["relations"], "relations"):
-        if not isinstance(relation, dict) or set(relation) != {"zero", "at"} or type(relation["at"]) is not str:
-            raise damaged("a relation")
-        zero = reader.terms(relation["zero"])
-        if example_of(zero) != 0:
-            raise damaged("a relation that does not hold in the example")
-        if type(zero) is int:
-            continue
-        symbols.relation(zero, relation["at"])
     signatures = {}
     for r in _each(record["signatures"], "signatures"):
         if not isinstance(r, dict) or set(r) != _SIGNATURE or not isinstance(r["name"], str) or not r["name"].isidentifier():
@@ -161,10 +153,10 @@ def from_record(record: Any, state: dict[str, Tensor]) -> ExportedProgram:
             r["name"], reader.graph(r["graph"]), _places(r["takes"], ("input", "state")),
             _places(r["gives"], ("output", "state")), _specs(r["inputs"], reader), _specs(r["outputs"], reader),
             structure_from(r["structure_in"]), structure_from(r["structure_out"]), constants,
+            tuple(_relation(x, reader) for x in _each(r["relations"], "relations")),
         )  # fmt: skip
         check_signature(s, state)
         signatures[s.name] = s
-    check_dims(symbols)
     return ExportedProgram(record["name"], symbols, dims, state, signatures, record["card"])
 
 
@@ -178,6 +170,15 @@ def _range(d: list[Any], example: Any) -> Range:
     if not (name.isidentifier() and all(type(n) is int for n in numbers) and 0 <= low <= 2**48 and numbers == sorted(numbers)):
         raise damaged(f"the dimension {name!r}")
     return Range(name, low, high)
+
+
+def _relation(x: Any, reader: Reader) -> Relation:
+    if not isinstance(x, list) or len(x) != 2 or type(x[1]) is not str:
+        raise damaged("a relation")
+    zero = reader.size(x[0])
+    if example_of(zero) != 0:
+        raise damaged("a relation that does not hold in the example")
+    return Relation(zero, x[1])
 
 
 def _places(x: Any, kinds: tuple[str, ...]) -> tuple[Place, ...]:

@@ -114,14 +114,12 @@ class Names:
         if id(optimiser) in self._owners:
             return
         self._owners[id(optimiser)] = (name, optimiser)
-        prepare = getattr(optimiser, "prepare", None)
-        if prepare is not None:
-            prepare()
-        prepared = optimiser.__dict__.get("_prepared_state", {})
+        begin = getattr(optimiser, "begin", None)
+        if begin is not None:
+            begin()
         for group in optimiser.param_groups:
             for p in group["params"]:
-                states = optimiser.state.get(p) or prepared.get(id(p)) or {}
-                for key, value in states.items():
+                for key, value in optimiser.state.get(p, {}).items():
                     if isinstance(value, Tensor):
                         self._states.append((name, key, value))
                         self._tensor(f"{name}.{self.of(p, 'parameter')}.{key}", value)

@@ -36,6 +36,13 @@ class TensorSpec:
     labels: tuple[str, ...] = ()
 
 
+class Relation(NamedTuple):
+    """Something that has to be 0 at each call, and the user's line that wants it so."""
+
+    zero: Any
+    place: str
+
+
 @dataclass(slots=True)
 class Signature:
     """One function of a program.
@@ -44,7 +51,7 @@ class Signature:
     ("state"). It gives what `gives` says: results ("output") and new values of state ("state"), which are
     written when all has been computed. `arguments` and `results`, flat lists of `inputs` and `outputs`, are
     held together by `structure_in` (of (args, kwargs)) and `structure_out`; `constants` are leaves of the
-    latter that are no tensors, by position.
+    latter that are no tensors, by position. `relations` are what has to hold of sizes besides their ranges.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Signature:
     structure_in: Structure
     structure_out: Structure
     constants: dict[int, Any] = field(default_factory=dict)
+    relations: tuple[Relation, ...] = ()
 
     @property
     def reads(self) -> list[str]:
@@ -80,8 +88,7 @@ class Range(NamedTuple):
 class Program:
     """Functions that share state and dimensions.
 
-    `dims` are the symbols, in the order of `symbols.names`. What has to hold of sizes besides their ranges
-    (`symbols.relations`) is checked at each call. `state` are the tensors by name; those that no signature
+    `dims` are the symbols, in the order of `symbols.names`. `state` are the tensors by name; those that no signature
     writes are constants. `card` says who made it, under which licence, how well it does.
     """
 

@@ -129,12 +129,11 @@ class Runner:
         for spec, d, n, wanted in later:
             if value(wanted) != n:
                 raise ValueError(message(s.name, f"dimension {d} of input {spec.name!r} has another size", n, symbols.shape((wanted,))[1:-2]))
-        for condition in symbols.relations:
-            if not symbols.fulfils(condition, sizes):
-                place = symbols.places.get(condition)
+        for zero, place in s.relations:
+            if value(zero) != 0:
                 raise ValueError(
                     message(s.name, "sizes don't fit together" + (f" ({place})" if place else ""),
-                            ", ".join(f"{k}={n}" for k, n in found.items()), f"{symbols.named(condition.left)} = 0")
+                            ", ".join(f"{k}={n}" for k, n in found.items()), f"{symbols.named(zero.terms)} = 0")
                 )  # fmt: skip
         return sizes
 

@@ -24,7 +24,7 @@ from fanal.core import dtypes, pytree
 from fanal.core.dispatch import LiveNumber, bind, tracing
 from fanal.core.errors import message
 from fanal.core.symbols import Extent, Ratio
-from fanal.export.dims import Dim, DimSymbols
+from fanal.export.dims import DimSymbols
 from fanal.export.naming import Names
 from fanal.export.program import Place, Signature, TensorSpec
 from fanal.graph.ir import Builder, Graph, Value
@@ -33,7 +33,6 @@ from fanal.nn import Module
 from fanal.ops.create import full_p
 from fanal.tensor.creation import tensor
 from fanal.tensor.layout import Layout
-from fanal.tensor.layout import layout as layout_of
 from fanal.tensor.lazy import Cell
 from fanal.tensor.tensor import Tensor, new_tensor
 
@@ -59,6 +58,9 @@ class ExportRecorder(SizeRecorder):
         super().__init__()
         self.names = names
         self.outside = {id(t._storage) for t in given}  # the arguments' memory
+
+    def refuse(self, why: str) -> NoReturn:
+        raise Unable(message("export", why, hint="one step before exporting it"))
 
     def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
         """Parts of what the function holds are windows of the whole, whichever way they were taken."""
@@ -137,30 +139,6 @@ def taken(
 def stand_in(t: Tensor, layout: Layout) -> Tensor:
     """A leaf of the same memory with another layout."""
     return new_tensor(t._storage, layout.wanting(t._layout.grad), t._ptr)
-
-
-def symbolic(t: Tensor, dims: dict[int, Any], symbols: DimSymbols) -> Layout:
-    """An argument's layout: contiguous, with symbols where its dimensions stay open."""
-    shape: list[Any] = list(t._layout.shape)
-    for d, dim in dims.items():
-        n = shape[d]
-        if not isinstance(dim, Dim):  # AUTO, DYNAMIC
-            shape[d] = symbols.dim(f"s{len(symbols.names)}", n, 1, None)
-            continue
-        root, rest = dim.root, n - dim.offset
-        example = rest // dim.factor
-        if rest % dim.factor or example < root.min or (root.max is not None and example > root.max):
-            raise ValueError(
-                message("export", f"the example's size {n} in dimension {d} is none of {dim!r}", tuple(t.shape),
-                        f"{dim.min} to {dim.max or 'any'}")
-            )  # fmt: skip
-        symbol = symbols.dim(root.name, example, root.min, root.max)
-        if symbol.example != example:
-            raise ValueError(
-                message("export", f"{root.name!r} has several sizes in the example", f"{symbol.example} and {example}", "one")
-            )
-        shape[d] = symbol * dim.factor + dim.offset
-    return layout_of(t.dtype, tuple(shape))
 
 
 def _check_effects(recorder: ExportRecorder, observer: Observer) -> None:

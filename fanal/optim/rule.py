@@ -188,6 +188,16 @@ class Stepper(Optimizer):
                 if not self.state.get(p) and id(p) not in self._prepared:
                     self._prepared[id(p)] = self._new_state(group, p)
 
+    def begin(self) -> None:
+        """Give all parameters the state that they have before a step that is like all later ones."""
+        self.prepare()
+        for group in self.param_groups:
+            for p in group["params"]:
+                state: State = self.state[p]
+                found = self._prepared.pop(id(p), None)
+                if not state and found:
+                    state.update(found)
+
     @property
     def _prepared(self) -> dict[int, State]:
         found: dict[int, State] = self.__dict__.setdefault("_prepared_state", {})

@@ -88,6 +88,11 @@ class SGD(Stepper):
             maximize=group["maximize"],
         )
 
+    def begin(self) -> None:
+        """Where the gradient is not dampened, a first step is one from buffers of zeros."""
+        if all(g["dampening"] == 0 for g in self.param_groups):
+            super().begin()
+
     def _state(self, group: Group, p: Tensor) -> State:
         return self.state[p] if group["momentum"] != 0 else {}
 
@@ -118,6 +123,5 @@ class SGD(Stepper):
 
     def _zero_buffers(self, params: list[Tensor], states: list[State]) -> None:
         for p, state in zip(params, states, strict=True):
-            state["momentum_buffer"] = self._prepared.pop(id(p), {}).get(
-                "momentum_buffer", None
-            ) or creation.zeros_like(p.detach())
+            found = self._prepared.pop(id(p), {}).get("momentum_buffer")
+            state["momentum_buffer"] = creation.zeros_like(p.detach()) if found is None else found

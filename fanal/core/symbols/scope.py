@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from fanal.core.symbols.choices import largest, least
 from fanal.core.symbols.nested import Template, example_of, mapped
 from fanal.core.symbols.numbers import Extent, Ratio, Word
 from fanal.core.symbols.polynomials import (
@@ -20,6 +21,8 @@ from fanal.core.symbols.polynomials import (
     times,
 )
 
+# Of numbers that may be extents again.
+_EXTREMES: dict[Callable[..., Any], Callable[..., Any]] = {max: largest, min: least}
 _PACKAGE = __name__.split(".", 1)[0] + "."
 _serials = itertools.count()
 
@@ -222,7 +225,10 @@ class Symbols:
         return None
 
     def at(self, sizes: Sequence[int]) -> Callable[[Any], Any]:
-        """What numbers are where the symbols have these sizes, whether or not the conditions hold there."""
+        """What numbers are where the symbols have these sizes, whether or not the conditions hold there.
+
+        Sizes may be extents, of other symbols: so what follows from these symbols moves over to those.
+        """
         return _Atoms(self, sizes).value
 
     def fulfils(self, condition: Condition, sizes: Sequence[int]) -> bool:
@@ -285,6 +291,7 @@ class _Atoms(dict[int, int]):
         atom = self._symbols.atoms[number]
         if atom.found is not None:
             function, _, name = atom.found
+            function = _EXTREMES.get(function, function)
             result = function(*self._symbols.templates[number].made(self.value))
             found: int = getattr(result, name) if name else result
         else:
