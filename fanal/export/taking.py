@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from fanal.autograd.mode import no_grad
 from fanal.compiler.builtin import builtins_for_symbols
 from fanal.compiler.checked import process_state
-from fanal.compiler.notes import UNREAD, LiveOptions
+from fanal.compiler.notes import UNREAD
 from fanal.compiler.observer.package import Package
 from fanal.compiler.observer.watch import Observer
 from fanal.compiler.steps import built
@@ -58,6 +58,15 @@ class ExportRecorder(SizeRecorder):
         super().__init__()
         self.names = names
         self.outside = {id(t._storage) for t in given}  # the arguments' memory
+
+    def effect(self, action: Callable[[], Any]) -> NoReturn:
+        """The function is about to do something that is no computation."""
+        raise Unable(
+            message(
+                "export", f"a learning-rate schedule steps at {line()}",
+                hint="stepping it outside; the exported program holds the rate as state",
+            )
+        )
 
     def refuse(self, why: str) -> NoReturn:
         raise Unable(message("export", why, hint="one step before exporting it"))
@@ -110,7 +119,9 @@ def taken(
     recorder = ExportRecorder(names, tensors)
     recorder.whole = {id(t) for t in stand_ins.values()}
     symbols.place = line
-    observer = Observer(Package(), function)
+    package = Package()
+    package.noted = recorder.effect
+    observer = Observer(package, function)
     for x in (function, *leaves, *stand_ins.values()):
         observer.adopt(x)
     quiet = no_grad() if isinstance(function, Module) else nullcontext()
@@ -150,9 +161,6 @@ def _check_effects(recorder: ExportRecorder, observer: Observer) -> None:
                       hint="taking it out of the function that is exported")  # fmt: skip
     notes = recorder.notes
     assert notes is not None
-    if any(not isinstance(e, LiveOptions) for e in notes.sequence):
-        raise refused("a learning-rate schedule steps inside of the function",
-                      hint="stepping it outside; the exported program holds the rate as state")  # fmt: skip
     for p, grad in notes.grads.values():
         if grad is not UNREAD and p._grad is not grad:
             raise refused("gradients are added to those of the call before", tuple(p.shape),
