@@ -173,7 +173,7 @@ def structure_from(x: Any, depth: int = DEPTH) -> pytree.Structure:
     """The structure, of built-in containers only."""
     if x == "*":
         return pytree.LEAF
-    if depth == 0 or not isinstance(x, list) or len(x) not in (2, 3) or x[0] not in _KINDS:
+    if depth == 0 or not isinstance(x, list) or len(x) not in (2, 3) or not isinstance(x[0], str) or x[0] not in _KINDS:
         raise damaged("a structure", x if depth else "too deep")
     children = x[-1]
     if not isinstance(children, list) or (x[0] == "dict") is not (len(x) == 3):
@@ -259,7 +259,7 @@ class Reader:
                 return float(inner)
             if name == "dtype":
                 return dtype_from(inner)
-            if name == "ratio" and isinstance(inner, list) and len(inner) == 3 and inner[0] in RATIOS:
+            if name == "ratio" and isinstance(inner, list) and len(inner) == 3 and isinstance(inner[0], str) and inner[0] in RATIOS:
                 return self._ratio(inner, depth)
             if name == "graph":
                 g = self.graph(inner, depth - 1)

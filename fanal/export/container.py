@@ -117,10 +117,9 @@ class File:
             if not isinstance(record, dict) or set(record) != {"dtype", "shape", "data_offsets"}:
                 raise self._damaged(f"the entry {name!r}")
             code, shape, offsets = record["dtype"], record["shape"], record["data_offsets"]
-            numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else [None]
-            if code not in _SIZES or len(offsets) != 2 or len(shape) > _DIMENSIONS or not all(
-                (type(n) is int and 0 <= n <= self.size) or (type(n) is int and 0 <= n < 2**62) for n in numbers
-            ):  # fmt: skip
+            if not (isinstance(code, str) and code in _SIZES and _numbers(shape) and _numbers(offsets)):
+                raise self._damaged(f"the entry {name!r}")
+            if len(shape) > _DIMENSIONS or len(offsets) != 2:
                 raise self._damaged(f"the entry {name!r}")
             begin, end = offsets
             nbytes = _SIZES[code]
@@ -152,3 +151,8 @@ class File:
         digest.update(memoryview(self._map)[start:])
         if digest.hexdigest() != wanted:
             raise self._damaged("its contents are not what was written (sha256)")
+
+
+def _numbers(x: Any) -> bool:
+    """Whether it is a list of sizes or places."""
+    return isinstance(x, list) and all(type(n) is int and 0 <= n < 2**62 for n in x)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fanal.core.dtypes import BY_NAME
+from fanal.core.dtypes import BY_NAME, DType
 from fanal.core.errors import DataError, message
 from fanal.core.symbols import example_of
 from fanal.export.checking import check_signature
@@ -27,6 +27,7 @@ from fanal.export.errors import damaged
 from fanal.export.exporting import ExportedProgram
 from fanal.export.program import Place, Program, Range, Relation, Signature, TensorSpec
 from fanal.export.taking import ExportError
+from fanal.graph.ir import SubGraph
 from fanal.tensor.creation import from_numpy
 from fanal.tensor.interop import as_array
 from fanal.tensor.saving import CODES, NAMES
@@ -149,6 +150,8 @@ def from_record(record: Any, state: dict[str, Tensor]) -> ExportedProgram:
             if not isinstance(pair, list) or len(pair) != 2 or type(pair[0]) is not int or pair[0] < 0:
                 raise damaged("a constant")
             constants[pair[0]] = reader.value(pair[1])
+            if isinstance(constants[pair[0]], tuple | SubGraph | DType):
+                raise damaged("a constant")
         s = Signature(
             r["name"], reader.graph(r["graph"]), _places(r["takes"], ("input", "state")),
             _places(r["gives"], ("output", "state")), _specs(r["inputs"], reader), _specs(r["outputs"], reader),
