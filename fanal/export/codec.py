@@ -18,9 +18,8 @@ from fanal.core.symbols import Extent, Ratio, Symbols, largest, least
 from fanal.core.symbols.numbers import RATIOS
 from fanal.core.symbols.polynomials import Terms
 from fanal.export.errors import damaged
-from fanal.graph.ir import Builder, Graph, Node, SubGraph, Value
+from fanal.graph.ir import Graph, Node, SubGraph, Value
 from fanal.graph.origin import Origin
-from fanal.ops.composed import body_of
 from fanal.ops.primitive import TABLE
 
 _EXTREMES: dict[str, Callable[..., Any]] = {"max": max, "min": min}
@@ -120,32 +119,6 @@ class Writer:
 def at_line(node: Node) -> str:
     """` (model.py:12)`, where the line is known."""
     return f" ({node.origin.place})" if node.origin is not None else ""
-
-
-def expanded(graph: Graph) -> Graph:
-    """The same graph without composed primitives: what they are made of stands in their place."""
-    b = Builder()
-    values: dict[Value, Value] = {v: b.input(v.dtype, v.shape) for v in graph.inputs}
-    for node in graph.nodes:
-        given = tuple([values[v] for v in node.inputs])
-        if node.primitive.kind == "composed":
-            b.origin = node.origin
-            body = expanded(body_of(node.primitive, [v.type for v in given], node.attributes))
-            found: Any = tuple(b.inlined(body, given))
-        else:
-            inner = {
-                k: SubGraph(g.inputs, g.nodes, g.outputs)
-                for k, x in node.attributes.items()
-                if isinstance(x, SubGraph)
-                for g in [expanded(x)]
-            }
-            if inner and any(inner[k].key != node.attributes[k].key for k in inner):
-                before, node = node, Node(node.primitive, node.inputs, {**node.attributes, **inner})
-                node.origin = before.origin
-                node.outputs = before.outputs
-            found = b.copied(node, given, node.origin)
-        values.update(zip(node.outputs, found if isinstance(found, tuple) else (found,), strict=True))
-    return b.graph([values[v] for v in graph.outputs])
 
 
 # -- structures ---------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from fanal.export.codec import (
     Reader,
     Unwritable,
     Writer,
-    expanded,
     structure_from,
     structure_to,
 )
@@ -108,7 +107,7 @@ def described(program: Program, card: dict[str, Any]) -> dict[str, Any]:
             "structure_in": structure_to(s.structure_in), "structure_out": structure_to(s.structure_out),
             "constants": [[i, w.value(x)] for i, x in s.constants.items()],
             "relations": [[w.value(r.zero), r.place] for r in s.relations],
-            "graph": w.graph(expanded(s.graph)),
+            "graph": w.graph(s.graph),
         }
         for s in program.signatures.values()
     ]  # fmt: skip

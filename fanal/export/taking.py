@@ -25,6 +25,7 @@ from fanal.core.dispatch import LiveNumber, bind, tracing
 from fanal.core.errors import message
 from fanal.core.symbols import Extent, Ratio
 from fanal.export.dims import DimSymbols
+from fanal.export.expanding import expanded
 from fanal.export.naming import Names
 from fanal.export.program import Place, Signature, TensorSpec
 from fanal.graph.ir import Builder, Graph, Value
@@ -226,7 +227,7 @@ class _Made:
         whole = b.graph(outputs)
         kept = set(whole.outputs) | {v for node in whole.nodes for v in node.inputs}
         takes = {p: v for p, v in self.places.items() if p.kind == "input" or v in kept}
-        whole = Graph(list(takes.values()), whole.nodes, whole.outputs)
+        whole = expanded(Graph(list(takes.values()), whole.nodes, whole.outputs))
         return (
             Signature(self.name, whole, tuple(takes), tuple(gives), inputs, specs, structure, structure_out, constants),
             {n: t for n, t in self.state.items() if Place("state", n) in takes or Place("state", n) in gives},

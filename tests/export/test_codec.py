@@ -10,8 +10,9 @@ import fanal.linalg
 import fanal.nn.functional  # noqa: F401 - registers its operations
 from fanal.core.errors import DataError
 from fanal.export.checking import check_graph
-from fanal.export.codec import Reader, Unwritable, Writer, expanded
+from fanal.export.codec import Reader, Unwritable, Writer
 from fanal.export.dims import DimSymbols
+from fanal.export.expanding import expanded
 from fanal.graph.ir import Builder, Graph, Type
 from fanal.ops.primitive import TABLE, Primitive
 from tests.ops.samples import draw, dtypes_of, samples_of

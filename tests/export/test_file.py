@@ -181,7 +181,7 @@ def test_what_is_no_program() -> None:
 
 
 def test_tensors_of_every_dtype(tmp_path: Path) -> None:
-    names = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 uint16 uint32 uint64".split()
+    names = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "uint16", "uint32", "uint64"]
     held = {n: fanal.tensor([0, 1, 1]).to(getattr(fanal, n)) for n in names}
 
     def function(x):
