@@ -15,13 +15,13 @@ from fanal.export.errors import damaged
 from fanal.graph.ir import Node, SubGraph
 
 _MOST = 2**48  # of a size, a stride, a padding
-_MODES = {"scatter": ("set", "add", "mul", "max", "min"), "qr": ("reduced", "complete", "r")}
+_MODES = {"scatter": ("set", "add", "mul", "max", "min"), "qr": ("reduced", "complete", "raw")}
 
 
 def check_attributes(node: Node) -> None:
     """DataError for attributes that no public function makes."""
     for name, value in node.attributes.items():
-        rule = _RULES.get(name)
+        rule = RULES.get(name)
         if rule is None or not rule(node, value):
             raise damaged(f"{name} of {node.primitive.name}", value)
     special = _SPECIAL.get(node.primitive.name)
@@ -101,7 +101,7 @@ def _number(node: Node, x: Any) -> bool:
     return (type(x) in (bool, int) and low <= x < high) or (type(x) is float and x == int(x) and low <= x < high)
 
 
-_RULES: dict[str, Callable[[Node, Any], bool]] = {
+RULES: dict[str, Callable[[Node, Any], bool]] = {
     "value": _number,
     "shape": lambda node, x: _sizes(x),
     "dtype": lambda node, x: isinstance(x, DType),

@@ -95,14 +95,8 @@ class File:
         if head[:1] != b"{":
             raise self._damaged("its header is no JSON object")
 
-        def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-            found = dict(pairs)
-            if len(found) != len(pairs):
-                raise ValueError("a key twice")
-            return found
-
         try:
-            found = json.loads(head, object_pairs_hook=unique)
+            found = strict_json(head)
         except (ValueError, RecursionError) as error:
             raise self._damaged(f"its header can't be read ({error})") from None
         if not isinstance(found, dict):
@@ -151,6 +145,21 @@ class File:
         digest.update(memoryview(self._map)[start:])
         if digest.hexdigest() != wanted:
             raise self._damaged("its contents are not what was written (sha256)")
+
+
+def strict_json(text: str | bytes) -> Any:
+    """What a JSON text says; ValueError for a key twice in one object, and for NaN and infinities."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a key twice")
+        return found
+
+    def no_number(name: str) -> Any:
+        raise ValueError(f"{name} is no number of JSON's")
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
 
 
 def _numbers(x: Any) -> bool:

@@ -20,7 +20,7 @@ from fanal.export.codec import (
     structure_from,
     structure_to,
 )
-from fanal.export.container import File, write
+from fanal.export.container import File, strict_json, write
 from fanal.export.dims import DimSymbols
 from fanal.export.errors import damaged
 from fanal.export.exporting import ExportedProgram
@@ -75,7 +75,7 @@ def load(f: str | os.PathLike[str], *, check: bool = True) -> ExportedProgram:
     if not 1 <= int(version) <= VERSION:
         raise DataError(message("load", f"{file.path} was written by a newer version", f"format {version}", f"at most {VERSION}", "a newer Fanal"))
     try:
-        record = json.loads(file.metadata["program"])
+        record = strict_json(file.metadata["program"])
     except (KeyError, ValueError, RecursionError) as error:
         raise damaged(f"its description can't be read ({error})") from None
     state = {}
