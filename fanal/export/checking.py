@@ -7,6 +7,7 @@ attribute is looked at as the backends rely on it (`attributes`).
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from fanal.export.codec import at_line
 from fanal.export.errors import damaged
 from fanal.export.program import Place, Signature
 from fanal.graph.ir import Graph, Node, SubGraph, Type
+from fanal.ops.primitive import Primitive
 from fanal.tensor.tensor import Tensor
 
 LARGEST = 2**48  # elements of a value, of which nothing has more anywhere
@@ -93,11 +95,13 @@ def _check_type(t: Type, where: str) -> None:
 
 def _check_names(node: Node) -> None:
     """The attributes must be those that the rule has."""
-    parameters = inspect.signature(node.primitive.infer).parameters.values()
-    named = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-    free = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-    needed = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is p.empty}
-    if not free and not needed <= set(node.attributes) <= named:
+    needed, named = _attributes(node.primitive)
+    if not needed <= node.attributes.keys() <= named:
         raise damaged(f"attributes of {node.primitive.name}", ", ".join(node.attributes), ", ".join(sorted(named)))
 
 
+@functools.cache
+def _attributes(primitive: Primitive) -> tuple[set[str], set[str]]:
+    """Attributes that an operation must have, and that it may have."""
+    parameters = [p for p in inspect.signature(primitive.infer).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return {p.name for p in parameters if p.default is p.empty}, {p.name for p in parameters}
