@@ -94,7 +94,8 @@ def build(
     library.selftest_bytes = max(
         scratch_of(c, library)[3] + c.call.arena_bytes for c in cases
     )
-    golden = golden_file(cases, library, identity, host_level(machine))
+    exact = -1 if any(f.rewrites for f in functions) else host_level(machine)
+    golden = golden_file(cases, library, identity, exact)
     files: dict[str, bytes] = {f"{library.prefix}.h": header(library).encode()}
     if machine.is_wasm:
         module = wasm_module(made.objects, library.functions)

@@ -32,7 +32,7 @@ MAGIC = b"FANALWT1"
 def contents(t: Tensor) -> bytes:
     """A tensor's elements, in order."""
     dense = t.contiguous()
-    return ctypes.string_at(dense.data_ptr(), dense.numel() * dense.dtype.itemsize)
+    return ctypes.string_at(dense._ptr, dense.numel() * dense.dtype.itemsize)
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def kept_block(function: Function, state: Mapping[str, Tensor]) -> bytes:
     memory = ctypes.create_string_buffer(listings.kept_bytes + ALIGNMENT)
     block = -(-ctypes.addressof(memory) // ALIGNMENT) * ALIGNMENT
     alive = [state[a.name].contiguous() if a.kind == "constant" else None for a in function.arguments]
-    words = [0 if t is None else t.data_ptr() for t in alive[:-1]]
+    words = [0 if t is None else t._ptr for t in alive[:-1]]
     if launch(table.address, *words, block) != 0:
         raise RuntimeError("[build] what is made of constants could not be computed")
     return ctypes.string_at(block, listings.kept_bytes)
