@@ -5,13 +5,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: demo test bench bench-peers lint clean help
+.PHONY: demo test bench bench-peers bench-edge lint clean help
 
 help:
 	@echo "make demo   train a small network on real digits, eagerly and compiled; save, reload, draw a picture"
 	@echo "make test   linters, types, layers and all everyday tests"
 	@echo "make bench  speed against PyTorch on this machine, as text and JSON (installs PyTorch)"
 	@echo "make bench-peers  ten models on Fanal and six frameworks, as JSON and a page (installs them: 3 GB)"
+	@echo "make bench-edge  native libraries beside ONNX Runtime, LiteRT and ExecuTorch, in the same environment"
 	@echo "make lint   only the linters"
 	@echo "make clean  remove environments and caches"
 
@@ -51,6 +52,9 @@ $(PEERS_STAMP): pyproject.toml $(PEERS_LIST)
 	done < $(PEERS_LIST)
 	@rm -f $(PEERS_VENV)/.installed-*
 	@touch $@
+
+bench-edge: $(PEERS_STAMP)
+	$(PEERS_VENV)/bin/python -m benchmarks.edge $(ARGS)
 
 bench-peers: $(PEERS_STAMP)
 	$(PEERS_VENV)/bin/python -m benchmarks.peers $(ARGS)

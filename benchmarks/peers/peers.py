@@ -88,10 +88,29 @@ PEERS = (
 )  # fmt: skip
 NAMES = tuple(peer.name for peer in PEERS)
 
+# What a model becomes to be shipped: compared by `python -m benchmarks.edge`, on one thread.
+SHIPPED = (
+    Peer(
+        "library", "Fanal library", "library", "fanal", ("fanal",),
+        "fanal.export, fanal.edge.build: a native library with its weights in panels, called through ctypes",
+        times=("infer1",), ours=True,
+    ),
+    Peer(
+        "litert", "LiteRT", "litert", "ai_edge_litert", ("ai-edge-litert",),
+        "converted by tf.lite from a frozen tf.function, XNNPACK delegate (the default), one tensor in, one out",
+        times=("infer1",),
+    ),
+    Peer(
+        "executorch", "ExecuTorch", "executorch", "executorch", ("executorch",),
+        "torch.export, lowered to XNNPACK (to_edge_transform_and_lower), the Python runtime's method",
+        times=("infer1",),
+    ),
+)  # fmt: skip
+
 
 def named(name: str) -> Peer:
     """The peer of that name."""
-    for peer in PEERS:
+    for peer in (*PEERS, *SHIPPED):
         if peer.name == name:
             return peer
     raise ValueError(f"[peers] no such peer: got {name!r}; expected one of {', '.join(NAMES)}.")

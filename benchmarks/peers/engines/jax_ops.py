@@ -27,6 +27,7 @@ class Ops:
     relu = staticmethod(jax.nn.relu)
     relu6 = staticmethod(jax.nn.relu6)
     reshape = staticmethod(jnp.reshape)
+    transpose = staticmethod(jnp.transpose)
     concat = staticmethod(jnp.concatenate)
     broadcast = staticmethod(jnp.broadcast_to)
     mean = staticmethod(jnp.mean)

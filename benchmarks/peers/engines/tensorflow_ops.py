@@ -24,6 +24,7 @@ class Ops:
     relu = staticmethod(tf.nn.relu)
     relu6 = staticmethod(tf.nn.relu6)
     reshape = staticmethod(tf.reshape)
+    transpose = staticmethod(tf.transpose)
     concat = staticmethod(tf.concat)
     broadcast = staticmethod(tf.broadcast_to)
     mean = staticmethod(tf.reduce_mean)
