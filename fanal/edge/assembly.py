@@ -13,14 +13,18 @@ from fanal.backends.native.runtime.dialect import translate
 from fanal.backends.native.runtime.layout import CONSTANTS as LAYOUT
 from fanal.backends.native.runtime.system import RAW, float_control
 from fanal.edge import driver
+from fanal.edge.expressions import CODES as OPERATIONS
 from fanal.edge.levels import Machine, module_flags
 from fanal.edge.objects import with_constants
 from fanal.edge.statuses import CONSTANTS as STATUSES
 from fanal.edge.statuses import texts
+from fanal.edge.tables import CONSTANTS as PROGRAM
 
 ABI = 1
-SIGNATURE_BYTES = 16  # of an entry of `signatures`: the places of its tables by level
-_NAMES = ("tables", "kernels", "signatures", "texts", "weights_data")
+# An entry of `signatures`: the places of its tables by level, how many dimensions it takes, and which.
+_LEVELS, MOST_DIMS = 4, 11
+SIGNATURE_BYTES = 4 * (_LEVELS + 1 + MOST_DIMS)
+_NAMES = ("tables", "kernels", "signatures", "ranges", "texts", "weights_data")
 
 
 @dataclass(slots=True)
@@ -34,6 +38,9 @@ class Library:
     tables: list[int]
     signatures: dict[str, list[int]]
     stateful: set[str]
+    ranges: list[tuple[int, int]]  # of the dimensions
+    dims: dict[str, list[int]]  # those that each signature takes
+    values: int  # the most that are computed to know an arena's size
     arena_bytes: int
     identity: int
     state_bytes: int
@@ -49,10 +56,12 @@ def module(library: Library) -> str:
     size = "i32" if library.machine.pointer_bytes == 4 else "i64"
     raw, control = float_control(library.machine.levels[0].triple)
     x86 = library.machine.levels[0].triple.startswith("x86_64")
+    sized = bool(library.ranges)
     parts = {
         "control": CONTROL,
+        "sizes": driver.SIZED if sized else driver.UNSIZED,
         "kernel": driver.NUMBERED if wasm else driver.NEAR,
-        "run": driver.RUN,
+        "run": driver.RUN.replace("#SIZES\n", driver.SIZES if sized else ""),
         "level": driver.X86_LEVEL if x86 else driver.NO_LEVEL,
         "selftest": driver.SELFTEST,
     }
@@ -63,6 +72,10 @@ def module(library: Library) -> str:
         raw += driver.X86_RAW
         known |= driver.X86_KNOWN
         constants |= driver.X86_CONSTANTS
+    if sized:
+        parts["quotient"] = driver.LONG_QUOTIENT if library.machine.pointer_bytes == 4 and not wasm else driver.QUOTIENT
+        raw += driver.REAL_RAW
+        known |= driver.REAL_KNOWN
     body = translate(parts, constants, known, _NAMES)
     attributes = 'attributes #0 = { nounwind optsize "no-builtins" }\n'
     text = _data(library) + raw + body + "\n".join(_interface(library, size)) + "\n" + attributes
@@ -77,6 +90,13 @@ def _constants(library: Library) -> dict[str, int]:
         "POINTER": library.machine.pointer_bytes,
         "LEVELS": len(library.machine.levels),
         "SIGNATURE_BYTES": SIGNATURE_BYTES,
+        "SIGNATURE_DIMS": 4 * _LEVELS,
+        "SIGNATURES": len(library.signatures),
+        "DIMS": len(library.ranges),
+        "VALUE_BYTES": 8 * library.values,
+        "ARENA_BYTES": library.arena_bytes,
+        **PROGRAM,
+        **OPERATIONS,
         "EMBEDDED": int(bool(library.embedded)),
         "HAS_WEIGHTS": int(library.has_weights),
         "IDENTITY": library.identity,
@@ -91,12 +111,14 @@ def _constants(library: Library) -> dict[str, int]:
 def _data(library: Library) -> str:
     """Tables, kernels' places, weights if they are embedded: all of it constant."""
     signatures: list[int] = []
-    for places in library.signatures.values():
-        row = [*places, *[-1] * (4 - len(places))]
-        signatures += row
+    for name, places in library.signatures.items():
+        dims = library.dims[name]
+        signatures += [*places, *[-1] * (_LEVELS - len(places)), len(dims), *dims, *[0] * (MOST_DIMS - len(dims))]
+    ranges = [n for span in library.ranges for n in span]
     lines = [
         _array("tables", "i64", library.tables or [0], 64),
         _array("signatures", "i32", signatures, 16),
+        _array("ranges", "i64", ranges or [0], 16),
         _bytes("texts", texts(), 1),
         _bytes("weights_data", library.embedded or b"\0", 64),
     ]
@@ -172,11 +194,13 @@ def _interface(library: Library, size: str) -> list[str]:
 
 def _about_sizes(library: Library, size: str) -> list[str]:
     p = library.prefix
+    narrow = "trunc i64 %bytes to i32" if size == "i32" else "add i64 %bytes, 0"
     return [
-        f"define i32 @{p}_check(ptr %dims, {size} %n) #0 {{\n  %none = icmp eq {size} %n, 0\n"
-        f"  %code = select i1 %none, i32 0, i32 {STATUSES['STATUS_COUNT']}\n  ret i32 %code\n}}",
-        f"define {size} @{p}_arena_bytes(ptr %dims, {size} %n) #0 {{\n  ret {size} {library.arena_bytes}\n}}",
-    ]
+        _wrapped(f"i32 @{p}_check(ptr %dims, {size} %n)", [_wide("n", size)], "i32", "check",
+                 ["ptr %dims", "i64 %n.wide"]),
+        f"define {size} @{p}_arena_bytes(ptr %dims, {size} %n) #0 {{\n  {_wide('n', size)}\n"
+        f"  %bytes = call i64 @arena_bytes(ptr %dims, i64 %n.wide)\n  %small = {narrow}\n  ret {size} %small\n}}",
+    ]  # fmt: skip
 
 
 def _wide(name: str, size: str) -> str:

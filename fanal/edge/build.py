@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,23 +15,25 @@ from fanal.core.errors import message, nearest
 from fanal.edge import assembly, code, wasm
 from fanal.edge.archive import archive
 from fanal.edge.checking import check_library, check_wasm
-from fanal.edge.functions import Function, function_of, improved_graph
-from fanal.edge.golden import cases_of, golden_file, scratch_of
+from fanal.edge.forms import combinations, forms_of
+from fanal.edge.functions import Allowed, Function, Level, function_of
+from fanal.edge.golden import Case, cases_of, drawn, golden_file, scratch_of
 from fanal.edge.header import header
-from fanal.edge.interface import Interface, interface_of
-from fanal.edge.levels import Machine, host_level, levels_of, machine_of, runs_here
+from fanal.edge.interface import Call, Interface, interface_of
+from fanal.edge.levels import host_level, levels_of, machine_of, runs_here
 from fanal.edge.link import shared_library, wasm_module
 from fanal.edge.manifest import manifest, operations_of, work_of
 from fanal.edge.objects import Elf, text_bytes
 from fanal.edge.python_binding import python_binding
 from fanal.edge.tables import Places, Table, aligned, table_of
 from fanal.edge.trial import tried
-from fanal.edge.weights import Weights, contents, kept_block
+from fanal.edge.weights import Weights, contents, keeper
 from fanal.export.program import Program, Signature
 from fanal.graph.sizes import sized
 from fanal.tensor.tensor import Tensor
 
 Progress = Callable[[str, int, int], None]
+_FORMS = 4  # of a signature whose forms are tried out, besides the least sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +83,16 @@ def build(
     chosen = _chosen(program, signatures)
     program, chosen, open_dims = _fixed(program, chosen, dims or {})
     library = interface_of(program, chosen, machine, numbers, name, open_dims)
-    functions = _lowered(program, chosen, machine, numbers, fold_batch_norm, winograd, say)
-    places, weights, identity = _placed(program, library, functions, machine, embed, say)
+    collected = Weights()
+    by_level = _lowered(program, library, Allowed(fold_batch_norm, winograd), collected, say)
+    functions = [f for forms in by_level.values() for f in forms]
+    places, weights, identity = _placed(program, library, functions, collected, embed)
     kernels = code.compiled(functions, lambda done, of: say("compile kernels", done, of))
     say("link", 0, 1)
-    made = _assembled(library, functions, places, kernels, weights if embed else b"", identity)
-    cases = [
-        case
-        for call in library.calls
-        for case in cases_of(
-            program, call, (), _number, (samples or {}).get(call.signature.name, ())
-        )
-    ]
-    library.selftest_bytes = max(
-        scratch_of(c, library)[3] + c.call.arena_bytes for c in cases
-    )
+    made = _assembled(library, by_level, places, kernels, weights, identity)
+    say("try out", 0, 1)
+    cases = _cases(program, library, made, samples or {})
+    library.selftest_bytes = max(scratch_of(c, library)[3] + _arena_of(c, library, made) for c in cases)
     exact = -1 if any(f.rewrites for f in functions) else host_level(machine)
     golden = golden_file(cases, library, identity, exact)
     files: dict[str, bytes] = {f"{library.prefix}.h": header(library).encode()}
@@ -150,10 +149,8 @@ def _fixed(
         if size < low or (high is not None and size > high):
             raise ValueError(message("build", f"dimension {n!r} is out of its range", size, f"{low} to {high}"))
     rest = [r for r in program.dims if r.name not in dims]
-    if not program.dims or not dims:
-        if rest:
-            raise ValueError(message("build", "open dimensions", ", ".join(r.name for r in rest), "fixed ones, by dims="))
-        return program, signatures, []
+    if not dims:
+        return program, signatures, list(range(len(program.dims)))
     if rest:
         raise ValueError(message("build", "some dimensions are fixed and others are not", ", ".join(r.name for r in rest), "all or none"))
     value = program.symbols.at([dims[r.name] for r in program.dims])
@@ -171,34 +168,32 @@ def _fixed(
 
 
 def _lowered(
-    program: Program, signatures: Sequence[Signature], machine: Machine, levels: Sequence[int], fold: bool,
-    winograd: bool, say: Progress,
-) -> list[Function]:  # fmt: skip
-    functions: list[Function] = []
-    for s in signatures:
-        graph, rewrites = improved_graph(program, s, fold, winograd)
-        for level in levels:
-            say("lower", len(functions), len(signatures) * len(levels))
-            functions.append(function_of(program, s, level, machine.levels[level], graph, rewrites))
-    say("lower", len(functions), len(functions))
-    return functions
+    program: Program, library: Interface, allowed: Allowed, weights: Weights, say: Progress
+) -> dict[tuple[str, int], list[Function]]:
+    """Every signature for every level, in as many forms as its sizes need."""
+    found: dict[tuple[str, int], list[Function]] = {}
+    keep = keeper(weights, program.state)
+    total = len(library.calls) * len(library.levels)
+    for call in library.calls:
+        s = call.signature
+        for number in library.levels:
+            say("lower", len(found), total)
+            level = Level(number, library.machine.levels[number])
+            make = functools.partial(function_of, program, s, level, allowed, keep)
+            ranges = [r for _, r in library.dims]
+            found[s.name, number] = forms_of(make, ranges, call.dims, s.name) if ranges else [make()]
+    say("lower", total, total)
+    return found
 
 
 def _placed(
-    program: Program, library: Interface, functions: Sequence[Function], machine: Machine, embed: bool,
-    say: Progress,
-) -> tuple[list[Places], bytes, int]:  # fmt: skip
-    """The places of what each function reads, and the file of weights with its identity."""
-    weights = Weights()
-    constants: dict[str, int] = {}
-    kept: list[int] = []
-    for i, f in enumerate(functions):
-        say("pack weights", i, len(functions))
-        for name in f.read_constants:
-            if name not in constants:
-                constants[name] = weights.add(contents(program.state[name]))
-        kept.append(weights.add(kept_block(f, program.state)) if f.outline.kept_bytes else 0)
-    say("pack weights", len(functions), len(functions))
+    program: Program, library: Interface, functions: Sequence[Function], weights: Weights, embed: bool
+) -> tuple[dict[str, Places], bytes, int]:
+    """The places of what each signature reads, and the file of weights with its identity."""
+    constants = {
+        name: weights.add(contents(program.state[name]))
+        for name in dict.fromkeys(n for f in functions for n in sorted(f.read_constants))
+    }
     if library.state:
         initial = bytearray(library.state_bytes)
         for entry in library.state:
@@ -210,56 +205,109 @@ def _placed(
     library.weights_bytes = len(data) if library.has_weights else 0
     library.embedded = embed and library.has_weights
     state = {f.name: f.offset for f in library.state}
-    calls = {c.signature.name: len(c.dims) for c in library.calls}
-    places = [
-        Places(constants, state, k, machine.pointer_bytes, calls[f.signature.name])
-        for f, k in zip(functions, kept, strict=True)
-    ]
+    places = {
+        c.signature.name: Places(
+            constants, state, library.has_weights, library.machine.pointer_bytes, len(c.dims)
+        )
+        for c in library.calls
+    }
     return places, data, identity
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
     objects: dict[str, bytes]
-    tables: dict[tuple[str, int], Table]
+    tables: dict[tuple[str, int], list[Table]]
     kernels: dict[str, int]  # bytes of code by level
     driver: int
 
 
 def _assembled(
-    library: Interface, functions: Sequence[Function], places: Sequence[Places], kernels: Mapping[str, code.Code],
-    embedded: bytes, identity: int,
+    library: Interface, functions: Mapping[tuple[str, int], Sequence[Function]], places: Mapping[str, Places],
+    kernels: Mapping[str, code.Code], weights: bytes, identity: int,
 ) -> _Made:  # fmt: skip
     """All object files of the library."""
     machine = library.machine
     numbers = {symbol: i for i, symbol in enumerate(kernels)}
     words: list[int] = []
     starts: dict[tuple[str, int], int] = {}
-    tables: dict[tuple[str, int], Table] = {}
-    for f, place in zip(functions, places, strict=True):
-        table = table_of(f, place, {key: numbers[code.symbol(key, f.target)] for key in code.kernels_of(f)})
-        starts[f.signature.name, f.level] = 8 * len(words)
-        tables[f.signature.name, f.level] = table
-        words += table.words
-    rows: dict[str, list[int]] = {}
+    tables: dict[tuple[str, int], list[Table]] = {}
+    for (name, level), forms in functions.items():
+        made = tables[name, level] = []
+        for f in forms:
+            known = {key: numbers[code.symbol(key, f.level.target)] for key in code.kernels_of(f)}
+            made.append(table_of(f, places[name], known))
+        starts[name, level] = at = 8 * len(words)
+        for table, following in itertools.zip_longest(made, made[1:]):
+            at += 8 * len(table.words)
+            if following is not None:
+                table.before(at)
+        words += [w for table in made for w in table.words]
     for call in library.calls:
-        s = call.signature.name
-        call.arena_bytes = max(t.arena_bytes for (name, _), t in tables.items() if name == s)
-        rows[call.c] = [
-            next((starts[s, b] for b in reversed(library.levels) if b <= level), -1)
-            for level in range(len(machine.levels))
-        ]
+        call.arena_bytes = max(
+            most_bytes(t, library, call) for (name, _), ts in tables.items() if name == call.signature.name for t in ts
+        )  # fmt: skip
     library.arena_max = max(c.arena_bytes for c in library.calls)
     module = assembly.Library(
-        library.prefix, machine, list(kernels), words, rows, {c.c for c in library.calls if c.stateful},
-        library.arena_max, identity, library.state_bytes, library.state_initial, library.has_weights,
-        embedded if library.embedded else b"",
+        prefix=library.prefix, machine=machine, kernels=list(kernels), tables=words,
+        signatures={
+            c.c: [
+                next((starts[c.signature.name, b] for b in reversed(library.levels) if b <= level), -1)
+                for level in range(len(machine.levels))
+            ]
+            for c in library.calls
+        },
+        stateful={c.c for c in library.calls if c.stateful},
+        ranges=[(r.min, r.max or 0) for _, r in library.dims], dims={c.c: c.dims for c in library.calls},
+        values=max(t.values_before for ts in tables.values() for t in ts) + 1, arena_bytes=library.arena_max,
+        identity=identity, state_bytes=library.state_bytes, state_initial=library.state_initial,
+        has_weights=library.has_weights, embedded=weights if library.embedded else b"",
     )  # fmt: skip
     own = assembly.compiled(assembly.module(module), machine)
     objects = {"library.o": own, **{f"k{i}.o": k.data for i, k in enumerate(kernels.values())}}
     size = wasm.code_bytes if machine.is_wasm else text_bytes
-    by_level = {machine.levels[b].name: sum(size(k.data) for k in kernels.values() if k.level == b) for b in library.levels}
+    by_level = {
+        machine.levels[b].name: sum(size(k.data) for k in kernels.values() if k.level == b) for b in library.levels
+    }
     return _Made(objects, tables, by_level, size(own))
+
+
+def most_bytes(table: Table, library: Interface, call: Call) -> int:
+    """The most that a form's arena takes at any sizes (that are looked at)."""
+    if not table.code:
+        return table.fixed
+    ranges = [r for _, r in library.dims]
+    return max(n for sizes in combinations(ranges, call.dims) if (n := table.arena_bytes(sizes)) is not None)
+
+
+def _cases(
+    program: Program, library: Interface, made: _Made, samples: Mapping[str, Sequence[Mapping[str, Tensor]]]
+) -> list[Case]:
+    """Golden cases of all signatures: samples, or inputs that are drawn, at the sizes of each form and the least."""
+    found = []
+    for call in library.calls:
+        given = samples.get(call.signature.name, ())
+        if given or not library.dims:
+            found += cases_of(program, call, given or [drawn(call, _number)])
+            continue
+        forms = made.tables[call.signature.name, library.levels[-1]]
+        least = tuple(r.min for _, r in library.dims)
+        wanted = [t.sizes for t in forms[:_FORMS]]
+        if forms[0].arena_bytes(least) is not None or len(forms) > 1:
+            wanted.append(least)
+        for sizes in dict.fromkeys(wanted):
+            if any(t.arena_bytes(sizes) is not None for t in forms):
+                found += cases_of(program, call, [drawn(call, program.symbols.at(sizes))])
+    return found
+
+
+def _arena_of(case: Case, library: Interface, made: _Made) -> int:
+    """The most bytes of arena that a case takes, at any level."""
+    found = 0
+    for level in library.levels:
+        tables = made.tables[case.call.signature.name, level]
+        found = max(found, next(n for t in tables if (n := t.arena_bytes(case.sizes)) is not None))
+    return found
 
 
 def static_library(objects: Mapping[str, bytes]) -> bytes:
@@ -275,11 +323,11 @@ def _report(
     library: Interface, functions: Sequence[Function], made: _Made, folder: Path, files: Mapping[str, bytes]
 ) -> Built:
     bound: dict[str, int] = {}
-    for (name, _), t in made.tables.items():
-        bound[name] = max(bound.get(name, 0), t.arena_bound)
+    for (name, _), (largest, *_) in made.tables.items():
+        bound[name] = max(bound.get(name, 0), largest.least_bytes(largest.sizes))
     return Built(
         folder, library.prefix, library.machine.name, {n: len(d) for n, d in files.items()}, made.kernels, made.driver,
-        sum(8 * len(t.words) for t in made.tables.values()), library.weights_bytes,
+        sum(8 * len(t.words) for ts in made.tables.values() for t in ts), library.weights_bytes,
         {c.signature.name: c.arena_bytes for c in library.calls}, bound,
         {f.signature.name: dict(f.rewrites) for f in functions},
     )  # fmt: skip
@@ -293,6 +341,7 @@ def _facts(built: Built, functions: Sequence[Function], made: _Made) -> dict[str
             "operations": operations_of(graph), "arithmetic": work_of(graph),
             "rewrites": {n: list(p) for n, p in f.rewrites.items()},
             "arena_bound": built.bound[f.signature.name],
+            "forms": [list(t.sizes) for t in made.tables[f.signature.name, f.level.number]],
         }  # fmt: skip
     return {
         "signatures": signatures,

@@ -45,11 +45,11 @@ def compiled(functions: Iterable[Function], progress: Callable[[int, int], None]
     wanted: dict[str, tuple[Kernel, Function]] = {}
     for f in functions:
         for key, kernel in kernels_of(f).items():
-            wanted.setdefault(symbol(key, f.target), (kernel, f))
+            wanted.setdefault(symbol(key, f.level.target), (kernel, f))
     found: dict[str, Code] = {}
 
     def done(name: str, data: bytes) -> None:
-        found[name] = Code(name, wanted[name][1].level, data)
+        found[name] = Code(name, wanted[name][1].level.number, data)
         progress(len(found), len(wanted))
 
     def fresh(name: str, data: bytes) -> None:
@@ -66,8 +66,8 @@ def compiled(functions: Iterable[Function], progress: Callable[[int, int], None]
                 continue
             if batch is None:
                 batch = Batch(fresh)
-            text = hidden(kernel.ir(f.target, name), name) + module_flags(f.target)
-            batch.add(name, text, processor(f.target))
+            text = hidden(kernel.ir(f.level.target, name), name) + module_flags(f.level.target)
+            batch.add(name, text, processor(f.level.target))
         if batch is not None:
             batch.finish()
     finally:

@@ -6,18 +6,20 @@ offsets) is made when the library is built, and is no code of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fanal.backends.native.executable import outline_of
 from fanal.backends.native.loops.expression import Load
-from fanal.backends.native.outline import Outline
+from fanal.backends.native.outline import Outline, Placing
 from fanal.backends.native.program import CONTROL, Access
 from fanal.backends.native.target import Target
 from fanal.core.errors import Limit, message
+from fanal.core.symbols import Symbols
 from fanal.export.program import Program, Signature
 from fanal.graph.ir import Graph
+from fanal.graph.sizes import sized
 from fanal.ops.passes import improved
 from fanal.ops.primitive import contiguous_strides
 
@@ -31,16 +33,33 @@ class Argument(NamedTuple):
     name: str = ""
 
 
+class Allowed(NamedTuple):
+    """Rewrites whose rounding is another one than eager mode's."""
+
+    fold_batch_norm: bool = False
+    winograd: bool = False
+
+
+class Level(NamedTuple):
+    """An instruction-set level by its number."""
+
+    number: int
+    target: Target
+
+
 @dataclass(slots=True)
 class Function:
-    """A signature for one level."""
+    """A signature for one level. Where sizes are open, it is lowered at some sizes, for all that fulfil the
+    conditions in `symbols`; `relations` have to be zero for any."""
 
     signature: Signature
-    level: int
-    target: Target
+    level: Level
     arguments: list[Argument]
     outline: Outline
     rewrites: Mapping[str, tuple[str, ...]]
+    symbols: Symbols | None = None
+    sizes: tuple[int, ...] = ()
+    relations: tuple[Any, ...] = ()
 
     @property
     def read_constants(self) -> set[str]:
@@ -49,22 +68,41 @@ class Function:
         return {a.name for b, a in enumerate(self.arguments) if a.kind == "constant" and b in used}
 
 
-def improved_graph(
-    program: Program, signature: Signature, fold: bool, winograd: bool
-) -> tuple[Graph, Mapping[str, tuple[str, ...]]]:
-    """The graph after all passes that are allowed; and those that keep no bits, with the lines touched."""
-    constants = program.constants
-    steady = [i for i, p in enumerate(signature.takes) if p.kind == "state" and p.name in constants]
-    graph, fired = improved(signature.graph, steady if fold else (), winograd)
-    return graph, {p.name: fired.places(p) for p in fired if p.grade != "A"}
+# Who lays out what is kept, for a function of such arguments and target.
+Keeper = Callable[[list[Argument], Target], Placing]
 
 
 def function_of(
-    program: Program, signature: Signature, level: int, target: Target, graph: Graph,
-    rewrites: Mapping[str, tuple[str, ...]],
+    program: Program, signature: Signature, level: Level, allowed: Allowed, keeper: Keeper,
+    sizes: Sequence[int] | None = None,
 ) -> Function:  # fmt: skip
-    """Lower a signature's graph (as it is after all passes) for one level."""
+    """Lower a signature for one level; at these sizes of the program's dimensions, if some are open."""
+    graph, symbols, relations = signature.graph, None, ()
+    if sizes is not None:
+        symbols = Symbols()
+        symbols.once = True
+        open_sizes = [symbols.symbol(n, r.min, r.max) for n, r in zip(sizes, program.dims, strict=True)]
+        value = program.symbols.at(open_sizes)
+        graph = sized(graph, value)
+        relations = tuple(value(r.zero) for r in signature.relations)
     constants = program.constants
+    steady_inputs = [i for i, p in enumerate(signature.takes) if p.kind == "state" and p.name in constants]
+    graph, fired = improved(graph, steady_inputs if allowed.fold_batch_norm else (), allowed.winograd)
+    arguments, loads, outputs = _frame(signature, graph, constants)
+    steady = [b for b, a in enumerate(arguments) if a.kind == "constant"]
+    arguments.append(Argument("kept"))
+    outline = outline_of(graph, loads, outputs, steady, level.target, keeper(arguments, level.target))
+    _check_own(outline, signature)
+    rewrites = {p.name: fired.places(p) for p in fired if p.grade != "A"}
+    return Function(
+        signature, level, arguments, outline, rewrites, symbols, tuple(sizes or ()), relations
+    )
+
+
+def _frame(
+    signature: Signature, graph: Graph, constants: set[str]
+) -> tuple[list[Argument], list[Load], list[Access]]:
+    """What a program is given, in order, and where inputs and outputs lie."""
     arguments: list[Argument] = []
     loads: list[Load] = []
     held: dict[str, Access] = {}  # state that is read: it is written in its place
@@ -90,11 +128,7 @@ def function_of(
         else:
             outputs.append(_dense(len(arguments), value))
             arguments.append(Argument("state", 0, place.name))
-    steady = [b for b, a in enumerate(arguments) if a.kind == "constant"]
-    outline = outline_of(graph, loads, outputs, steady, target)
-    arguments.append(Argument("kept"))
-    _check_own(outline, signature)
-    return Function(signature, level, target, arguments, outline, rewrites)
+    return arguments, loads, outputs
 
 
 def _dense(buffer: int, value: Any) -> Access:

@@ -13,11 +13,12 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fanal.core import dtypes
 from fanal.core.errors import message
+from fanal.core.symbols import is_symbolic
 from fanal.edge.interface import Call, Interface
 from fanal.edge.tables import aligned
 from fanal.edge.weights import contents
@@ -42,37 +43,46 @@ class Case:
     """One call: inputs, and outputs and new state as they were here, by name."""
 
     call: Call
-    dims: tuple[int, ...]  # sizes of the dimensions that the call takes
+    sizes: tuple[int, ...]  # of all dimensions
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     state: dict[str, Tensor]
 
+    @property
+    def dims(self) -> list[int]:
+        """Sizes of the dimensions that the call takes."""
+        return [self.sizes[i] for i in self.call.dims]
 
-def cases_of(
-    program: Program, call: Call, dims: Sequence[int], value: Callable[[Any], Any],
-    given: Sequence[Mapping[str, Tensor]],
-) -> list[Case]:  # fmt: skip
-    """Cases of one signature, run here: with given inputs, or some that are drawn where sizes are what
-    `value` says."""
+
+def cases_of(program: Program, call: Call, given: Sequence[Mapping[str, Tensor]]) -> list[Case]:
+    """Cases of one signature for some inputs, run here."""
     found = []
-    for inputs in given or [drawn(call, value)]:
-        names = {f.spec.name for f in call.inputs}
+    names = {f.spec.name for f in call.inputs}
+    for inputs in given:
         if set(inputs) != names:
             raise ValueError(
                 message("build", f"samples of {call.signature.name!r} have other inputs",
                         ", ".join(inputs), ", ".join(sorted(names)))
             )  # fmt: skip
         state = {name: t.clone() for name, t in program.state.items()}
-        copy = replace(program, state=state) if type(program) is Program else _plain(program, state)
+        copy = Program(program.name, program.symbols, program.dims, state, program.signatures, program.card)
         runner = Runner(copy, call.signature)
         outputs = runner.run(inputs)
         written = {n: state[n] for n in call.signature.writes}
-        found.append(Case(call, tuple(dims), dict(inputs), outputs, written))
+        found.append(Case(call, _sizes(program, call, inputs), dict(inputs), outputs, written))
     return found
 
 
-def _plain(program: Program, state: dict[str, Tensor]) -> Program:
-    return Program(program.name, program.symbols, program.dims, state, program.signatures, program.card)
+def _sizes(program: Program, call: Call, inputs: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """The dimensions' sizes, those that inputs don't show being the least."""
+    found = {r.name: r.min for r in program.dims}
+    for f in call.inputs:
+        for n, wanted in zip(inputs[f.spec.name].shape, f.spec.shape, strict=True):
+            for name in found:
+                symbol = program.symbols.by_name[name]
+                if is_symbolic(wanted) and wanted.terms == symbol.terms:
+                    found[name] = int(n)
+    return tuple(found.values())
 
 
 def drawn(call: Call, value: Callable[[Any], Any]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fanal.backends.native import diskcache, elf
@@ -19,9 +19,10 @@ from fanal.backends.native.description import Description
 from fanal.backends.native.executable import Table, launch
 from fanal.backends.native.jit import compile_ir
 from fanal.backends.native.kernels import sources_digest
+from fanal.backends.native.outline import Outline, Placing
 from fanal.backends.native.program import CONTROL, Kernel
 from fanal.backends.native.target import Target
-from fanal.edge.functions import Function
+from fanal.edge.functions import Argument, Keeper
 from fanal.edge.levels import stand_in
 from fanal.tensor.tensor import Tensor
 
@@ -62,21 +63,36 @@ class Weights:
         return head + bytes(ALIGNMENT - len(head)) + body, identity
 
 
-def kept_block(function: Function, state: Mapping[str, Tensor]) -> bytes:
-    """What a program keeps from before: its early part is run here, by kernels of its own level's kind."""
-    listings = function.outline.listings()
-    if listings.early is None or not listings.kept_bytes:
-        return b""
-    kernels = {phase.kernel.key: phase.kernel for phase in function.outline.early}
-    addresses = {key: _address(kernel, function.target) for key, kernel in kernels.items()}
-    table = Table(listings.early, addresses, (), function.signature.name, _undescribed)
-    memory = ctypes.create_string_buffer(listings.kept_bytes + ALIGNMENT)
+def keeper(weights: Weights, state: Mapping[str, Tensor]) -> Keeper:
+    """Makes what programs keep, and gives each part its place among the weights."""
+
+    def placing_for(arguments: list[Argument], target: Target) -> Placing:
+        def placing(making: Outline, parts: list[int]) -> list[int]:
+            block = _made(making, arguments, target, state)
+            ends = [*parts[1:], making.kept_bytes]
+            return [weights.add(block[a:b]) for a, b in zip(parts, ends, strict=True)]
+
+        return placing
+
+    return placing_for
+
+
+def _made(
+    making: Outline, arguments: Sequence[Argument], target: Target, state: Mapping[str, Tensor]
+) -> bytes:
+    """What a program keeps from before, made by kernels of its own level's kind."""
+    listing = making.listings().early
+    assert listing is not None
+    kernels = {phase.kernel.key: phase.kernel for phase in making.early}
+    addresses = {key: _address(kernel, target) for key, kernel in kernels.items()}
+    table = Table(listing, addresses, (), "build", _undescribed)
+    memory = ctypes.create_string_buffer(making.kept_bytes + ALIGNMENT)
     block = -(-ctypes.addressof(memory) // ALIGNMENT) * ALIGNMENT
-    alive = [state[a.name].contiguous() if a.kind == "constant" else None for a in function.arguments]
+    alive = [state[a.name].contiguous() if a.kind == "constant" else None for a in arguments]
     words = [0 if t is None else t._ptr for t in alive[:-1]]
     if launch(table.address, *words, block) != 0:
         raise RuntimeError("[build] what is made of constants could not be computed")
-    return ctypes.string_at(block, listings.kept_bytes)
+    return ctypes.string_at(block, making.kept_bytes)
 
 
 def _undescribed() -> Description:

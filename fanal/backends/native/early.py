@@ -8,26 +8,31 @@ argument.
 
 from __future__ import annotations
 
+from bisect import bisect
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fanal.backends.native.program import Phase, ProgramBuilder
-from fanal.core.symbols import largest
+from fanal.core.symbols import has_symbols, largest
 
 _ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A program in two parts, and the bytes that the first leaves to the second."""
+    """A program in two parts, and the bytes that the first leaves to the second: `parts` of them, by where
+    they begin."""
 
     early: list[Phase]
     late: list[Phase]
     kept_bytes: int
+    parts: list[int]
 
 
-def split(p: ProgramBuilder, kept: int) -> Split:
-    """Divide a finished program; temporaries that both parts name become parts of argument `kept`."""
-    early = _early(p)
+def split(p: ProgramBuilder, kept: int, fixed: bool = False) -> Split:
+    """Divide a finished program; temporaries that both parts name become parts of argument `kept`. `fixed`:
+    what is kept has to be the same for all sizes."""
+    early = _early(p, fixed)
     first = [phase for phase in p.phases if phase in early]
     late = [phase for phase in p.phases if phase not in early]
     temps = range(p.arguments, p.arguments + len(p.temps))
@@ -39,10 +44,19 @@ def split(p: ProgramBuilder, kept: int) -> Split:
         size += -(-largest(p.temps[buffer - p.arguments].nbytes, 1) // _ALIGNMENT) * _ALIGNMENT
     for phase in p.phases:
         _move(phase, places, kept)
-    return Split(first, late, size)
+    return Split(first, late, size, sorted(places.values()))
 
 
-def _early(p: ProgramBuilder) -> set[Phase]:
+def placed_anew(phases: Iterable[Phase], kept: int, parts: Sequence[int], to: Sequence[int]) -> None:
+    """Let phases find the parts of argument `kept` elsewhere in it."""
+    for phase in phases:
+        for i, buffer in enumerate(phase.buffers):
+            if buffer == kept:
+                number = bisect(parts, phase.descriptor[2 * i + 1]) - 1
+                phase.descriptor[2 * i + 1] += to[number] - parts[number]
+
+
+def _early(p: ProgramBuilder, fixed: bool) -> set[Phase]:
     """The phases whose results are the same at every call: all that they read is steady, or written
     by such phases only."""
     loops = p.flow is not None
@@ -52,6 +66,7 @@ def _early(p: ProgramBuilder) -> set[Phase]:
         if phase.writes is not None
         and all(b >= p.arguments for b in phase.writes)
         and (phase.alone or not loops)  # what stands in a branch must not fail out of it
+        and not (fixed and _varies(p, phase))
     }
     # Where it is not known what a phase writes to, it may be all that it names.
     writers: dict[int, list[Phase]] = {}
@@ -83,6 +98,12 @@ def _early(p: ProgramBuilder) -> set[Phase]:
         for buffer in phase.writes or ():
             waiting += [r for r in readers.get(buffer, ()) if r in found]
     return found
+
+
+def _varies(p: ProgramBuilder, phase: Phase) -> bool:
+    """Whether a phase is another one for other sizes."""
+    temps = (p.temps[b - p.arguments].nbytes for b in phase.writes or () if b >= p.arguments)
+    return has_symbols([*phase.descriptor, phase.tasks, *temps])
 
 
 def _move(phase: Phase, places: dict[int, int], kept: int) -> None:

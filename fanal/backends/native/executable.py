@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fanal.backends.native import diskcache, kernels, saved
 from fanal.backends.native.description import Description
 from fanal.backends.native.listing import Listing, Listings
-from fanal.backends.native.outline import Outline, Written, outline
+from fanal.backends.native.outline import Outline, Placing, Written, outline
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.backends.native.runtime import (
     PROGRAM_MAGIC,
@@ -172,9 +172,10 @@ def compile_whole(
 def outline_of(
     graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access],
     steady: Collection[int] | None = None, target: Target | None = None,
+    placing: Placing | None = None,
 ) -> Outline:  # fmt: skip
     """The same before anything is planned or compiled; sizes may follow from symbols, and it may be for
-    another processor."""
+    another processor. `placing`: see `outline`."""
     from fanal.backends.native.lower.chunks import in_chunks
     from fanal.backends.native.lower.whole import WholeLowering
 
@@ -184,7 +185,7 @@ def outline_of(
         lowering = WholeLowering(graph, inputs, outputs, target, steady)
         builder = lowering.run()
     with stage("plan"):
-        return outline(builder, _work(graph), lowering.kept)
+        return outline(builder, _work(graph), lowering.kept, placing)
 
 
 class Sized:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fanal.backends.native.program import Kernel, Phase, ProgramBuilder, Unit
+from fanal.core.symbols import example_of
 
 if TYPE_CHECKING:
     from fanal.backends.native.emit import Builder
@@ -128,5 +129,5 @@ def _as_one(members: list[Phase]) -> Phase:
     nodes = (node for phase in members if phase.unit is not None for node in phase.unit.nodes)
     return Phase(
         merged, table + descriptors, tasks, buffers, unit=Unit(tuple(dict.fromkeys(nodes))),
-        nbytes=nbytes, commits=any(phase.commits for phase in members), light=nbytes <= _LIGHT,
+        nbytes=nbytes, commits=any(phase.commits for phase in members), light=example_of(nbytes) <= _LIGHT,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from fanal.backends.native.arena import Arena, plan_arena
 from fanal.backends.native.description import Description
-from fanal.backends.native.early import split
+from fanal.backends.native.early import placed_anew, split
 from fanal.backends.native.listing import Listing, Listings, listing_of
 from fanal.backends.native.merging import merge
 from fanal.backends.native.program import Kernel, Phase, ProgramBuilder, Temp
@@ -91,16 +91,26 @@ class Outline:
         )  # fmt: skip
 
 
-def outline(builder: ProgramBuilder, work: int, kept: int | None = None) -> Outline:
+# Says where in argument `kept` parts lie that begin there by default, of a program that makes them.
+Placing = Callable[["Outline", list[int]], list[int]]
+
+
+def outline(
+    builder: ProgramBuilder, work: int, kept: int | None = None, placing: Placing | None = None
+) -> Outline:
     """Finish a program that touches `work` elements. `kept`: the argument that is what it keeps between
-    calls."""
-    parts = None if kept is None else split(builder, kept)
+    calls. `placing`: who wants to say where in it things lie, once for all sizes."""
+    parts = None if kept is None else split(builder, kept, placing is not None)
+    if parts is not None and kept is not None and placing is not None and parts.kept_bytes:
+        early = _lifetimes(builder, parts.early)
+        making = Outline(builder.arguments, work, [], [], parts.early, early, parts.kept_bytes, False)
+        placed_anew(parts.late, kept, parts.parts, placing(making, parts.parts))
     builder.phases = merge(builder, builder.phases if parts is None else parts.late)
     builder.finish()
     temps = builder.temps if builder.flow else _lifetimes(builder, builder.phases)
-    early = [] if parts is None or not parts.kept_bytes else parts.early
+    first = [] if parts is None or not parts.kept_bytes else parts.early
     return Outline(
-        builder.arguments, work, builder.phases, temps, early, _lifetimes(builder, early),
+        builder.arguments, work, builder.phases, temps, first, _lifetimes(builder, first),
         0 if parts is None else parts.kept_bytes, builder.flow is not None,
     )  # fmt: skip
 

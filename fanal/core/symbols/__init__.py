@@ -14,6 +14,7 @@ from fanal.core.symbols.choices import (
     asked,
     chosen,
     decided,
+    is_settled,
     largest,
     least,
     real,
@@ -26,5 +27,5 @@ from fanal.core.symbols.scope import Symbols
 
 __all__ = [
     "Extent", "Ratio", "Symbols", "Word", "asked", "chosen", "decided", "example_of", "has_symbols",
-    "is_symbolic", "largest", "least", "mapped", "real", "size", "slice_bounds", "symbols_in",
+    "is_settled", "is_symbolic", "largest", "least", "mapped", "real", "size", "slice_bounds", "symbols_in",
 ]  # fmt: skip

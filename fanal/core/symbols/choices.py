@@ -2,6 +2,10 @@
 
 Ordinary code makes a condition of every comparison. These functions make one number, or one answer, of
 many: `largest(1, n // 8)` is right for every n, `max(1, n // 8)` for those on one side.
+
+Where nobody can be asked again (`Symbols.once`: a library without Python), what functions decide, choose and answer
+is found once, for the example. They are about speed, so that any answer is right for all sizes; what is not has to
+be said otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ def decided(function: Callable[..., Any], *given: Any, numbers: Sequence[str]) -
     if symbols is None:
         return function(*given)
     made = function(*mapped(given, example_of))
+    if symbols.once:
+        return made
     found = {n: symbols.found(function, given, n, getattr(made, n), (1, None)) for n in numbers}
     return replace(made, **found)
 
@@ -34,14 +40,23 @@ def chosen(function: Callable[..., int], *given: Any) -> Any:
     symbols = symbols_in(given)
     if symbols is None:
         return function(*given)
-    return symbols.found(function, given, "", function(*mapped(given, example_of)), (1, None))
+    number = function(*mapped(given, example_of))
+    return number if symbols.once else symbols.found(function, given, "", number, (1, None))
 
 
 def asked(function: Callable[..., Any], *given: Any) -> Any:
     """What a function answers. Where arguments follow from symbols, it is the same function's answer
     that has to be the same for another size, not those of all comparisons that it makes."""
     symbols = symbols_in(given)
-    return function(*given) if symbols is None else symbols.asked(function, given)
+    if symbols is None:
+        return function(*given)
+    return function(*mapped(given, example_of)) if symbols.once else symbols.asked(function, given)
+
+
+def is_settled(*given: Any) -> bool:
+    """Whether numbers follow from symbols for which decisions are made once."""
+    symbols = symbols_in(given)
+    return symbols is not None and symbols.once
 
 
 def largest(*numbers: Any) -> Any:

@@ -419,6 +419,11 @@ class Word:
     def __init__(self, function: Callable[..., int], number: Any, *others: Any):
         self._function, self._number, self._others = function, number, others
 
+    @property
+    def parts(self) -> tuple[Callable[..., int], Any, tuple[Any, ...]]:
+        """The function, the number, and what else the function is given."""
+        return self._function, self._number, self._others
+
     def value(self, of: Callable[[Any], Any]) -> int:
         """The word, where numbers are what `of` says."""
         return self._function(of(self._number), *self._others)

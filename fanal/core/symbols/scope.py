@@ -63,6 +63,7 @@ class Symbols:
         self._numbers: dict[Atom, int] = {}
         self._extents: dict[Terms, Extent] = {}
         self.interned: dict[Any, Any] = {}  # what the package makes once of each combination of sizes
+        self.once = False  # whether decisions about speed are made once; see `choices`
 
     def symbol(self, example: int, low: int = 2, high: int | None = None) -> Extent:
         """A new symbol, from `low` to `high`."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from fanal.backends.native.contract import gemm
 from fanal.backends.native.contract.gemm import Numbers
 from fanal.backends.native.contract.shape import Shape, rows_max
-from fanal.core.symbols import decided
+from fanal.core.symbols import decided, is_settled
 
 # Multiply-adds of one task at least (its claim must not count), and tasks to aim at.
 _TASK_MIN, _TASKS = 1 << 17, 64
@@ -57,9 +57,13 @@ def cut(
     copied: bool = False,
 ) -> Numbers:  # fmt: skip
     """Blocks and tasks of batch × rows × cols sums over `inner`. Where sizes are symbols, how the work
-    is cut is decided for each size by itself."""
+    is cut is decided for each size by itself (or once, if it can't be; then the number of blocks follows)."""
     count = math.prod(batch)
     made: Numbers = decided(_cut, s, count, rows, cols, inner, ready, copied, numbers=_DECIDED)
+    if is_settled(count, rows, cols, inner):
+        panels = -(-cols // s.width)
+        units = count * -(-rows // made.block_rows) * -(-panels // made.block_panels)
+        made = replace(made, units=units)
     return replace(made, batch_inner=batch[-1] if batch else 1, rows=rows, cols=cols, inner=inner)
 
 

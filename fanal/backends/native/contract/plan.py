@@ -36,7 +36,7 @@ from fanal.backends.native.contract.strips import ROWS_MAX, add_strips
 from fanal.backends.native.contract.tables import Tables
 from fanal.backends.native.program import Access, ProgramBuilder
 from fanal.core.dtypes import DType, float32, float64, int32, int64
-from fanal.core.symbols import asked
+from fanal.core.symbols import asked, is_settled, largest
 
 A, B, OUT = 0, 1, 2
 THIN_ROWS = 2
@@ -240,7 +240,7 @@ def _lower_gemm(
         _lower_strips(p, c, s, tables)
         return
     if often:  # what is packed in front of a loop is packed for every step of it
-        s = asked(fitted, s, rows, cols)
+        s = asked(fitted, s, largest(rows, 8) if is_settled(rows) else rows, cols)
     else:
         thin = thin or _thin(c, s, how)
         if thin is not None:

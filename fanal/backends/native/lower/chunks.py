@@ -21,7 +21,7 @@ from fanal.backends.native.lower.rowwise import Rows
 from fanal.backends.native.lower.sums import RowSum, row_sum
 from fanal.backends.native.target import Target
 from fanal.core.dispatch import bind, tracing
-from fanal.core.symbols import asked
+from fanal.core.symbols import asked, is_settled
 from fanal.graph.ir import Builder, Graph, Node, Value
 from fanal.ops.layout import concat_p, reshape_p
 from fanal.ops.stops import hold_p
@@ -55,7 +55,10 @@ def _chunk_rows(node: Node) -> int | None:
     out, a = node.outputs[0], node.inputs[0]
     free = a.ndim - len(node.attributes["contract"][0])
     row = math.prod(out.shape[free:]) * out.dtype.itemsize
-    size: int | None = asked(_size, math.prod(a.shape[:free]), row)
+    count = math.prod(a.shape[:free])
+    if is_settled(count, row):  # chunks are of a given number of rows
+        return None
+    size: int | None = asked(_size, count, row)
     return size
 
 
