@@ -1,0 +1,92 @@
+"""Programs as text: dimensions and conditions by the names that a program gives its symbols."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fanal.core.symbols import Extent, Ratio
+from fanal.core.symbols.polynomials import Terms
+from fanal.core.symbols.scope import Condition
+from fanal.export.program import Program
+from fanal.graph.ir import Type
+
+
+class Dims:
+    """How sizes read. A size is a number, or a polynomial of named symbols."""
+
+    def __init__(self, program: Program):
+        self.symbols = program.symbols
+        self._names: dict[int, str] = {}
+        given = iter(program.dims)
+        for number, atom in enumerate(program.symbols.atoms):
+            if atom.name:
+                found = next(given, None)
+                self._names[number] = atom.name if found is None else found.name
+
+    def text(self, n: Any) -> int | str:
+        """A size: a number as it is, others as text."""
+        if type(n) is Extent:
+            return self._terms(n.terms)
+        if type(n) is Ratio:
+            return f"({self.text(n.left)} {n.op} {self.text(n.right)})"
+        return n if isinstance(n, int) else str(n)
+
+    def shape(self, shape: tuple[Any, ...]) -> str:
+        """A shape: (batch, 3, 8, 8)."""
+        inner = ", ".join(str(self.text(n)) for n in shape)
+        return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+    def type(self, t: Type) -> str:
+        """A dtype and a shape: float32[batch, 3, 8, 8]."""
+        return f"{t.dtype.name}[{', '.join(str(self.text(n)) for n in t.shape)}]"
+
+    def nested(self, x: Any) -> str:
+        """An attribute: numbers, tuples of them, or whatever reads as itself."""
+        if isinstance(x, tuple):
+            inner = ", ".join(self.nested(y) for y in x)
+            return f"({inner},)" if len(x) == 1 else f"({inner})"
+        return str(self.text(x)) if type(x) in (Extent, Ratio) else repr(x)
+
+    def _terms(self, terms: Terms) -> str:
+        parts = []
+        for monomial, factor in sorted(terms, key=lambda t: (-len(t[0]), -t[1], t[0])):
+            names = [self._atom(a) for a in monomial]
+            if factor != 1 or not names:
+                names.insert(0, str(factor))
+            parts.append("-" + "*".join(names[1:]) if names[0] == "-1" and monomial else "*".join(names))
+        return " + ".join(parts).replace("+ -", "- ") or "0"
+
+    def _atom(self, number: int) -> str:
+        atom = self.symbols.atoms[number]
+        if atom.name:
+            return self._names[number]
+        if atom.found is not None:
+            function, given, name = atom.found
+            inner = ", ".join(str(self.text(g)) for g in flat(given))
+            return f"{function.__name__}({inner}){'.' + name if name else ''}"
+        over, by = (f"({t})" if " " in t else t for t in map(self._terms, (atom.over, atom.by)))
+        return f"({over} // {by})"
+
+    def condition(self, one: Condition) -> str:
+        """What has to be true of the sizes, as a line."""
+        if one.op == "asked":
+            inner = ", ".join(str(self.text(g)) for g in flat(one.right))
+            return f"{one.left.__name__}({inner}) is {one.answer!r}"
+        if one.right is None:  # constants to the right
+            left = tuple(t for t in one.left if t[0])
+            a, b = self._terms(left), str(-sum(c for m, c in one.left if not m))
+            if left and all(c < 0 for _, c in left):
+                a, b = str(sum(c for m, c in one.left if not m)), self._terms(tuple((m, -c) for m, c in left))
+        else:
+            a, b = str(self.text(one.left)), str(self.text(one.right))
+        sign = {("==", True): "==", ("==", False): "!=", ("<", True): "<", ("<", False): ">="}
+        return f"{a} {sign[one.op, bool(one.answer)]} {b}"
+
+    def conditions(self) -> list[str]:
+        """All conditions that do not follow from the ranges, each once."""
+        return list(dict.fromkeys(map(self.condition, self.symbols.conditions)))
+
+
+def flat(x: Any) -> list[Any]:
+    """What tuples and lists hold, at any depth."""
+    return [z for y in x for z in flat(y)] if isinstance(x, tuple | list) else [x]
