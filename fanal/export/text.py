@@ -83,8 +83,8 @@ class Dims:
         return f"{a} {sign[one.op, bool(one.answer)]} {b}"
 
     def conditions(self) -> list[str]:
-        """All conditions that do not follow from the ranges, each once."""
-        return list(dict.fromkeys(map(self.condition, self.symbols.conditions)))
+        """What has to hold of sizes besides their ranges, each once."""
+        return list(dict.fromkeys(map(self.condition, self.symbols.relations)))
 
 
 def flat(x: Any) -> list[Any]:

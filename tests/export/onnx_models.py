@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
 from onnx.reference import ReferenceEvaluator
 
 from fanal.core import pytree
-from fanal.core.symbols import Symbols
+from fanal.export.dims import DimSymbols
 from fanal.export.onnx import to_onnx
 from fanal.export.program import Place, Program, Signature, TensorSpec
-from fanal.graph import Builder, Graph, SubGraph
-from fanal.ops.primitive import Primitive
+from fanal.graph import Graph
 
 onnxruntime.set_default_logger_severity(3)
 _MISSING = ("NOT_IMPLEMENTED", "Could not find an implementation")
@@ -31,15 +32,7 @@ def program_of(graph: Graph, name: str = "case") -> Program:
         "forward", graph, tuple(Place("input", s.name) for s in inputs),
         tuple(Place("output", s.name) for s in outputs), tuple(inputs), tuple(outputs), structure, given,
     )  # fmt: skip
-    return Program(name, Symbols(), (), {}, {"forward": one}, {})
-
-
-def graph_of(p: Primitive, types: list[Any], attributes: dict[str, Any]) -> Graph:
-    """The graph of one primitive; all of its results are outputs."""
-    b = Builder()
-    values = [b.input(*t) for t in types]
-    out = b.append(p, tuple(values), attributes)
-    return b.graph(list(out) if isinstance(out, tuple) else [out])
+    return Program(name, DimSymbols(), (), {}, {"forward": one}, {})
 
 
 def run(path: Path, arrays: dict[str, np.ndarray], reference: bool = False) -> list[np.ndarray]:
@@ -82,14 +75,20 @@ def _run_bfloat16(path: Path, arrays: dict[str, np.ndarray]) -> list[np.ndarray]
 def _array(value: Any) -> np.ndarray:
     if "bfloat16" not in value.data_type():
         return value.numpy()
-    import ctypes
-
-    import ml_dtypes
-
     shape = value.shape()
     count = int(np.prod(shape))
     raw = (ctypes.c_uint16 * count).from_address(value.data_ptr()) if count else []
     return np.array(raw, np.uint16).view(ml_dtypes.bfloat16).reshape(shape)
 
 
-__all__ = ["Path", "SubGraph", "graph_of", "program_of", "run", "to_onnx"]
+
+def written(graph: Graph, folder: Path, **options: Any) -> Path:
+    """A graph as a model on disk."""
+    path = folder / "case.onnx"
+    to_onnx(program_of(graph), path, **options)
+    return path
+
+
+def results(graph: Graph, folder: Path, arrays: list[np.ndarray], **options: Any) -> list[np.ndarray]:
+    """What a runtime makes of a graph's model for these arrays."""
+    return run(written(graph, folder, **options), {f"x{i}": a for i, a in enumerate(arrays)})

@@ -44,6 +44,8 @@ def _to_integer(w: Writer, x: Ref, dtype: DType) -> Ref:
         upper = w.map("Sub", _within(w, x, limit, 2 * limit, limit), w.number(limit, x.dtype, x.shape))
         moved = w.map("Add", w.cast(upper, middle), w.number(-(2**63), middle, x.shape))
         found = where(w, _between(w, x, limit, 2 * limit), moved, found)
+    elif dtype is not middle and dtype.kind == "u":  # cut here: runtimes make one cast of two
+        found = w.map("BitwiseAnd", found, w.number((1 << dtype.bits) - 1, middle, x.shape))
     return w.cast(found, dtype)
 
 

@@ -104,23 +104,30 @@ def _sign(w: Writer, node: Any, x: Ref) -> Ref:
     return where(w, isnan(w, x), w.number(0, x.dtype, x.shape), y) if x.dtype.kind == "f" else y
 
 
+def signs(w: Writer, x: Ref) -> Ref:
+    """-1 where the sign bit is set, else 1. ONNX can't look at it: min(x, 1/x) is below zero for all
+    negative numbers, -0 and -inf among them. NaN counts as positive."""
+    one, zero = (w.number(v, x.dtype, x.shape) for v in (1.0, 0.0))
+    least = w.map("Min", x, w.map("Div", one, x))
+    negative = w.map("Less", least, zero, dtype=dtypes.bool_)
+    return where(w, negative, w.number(-1.0, x.dtype, x.shape), one)
+
+
+def with_signs(w: Writer, x: Ref, of: Ref) -> Ref:
+    """The size of x with another's sign: a product, as a runtime's Where may lose the sign of a zero."""
+    return w.map("Mul", w.map("Abs", x), signs(w, of))
+
+
 @rule("trunc")
 def _trunc(w: Writer, node: Any, x: Ref) -> Ref:
     wide = w.cast(x, w.dtype_for("Floor", x.dtype))
-    y = where(w, below_zero(w, wide), w.map("Ceil", wide), w.map("Floor", wide))
-    return w.cast(y, x.dtype)
+    return w.cast(with_signs(w, w.map("Floor", w.map("Abs", wide)), wide), x.dtype)
 
 
 @rule("copysign")
 def _copysign(w: Writer, node: Any, a: Ref, b: Ref) -> Ref:
-    """ONNX can't look at a sign bit: 1/b tells the zeros apart. NaN counts as positive."""
     dtype = w.dtype_for("Abs", a.dtype)
-    x, y = w.cast(a, dtype), w.cast(b, dtype)
-    one, zero = (w.number(v, dtype, a.shape) for v in (1.0, 0.0))
-    size = w.map("Abs", x)
-    # min(b, 1/b) is below zero for all negative numbers, -0 and -inf among them.
-    negative = w.map("Less", w.map("Min", y, w.map("Div", one, y)), zero, dtype=dtypes.bool_)
-    return w.cast(where(w, negative, w.map("Neg", size), size), a.dtype)
+    return w.cast(with_signs(w, w.cast(a, dtype), w.cast(b, dtype)), a.dtype)
 
 
 @rule("exp2")

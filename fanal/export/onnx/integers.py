@@ -6,7 +6,7 @@ from typing import Any
 
 from fanal.core import dtypes
 from fanal.core.dtypes import DType
-from fanal.export.onnx.elementwise import below_zero, where
+from fanal.export.onnx.elementwise import below_zero, signs, where, with_signs
 from fanal.export.onnx.records import Ref
 from fanal.export.onnx.registry import rule
 from fanal.export.onnx.writer import Writer
@@ -40,16 +40,16 @@ def _fmod(w: Writer, node: Any, a: Ref, b: Ref) -> Ref:
 
 @rule("remainder")
 def _remainder(w: Writer, node: Any, a: Ref, b: Ref) -> Ref:
-    """Of integers ONNX's own; of floating numbers C's fmod, moved to the sign of the divisor."""
+    """Of integers ONNX's own; of floating numbers C's fmod, moved to the sign of the divisor (but for
+    zeros, which keep the dividend's, as in PyTorch)."""
     if a.dtype.kind != "f":
         return w.map("Mod", a, b)
     dtype = w.dtype_for("Mod", a.dtype)
     x, y = w.cast(a, dtype), w.cast(b, dtype)
-    zero = w.number(0.0, dtype, a.shape)
     rest = w.map("Mod", x, y, fmod=1)
     moved = where(w, _signs_differ(w, rest, y), w.map("Add", rest, y), rest)
-    signed = where(w, below_zero(w, y), w.number(-0.0, dtype, a.shape), zero)
-    return w.cast(where(w, _equal(w, rest, zero), signed, moved), a.dtype)
+    sign = where(w, _equal(w, rest, w.number(0.0, dtype, a.shape)), signs(w, x), signs(w, y))
+    return w.cast(w.map("Mul", w.map("Abs", moved), sign), a.dtype)
 
 
 @rule("floor_div")
@@ -74,10 +74,8 @@ def _floor_div_float(w: Writer, a: Ref, b: Ref) -> Ref:
     up = _less(w, half, w.map("Sub", quotient, floor))
     floor = where(w, up, w.map("Add", floor, one), floor)
     plain = w.map("Div", x, y)
-    # A quotient of zero has the sign of a/b.
-    nothing = w.map("Mul", plain, zero)
-    found = where(w, _equal(w, quotient, zero), nothing, floor)
-    return w.cast(where(w, _equal(w, y, zero), plain, found), a.dtype)
+    found = where(w, _equal(w, y, zero), plain, floor)
+    return w.cast(with_signs(w, found, plain), a.dtype)  # also of a quotient of zero
 
 
 # -- shifts ---------------------------------------------------------------------------------------------
