@@ -7,16 +7,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="the package 'onnx' is not installed")
+pytest.importorskip("onnx", reason="the package 'onnx' is not installed")
 pytest.importorskip("onnxruntime", reason="the package 'onnxruntime' is not installed")
+
+import onnx
 
 import fanal
 import fanal.nn as nn
 import fanal.nn.functional as F
 from fanal.core import pytree
 from fanal.core.errors import Limit
-from fanal.export import Dim, export
-from fanal.export.onnx import to_onnx
+from fanal.export import Dim, export, to_onnx
 from fanal.export.onnx.model import newest
 from tests.export.onnx_models import run
 
