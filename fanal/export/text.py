@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fanal.core.symbols import Extent, Ratio
 from fanal.core.symbols.polynomials import Terms
 from fanal.core.symbols.scope import Condition
-from fanal.export.program import Program
-from fanal.graph.ir import Type
+from fanal.export.program import Program, Signature
+from fanal.graph.ir import Graph, Node, SubGraph, Type, Value
 
 
 class Dims:
@@ -90,3 +91,68 @@ class Dims:
 def flat(x: Any) -> list[Any]:
     """What tuples and lists hold, at any depth."""
     return [z for y in x for z in flat(y)] if isinstance(x, tuple | list) else [x]
+
+
+def graph_text(signature: Signature, dims: Dims) -> str:
+    """A function's graph, one operation a line, with the names of inputs, outputs and state, and the
+    user's lines. Graphs inside of operations follow them, indented."""
+    lines = GraphLines(signature, dims)
+    graph = signature.graph
+    pairs = list(zip(signature.takes, graph.inputs, strict=True))
+    taken = [f"{p.name}: {dims.type(v.type)}" for p, v in pairs if p.kind == "input"]
+    gives = [f"{p.name}{' (new)' * (p.kind == 'state')}" for p in signature.gives]
+    results = [f"  return {n} = {lines.name(v)}" for n, v in zip(gives, graph.outputs, strict=True)]
+    body = lines.of(graph, "  ")
+    return "\n".join([f"{signature.name}({', '.join(taken)})", *body, *results])
+
+
+class GraphLines:
+    """Lines of text for the operations of a function: values have the names of inputs and state, others
+    are numbered in order."""
+
+    def __init__(self, signature: Signature, dims: Dims):
+        self._dims = dims
+        self._names = {v: p.name for p, v in zip(signature.takes, signature.graph.inputs, strict=True)}
+        self._number(signature.graph)
+
+    def _number(self, graph: Graph) -> None:
+        for v in graph.inputs:
+            self._names.setdefault(v, f"%{len(self._names)}")
+        for node in graph.nodes:
+            for v in node.outputs:
+                self._names[v] = f"%{len(self._names)}"
+            for a in node.attributes.values():
+                if isinstance(a, SubGraph):
+                    self._number(a)
+
+    def name(self, v: Value) -> str:
+        """What a value is called."""
+        return self._names[v]
+
+    def of(self, graph: Graph, indent: str) -> list[str]:
+        """A graph's lines; the user's lines stand as comments before what comes from them."""
+        found = []
+        place = ""
+        for node in graph.nodes:
+            here = "" if node.origin is None else f"{node.origin.place}  {node.origin.called}"
+            if here and here != place:
+                found.append(f"{indent}# {here}")
+            place = here or place
+            found += self.node(node, indent)
+        return found
+
+    def node(self, node: Node, indent: str = "") -> list[str]:
+        """One operation, with the graphs inside of it."""
+        given = [self._names[v] for v in node.inputs]
+        inner = {k: a for k, a in node.attributes.items() if isinstance(a, SubGraph)}
+        given += [f"{k}={self._dims.nested(a)}" for k, a in node.attributes.items() if k not in inner]
+        found = [f"{indent}{self.typed(node.outputs)} = {node.primitive.name}({', '.join(given)})"]
+        for key, graph in inner.items():
+            found.append(f"{indent}  {key}({self.typed(graph.inputs)})")
+            found += self.of(graph, indent + "    ")
+            found.append(f"{indent}    return {', '.join(self._names[v] for v in graph.outputs)}")
+        return found
+
+    def typed(self, values: Sequence[Value]) -> str:
+        """Names of values with their types."""
+        return ", ".join(f"{self._names[v]}: {self._dims.type(v.type)}" for v in values)
