@@ -145,8 +145,8 @@ def joined(w: Writer, xs: Sequence[Ref], dim: int, shape: Shape) -> Ref:
 def ramp(w: Writer, n: Any, dtype: DType) -> Ref:
     """0, 1, 2, … as a vector."""
     if not is_symbolic(n) and n <= 1024:
-        y = w.constant(list(range(n)), dtypes.int64, (n,))
-    else:
-        ends = [w.constant([v], dtypes.int64, ()).name for v in (0, 1)]
-        y = w.op("Range", [ends[0], w.scalar_size(n), ends[1]], dtypes.int64, (n,))
+        held = dtype if dtype in (dtypes.int32, dtypes.float32) else dtypes.int64
+        return w.cast(w.constant(list(range(n)), held, (n,)), dtype)
+    ends = [w.constant([v], dtypes.int64, ()).name for v in (0, 1)]
+    y = w.op("Range", [ends[0], w.scalar_size(n), ends[1]], dtypes.int64, (n,))
     return w.cast(y, dtype)

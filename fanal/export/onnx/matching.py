@@ -27,9 +27,12 @@ def made_by(v: Value, *names: str) -> Node | None:
 
 def number(v: Value) -> Any:
     """The number that all elements of a value are; None where that is not known."""
-    node = made_by(v, "full", "reshape", "expand")
+    moves = ("full", "reshape", "expand", "cast")
+    node = made_by(v, *moves)
     while node is not None and node.primitive.name != "full":
-        node = made_by(node.inputs[0], "full", "reshape", "expand")
+        if node.primitive.name == "cast" and node.inputs[0].dtype.kind == "f":
+            return None  # it may have been rounded
+        node = made_by(node.inputs[0], *moves)
     if node is None or is_symbolic(node.attributes["value"]):
         return None
     return node.attributes["value"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from fanal.export.onnx.kinds import takes
 from fanal.export.onnx.matching import made_by, number, plain, reduced_over, spread_vector, unspread
 from fanal.export.onnx.records import Ref
-from fanal.export.onnx.writer import Writer, is_one, same_dim
+from fanal.export.onnx.writer import Writer, is_one, same_dim, same_dims
 from fanal.graph.ir import Node, Value
 
 
@@ -100,20 +101,10 @@ def layer_norm(node: Node) -> Any:
     if x is None or deviation is None or x.ndim < 1 or x.dtype not in takes("LayerNormalization"):
         return None
     last = x.ndim - 1
-    squares, count = _operands(deviation[0], "div")
-    moments = None if squares is None else made_by(squares, "moments")
     assert weight is not None and mean is not None
     vectors = [spread_vector(v, last) for v in (weight, bias)]
-    fits = (
-        moments is not None
-        and plain(moments.inputs[0]) is plain(x)
-        and moments.attributes["dims"] == (last,)
-        and plain(squares) is moments.outputs[1]
-        and unspread(mean) is moments.outputs[0]
-        and type(x.shape[last]) is int
-        and number(count) == x.shape[last]
-    )
-    if not fits or any(v is None for v in vectors):
+    assert difference is not None
+    if not _is_variance(deviation[0], x, difference, mean, last) or any(v is None for v in vectors):
         return None
 
     def write(w: Writer, n: Node, *xs: Ref) -> Ref:
@@ -123,3 +114,59 @@ def layer_norm(node: Node) -> Any:
         )
 
     return write, (x, *vectors)
+
+
+def _is_variance(variance: Value, x: Value, difference: Value, center: Value, last: int) -> bool:
+    """Whether a value is the mean of (x - mean)² over the last dimension, and another is that mean: from
+    one primitive, or as sums through their count."""
+    squares, count = _operands(variance, "div")
+    if squares is None or type(x.shape[last]) is not int or number(count) != x.shape[last]:
+        return False
+    both = made_by(squares, "moments")
+    if both is not None:
+        same = plain(both.inputs[0]) is plain(x) and both.attributes["dims"] == (last,)
+        return same and plain(squares) is both.outputs[1] and unspread(center) is both.outputs[0]
+    total = reduced_over(squares, "reduce_sum")
+    product = None if total is None else made_by(total[0], "mul")
+    if product is None or total is None or total[1] != (last,):
+        return False
+    if any(plain(v) is not plain(difference) for v in product.inputs):
+        return False
+    of = _mean_of(unspread(center).node)
+    return of is not None and of[0] is plain(x) and of[1] == (last,)
+
+
+def _mean_of(node: Node | None) -> tuple[Value, tuple[int, ...], bool] | None:
+    """What a node is the mean of, over which dimensions, and whether these are kept: a sum through the
+    number of its terms."""
+    if node is None or node.primitive.name != "div":
+        return None
+    total, count = node.inputs
+    kept = reduced_over(total, "reduce_sum") if made_by(total, "reshape") is not None else None
+    inner = made_by(total, "reduce_sum")
+    if kept is not None:
+        x, dims = kept
+        ones = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
+        if not same_dims(ones, node.outputs[0].shape):
+            return None
+    elif inner is not None:
+        x, dims = plain(inner.inputs[0]), inner.attributes["dims"]
+    else:
+        return None
+    sizes = [x.shape[d] for d in dims]
+    known = dims and all(type(n) is int for n in sizes) and number(count) == prod(sizes)
+    return (x, dims, kept is not None) if known else None
+
+
+def mean(node: Node) -> Any:
+    """A sum through the number of its terms."""
+    found = _mean_of(node)
+    if found is None or found[0].dtype not in takes("ReduceSum"):
+        return None
+    x, dims, kept = found
+
+    def write(w: Writer, n: Node, v: Ref) -> Ref:
+        shape = n.outputs[0].shape
+        return w.op("ReduceMean", [w.whole(v), w.ints(dims)], v.dtype, shape, keepdims=int(kept))
+
+    return write, (x,)

@@ -11,17 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from fanal.export.onnx.activations import clip, leaky_relu, relu, write_extreme
 from fanal.export.onnx.conv import conv
 from fanal.export.onnx.kinds import takes
 from fanal.export.onnx.matching import (
     made_by,
-    number,
-    plain,
     single_use,
     spread_vector,
 )
-from fanal.export.onnx.norms import batch_norm, layer_norm, log_softmax, softmax
-from fanal.export.onnx.pools import average_pool, max_pool, max_step
+from fanal.export.onnx.norms import batch_norm, layer_norm, log_softmax, mean, softmax
+from fanal.export.onnx.pools import average_pool, max_pool
 from fanal.export.onnx.records import Ref
 from fanal.export.onnx.writer import Writer
 from fanal.graph.ir import Graph, Node, Value
@@ -53,26 +52,6 @@ def recognised(graph: Graph) -> dict[Node, Group]:
 
 def _floats(v: Value) -> bool:
     return v.dtype.kind == "f"
-
-
-# -- activations ------------------------------------------------------------------------------------------
-
-
-def _relu(node: Node, uses: Uses) -> Group | None:
-    """x where it is above 0, else 0."""
-    condition, zero, x = node.inputs
-    test = made_by(condition, "le")
-    if test is None or not _floats(x) or number(zero) != 0 or number(test.inputs[1]) != 0:
-        return None
-    if plain(test.inputs[0]) is not plain(x):
-        return None
-    return Group(lambda w, n, v: w.through("Relu", v), (x,))
-
-
-def _max(node: Node, uses: Uses) -> Group | None:
-    """b where it is larger or NaN, else a."""
-    pair = max_step(node)
-    return None if pair is None else Group(lambda w, n, a, b: w.through("Max", a, b), pair)
 
 
 # -- products with something added ----------------------------------------------------------------------
@@ -137,11 +116,12 @@ def _group(matcher: Callable[[Node], Any]) -> Callable[[Node, Uses], Group | Non
 
 
 _BY_PRIMITIVE: dict[str, tuple[Callable[[Node, Uses], Group | None], ...]] = {
-    "where": (_group(max_pool), _relu, _max),
+    "where": tuple(map(_group, (max_pool, relu, leaky_relu, clip, write_extreme))),
+    "minimum": (_group(clip),),
     "reduce_max": (_group(max_pool),),
     "add": (_group(batch_norm), _group(layer_norm), _gemm, _conv_bias),
     "dot": (_matrices,),
-    "div": (_group(softmax), _group(average_pool)),
+    "div": (_group(softmax), _group(average_pool), _group(mean)),
     "sub": (_group(log_softmax),),
 }
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from fanal.export.onnx.activations import extreme
 from fanal.export.onnx.kinds import takes
 from fanal.export.onnx.matching import made_by, number, plain
 from fanal.export.onnx.records import Ref
@@ -30,21 +31,8 @@ class Axis(NamedTuple):
 
 def max_step(node: Node) -> Pair | None:
     """(a, b) of the maximum of both, if a node is that: NaN of either is kept."""
-    if node.primitive.name == "maximum":
-        a, b = node.inputs
-        return a, b
-    if node.primitive.name != "where" or node.inputs[1].dtype.kind != "f":
-        return None
-    condition, b, a = node.inputs
-    either = made_by(condition, "or")
-    if either is None:
-        return None
-    larger, bad = (made_by(v, "gt", "ne") for v in either.inputs)
-    if larger is None or bad is None or (larger.primitive.name, bad.primitive.name) != ("gt", "ne"):
-        return None
-    p, q = plain(b), plain(a)
-    fits = [plain(v) for v in larger.inputs] == [p, q] and [plain(v) for v in bad.inputs] == [p, p]
-    return (a, b) if fits else None
+    found = extreme(node)
+    return found[1:] if found is not None and found[0] == "Max" else None
 
 
 def _sum_step(node: Node) -> Pair | None:
@@ -134,7 +122,7 @@ def max_pool(node: Node) -> Any:
         return None
     x, axes = found
     form = _form(axes, x.ndim)
-    image, pads = _surrounded(x, form["kernel_shape"])
+    image, pads = _surrounded(x, axes, form["kernel_shape"], node.outputs[0].shape)
 
     def write(w: Writer, n: Node, v: Ref) -> Ref:
         more = {"pads": pads} if any(pads) else {}
@@ -143,19 +131,26 @@ def max_pool(node: Node) -> Any:
     return write, (image,)
 
 
-def _surrounded(x: Value, kernel: Sequence[int]) -> tuple[Value, tuple[int, ...]]:
-    """The image inside of a border of -inf that ONNX's pool makes itself, and the border's widths."""
+def _surrounded(
+    x: Value, axes: Sequence[Axis], kernel: Sequence[int], shape: Sequence[Any]
+) -> tuple[Value, tuple[int, ...]]:
+    """The image inside of a border of -inf that ONNX's pool makes itself, and the border's widths. What no
+    window reaches may be cut off or not."""
     none = (0,) * (2 * len(kernel))
     pad = made_by(x, "pad")
     if pad is None or pad.attributes["value"] != -math.inf:
         return x, none
-    at = pad.attributes
+    at, image = pad.attributes, pad.inputs[0]
     low, high = at["low"], at["high"]
     outside = all(is_number(n, 0) for n in (*low[:2], *high[:2], *at["interior"]))
-    narrow = all(
-        type(n) is int and 0 <= n < k for ends in (low[2:], high[2:]) for n, k in zip(ends, kernel, strict=True)
-    )
-    return (pad.inputs[0], (*low[2:], *high[2:])) if outside and narrow else (x, none)
+    if not outside or any(type(n) is not int for n in (*low, *high)):
+        return x, none
+    widths = (*low[2:], *(max(n, 0) for n in high[2:]))
+    narrow = all(0 <= n < k for n, k in zip(widths, (*kernel, *kernel), strict=True))
+    whole = [n + a + b for n, a, b in zip(image.shape[2:], low[2:], widths[len(kernel) :], strict=True)]
+    by = {a.dim: a for a in axes}
+    fits = all(_fits(n, shape[d], by.get(d, Axis(d, 1, 1, 1))) for d, n in enumerate(whole, 2))
+    return (image, widths) if narrow and fits else (x, none)
 
 
 def average_pool(node: Node) -> Any:
