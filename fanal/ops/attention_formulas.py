@@ -57,8 +57,8 @@ def attention(
     if k.shape[2] == 0:
         out = constant(0, q.dtype, (*q.shape[:3], v.shape[3]))
         return out, constant(-math.inf, q.dtype, q.shape[:3])
-    k, v = (_each_head(x, q.shape[1]) for x in (k, v))
-    scores = without_hidden(_products(q * scale, k), masks[0] if masks else None, causal)
+    k, v = (each_head(x, q.shape[1]) for x in (k, v))
+    scores = without_hidden(products(q * scale, k), masks[0] if masks else None, causal)
     weights, total, peak = unnormalised_softmax(scores)
     # Dividing the sums, not the weights: as many divisions as there are results.
     out = bind(dot_p, weights, v, contract=((3,), (2,)), batch=((0, 1), (0, 1))) / total
@@ -72,12 +72,12 @@ def attention_backward(
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     """Gradients of q, k and v: weights again from `lse`, then one product after another."""
     few, heads = k.shape[1], q.shape[1]
-    wide_k, wide_v = (_each_head(x, heads) for x in (k, v))
+    wide_k, wide_v = (each_head(x, heads) for x in (k, v))
     scaled = q * scale
-    scores = without_hidden(_products(scaled, wide_k), masks[0] if masks else None, causal)
+    scores = without_hidden(products(scaled, wide_k), masks[0] if masks else None, causal)
     lse = where(eq(lse, -math.inf), 0.0, lse)
     weights = exp(scores - _column(lse))
-    slopes = weights * (_products(grad, wide_v) - _column(delta))
+    slopes = weights * (products(grad, wide_v) - _column(delta))
     by_key = {"contract": ((2,), (2,)), "batch": ((0, 1), (0, 1))}
     dq = bind(dot_p, slopes, wide_k, contract=((3,), (2,)), batch=((0, 1), (0, 1))) * scale
     dk = bind(dot_p, slopes, scaled, **by_key)
@@ -85,7 +85,7 @@ def attention_backward(
     return dq, _of_groups(dk, few), _of_groups(dv, few)
 
 
-def _products(a: Value, b: Value) -> Any:
+def products(a: Value, b: Value) -> Any:
     """Rows of a times rows of b, in each head."""
     return bind(dot_p, a, b, contract=((3,), (3,)), batch=((0, 1), (0, 1)))
 
@@ -94,7 +94,7 @@ def _column(x: Any) -> Any:
     return bind(reshape_p, x, shape=(*x.shape, 1))
 
 
-def _each_head(x: Value, heads: int) -> Value:
+def each_head(x: Value, heads: int) -> Value:
     """(B, h, S, E) with each of its heads repeated, to `heads` in all."""
     b, few, length, width = x.shape
     if few == heads:

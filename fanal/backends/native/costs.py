@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from fanal.backends.native.description import Description
 from fanal.backends.native.program import Unit
-from fanal.graph.ir import Node
+from fanal.graph.ir import Node, SubGraph
 from fanal.ops.composed import body_of
 
 _FREE = frozenset(["cast", "where"])  # elementwise, but no arithmetic
@@ -43,6 +43,25 @@ def _operations(node: Node) -> int:
         return operations(
             body_of(node.primitive, [v.type for v in node.inputs], node.attributes).nodes
         )
+    return 0
+
+
+def multiply_adds(nodes: Iterable[Node]) -> int:
+    """Products that are added up, in contractions, convolutions and attention: also inside of loops, as
+    often as they are carried out (those of a `while` once, as nobody knows), and of the larger branch."""
+    return sum(map(_multiply_adds, nodes))
+
+
+def _multiply_adds(node: Node) -> int:
+    kind = node.primitive.kind
+    if kind in ("dot", "conv", "attention"):
+        return _operations(node) // 2
+    if kind == "composed":
+        return multiply_adds(body_of(node.primitive, [v.type for v in node.inputs], node.attributes).nodes)
+    if kind == "control":
+        inner = [multiply_adds(a.nodes) for a in node.attributes.values() if isinstance(a, SubGraph)]
+        steps = node.attributes.get("length", 1)
+        return steps * (max(inner) if node.primitive.name == "cond" else sum(inner))
     return 0
 
 

@@ -1,0 +1,59 @@
+"""The commands by name, and what becomes of errors: a line for the user's, a traceback for ours.
+
+Exit codes: 0 done, 1 it could not be done (the message says why), 2 no such arguments, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from fanal.cli import building, inspecting, onnx, op
+from fanal.core.errors import DataError, Limit
+from fanal.export import ExportError
+from fanal.version import __version__
+
+# What a user can cause, and its message says all.
+_USERS = (OSError, DataError, ExportError, Limit, ValueError, ImportError)
+_COMMANDS = (inspecting, op, building, onnx)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if not hasattr(arguments, "run"):
+        parser.print_help()
+        return 2
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # somebody closed what we write to, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except _USERS as error:
+        sys.stderr.write(f"fanal: {_text(error)}\n")
+        return 1
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fspath(error.filename)}: {error.strerror}"
+    return str(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fanal", description="Programs that left Python: what is in them, and libraries made of them.",
+        epilog="fanal COMMAND --help says more of each.",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"fanal {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for module in _COMMANDS:
+        module.add_parser(commands)
+    return parser
