@@ -21,7 +21,8 @@ class Target:
 
     `vector_bytes` is the width of the registers that kernels are written for, `vector_registers`
     how many of them there are; `fma` and `f16` say whether the instruction exists (without it, code
-    is emitted that needs no library call).
+    is emitted that needs no library call). So do `division_bits` and `conversion_bits`: the widest
+    integers that it divides, and that it converts to and from floats.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Target:
     f16: bool
     function_attributes: str = ""
     pointer_bits: int = 64
+    division_bits: int = 64
+    conversion_bits: int = 64
 
     def lanes(self, bits: int) -> int:
         """Number of elements of `bits` bits in one vector register."""
@@ -105,6 +108,8 @@ ARMV7 = Target(
     fma=False,
     f16=False,
     pointer_bits=32,
+    division_bits=0,
+    conversion_bits=32,
 )
 RISCV64 = Target(
     name="riscv64",
