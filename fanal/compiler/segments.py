@@ -55,6 +55,7 @@ class Segment:
     ):  # fmt: skip
         self._source, self._rounding = source, rounding
         loads, outputs = frame(inputs, fresh, targets)
+        self.fresh = list(fresh)
         self.sizes = [layout.nbytes for layout in fresh]
         # Targets whose memory is no input.
         self.others = [n for n, target in enumerate(targets) if isinstance(target, Layout)]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fanal.core.dtypes import DType
 from fanal.core.pytree import Structure
-from fanal.core.symbols import Symbols
+from fanal.export.dims import DimSymbols
 from fanal.graph.ir import Graph
 from fanal.tensor.tensor import Tensor
 
@@ -80,13 +80,13 @@ class Range(NamedTuple):
 class Program:
     """Functions that share state and dimensions.
 
-    `dims` are the symbols, in the order of `symbols.names`. All conditions in `symbols` that do not follow
-    from the ranges are checked at each call. `state` are the tensors by name; those that no signature
+    `dims` are the symbols, in the order of `symbols.names`. What has to hold of sizes besides their ranges
+    (`symbols.relations`) is checked at each call. `state` are the tensors by name; those that no signature
     writes are constants. `card` says who made it, under which licence, how well it does.
     """
 
     name: str
-    symbols: Symbols
+    symbols: DimSymbols
     dims: tuple[Range, ...]
     state: dict[str, Tensor]
     signatures: dict[str, Signature]

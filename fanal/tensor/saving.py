@@ -28,12 +28,12 @@ from fanal.tensor.tensor import Tensor, shared
 FORMAT = "fanal"
 VERSION = 1
 
-_CODES = {
+CODES = {
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16", "uint16": "U16", "int32": "I32",
     "uint32": "U32", "int64": "I64", "uint64": "U64", "float16": "F16", "bfloat16": "BF16",
     "float32": "F32", "float64": "F64",
 }  # fmt: skip
-_NAMES = {code: name for name, code in _CODES.items()}
+NAMES = {code: name for name, code in CODES.items()}
 Path_ = "str | os.PathLike[str] | BinaryIO"
 
 
@@ -176,9 +176,9 @@ def _decode(node: Any, tensors: dict[str, Tensor]) -> Any:
 
 def _tensor(entry: Mapping[str, Any]) -> Tensor:
     code = str(entry["dtype"])
-    if code not in _NAMES:
+    if code not in NAMES:
         raise DataError(message("load", "a dtype that no tensor can hold", code))
-    dtype = BY_NAME[_NAMES[code]]
+    dtype = BY_NAME[NAMES[code]]
     array = np.frombuffer(bytearray(entry["data"]), np.uint8).view(dtype.numpy)
     mapped = from_numpy(array.reshape(tuple(entry["shape"])))
     # A copy has memory of its own from the allocator, aligned for kernels.

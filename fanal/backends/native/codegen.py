@@ -32,9 +32,11 @@ def _initialised() -> bool:
 def machine_of(triple: str, cpu: str, features: str) -> llvm.TargetMachine:
     """LLVM's machine for a processor."""
     _initialised()
+    # WebAssembly is linked into one module that lies where it lies.
     return llvm.Target.from_triple(triple).create_target_machine(
-        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="small"
-    )
+        cpu=cpu, features=features, opt=3, codemodel="small",
+        reloc="static" if triple.startswith("wasm") else "pic",
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -78,6 +80,26 @@ def object_of(ir: str, triple: str, cpu: str, features: str) -> bytes:
     with _lock:
         machine = machine_of(triple, cpu, features)
         with _optimised(ir, machine, triple) as module:
+            return bytes(machine.emit_object(module))
+
+
+def small_object_of(ir: str, triple: str, cpu: str, features: str) -> bytes:
+    """An object file of functions that call one another, where size counts more than speed."""
+    with _lock:
+        machine = machine_of(triple, cpu, features)
+        with parsed(ir, machine) as (module, builder):
+            module.verify()
+            with llvm.create_new_module_pass_manager() as whole:
+                whole.add_always_inliner_pass()
+                whole.add_global_dead_code_eliminate_pass()
+                whole.run(module, builder)
+            with llvm.create_new_function_pass_manager() as passes:
+                passes.add_sroa_pass()
+                passes.add_simplify_cfg_pass()
+                passes.add_new_gvn_pass()
+                passes.add_instruction_combine_pass()
+                passes.add_simplify_cfg_pass()
+                run_on_functions(passes, module, builder)
             return bytes(machine.emit_object(module))
 
 

@@ -22,7 +22,7 @@ from fanal.backends.native.runtime import (
     load,
 )
 from fanal.backends.native.runtime.loader import check_interpreter
-from fanal.backends.native.target import host_target
+from fanal.backends.native.target import Target, host_target
 from fanal.core.stages import stage
 from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Graph
@@ -171,15 +171,17 @@ def compile_whole(
 
 def outline_of(
     graph: Graph, inputs: Sequence[Load], outputs: Sequence[Access],
-    steady: Collection[int] | None = None,
+    steady: Collection[int] | None = None, target: Target | None = None,
 ) -> Outline:  # fmt: skip
-    """The same before anything is planned or compiled; sizes may follow from symbols."""
+    """The same before anything is planned or compiled; sizes may follow from symbols, and it may be for
+    another processor."""
     from fanal.backends.native.lower.chunks import in_chunks
     from fanal.backends.native.lower.whole import WholeLowering
 
+    target = target or host_target()
     with stage("lower"):
-        graph = in_chunks(graph, host_target())
-        lowering = WholeLowering(graph, inputs, outputs, host_target(), steady)
+        graph = in_chunks(graph, target)
+        lowering = WholeLowering(graph, inputs, outputs, target, steady)
         builder = lowering.run()
     with stage("plan"):
         return outline(builder, _work(graph), lowering.kept)

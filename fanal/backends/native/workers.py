@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import llvmlite
 
@@ -45,6 +46,14 @@ def allowed() -> int:
     return min(available_processors() - 1, _MOST)
 
 
+class Job(NamedTuple):
+    """A module's text, and what LLVM calls the processor that it is for."""
+
+    name: str
+    ir: str
+    processor: tuple[str, str, str]
+
+
 class Batch:
     """Texts on their way to object files. `done(name, object)` is called for each, in this thread.
 
@@ -53,8 +62,7 @@ class Batch:
 
     def __init__(self, done: Callable[[str, bytes], None]) -> None:
         self._done = done
-        self._processor = jit.processor()
-        self._waiting: deque[tuple[str, str]] = deque()
+        self._waiting: deque[Job] = deque()
         self._helped: deque[tuple[str, bytes]] = deque()
         self._changed = threading.Condition()
         self._pending = 0  # kernels that helpers have
@@ -62,10 +70,10 @@ class Batch:
         self._allowed = allowed()
         self._helpers: list[_Helper] = []
 
-    def add(self, name: str, ir: str) -> None:
-        """One more text to be compiled."""
+    def add(self, name: str, ir: str, processor: tuple[str, str, str] | None = None) -> None:
+        """One more text to be compiled, for this process's processor or another one."""
         with self._changed:
-            self._waiting.append((name, ir))
+            self._waiting.append(Job(name, ir, processor or jit.processor()))
             self._size += len(ir)
             self._changed.notify_all()
         if len(self._helpers) < min(self._allowed, self._size // _WORTH):
@@ -78,8 +86,7 @@ class Batch:
         """Compile until nothing is left. Errors of LLVM are raised here, from this process's own try."""
         try:
             while (job := self._taken()) is not None:
-                name, ir = job
-                self._done(name, codegen.object_of(ir, *self._processor))
+                self._done(job.name, codegen.object_of(job.ir, *job.processor))
         finally:
             self.close()
 
@@ -91,7 +98,7 @@ class Batch:
             helper.stop()
         self._helpers.clear()
 
-    def _taken(self) -> tuple[str, str] | None:
+    def _taken(self) -> Job | None:
         """The next text for this process; None when all is done."""
         while True:
             with self._changed:
@@ -107,7 +114,7 @@ class Batch:
 
     # -- for helpers' threads --------------------------------------------------------------------------
 
-    def take(self, helper: _Helper) -> tuple[str, str] | None:
+    def take(self, helper: _Helper) -> Job | None:
         """The next text for a helper; None when it is no longer wanted."""
         with self._changed:
             while not self._waiting and not helper.stopped:
@@ -117,14 +124,14 @@ class Batch:
             self._pending += 1
             return self._waiting.popleft()
 
-    def give(self, job: tuple[str, str], made: bytes | None) -> None:
+    def give(self, job: Job, made: bytes | None) -> None:
         """What became of a text; None: this process is to try."""
         with self._changed:
             self._pending -= 1
             if made is None:
                 self._waiting.append(job)
             else:
-                self._helped.append((job[0], made))
+                self._helped.append((job.name, made))
             self._changed.notify_all()
 
 
@@ -151,17 +158,17 @@ class _Helper:
     def _talk(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         while (job := self.batch.take(self)) is not None:
-            made = self._compiled(job[1])
+            made = self._compiled(job)
             self.batch.give(job, made)
             if made is None:
                 break
         self.process.kill()
         self.process.communicate()
 
-    def _compiled(self, ir: str) -> bytes | None:
+    def _compiled(self, job: Job) -> bytes | None:
         """The helper's object; None if it died or LLVM refused the text."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        parts: Sequence[str] = (ir, *self.batch._processor)
+        parts: Sequence[str] = (job.ir, *job.processor)
         try:
             codegen.send(self.process.stdin, [], [part.encode() for part in parts])
             answer = codegen.receive(self.process.stdout, 1, 1)

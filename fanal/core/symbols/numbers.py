@@ -256,7 +256,7 @@ class Extent:
         return True
 
 
-_RATIOS: dict[str, Callable[[Any, Any], Any]] = {
+RATIOS: dict[str, Callable[[Any, Any], Any]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
@@ -287,13 +287,13 @@ class Ratio:
         if op in ("/", "//", "%") and is_symbolic(right):
             symbols.answered("==", right, 0, right.example == 0)
         self._key = (op, _named(left), _named(right))
-        example = _RATIOS[op](*[getattr(x, "example", x) for x in (left, right)])
+        example = RATIOS[op](*[getattr(x, "example", x) for x in (left, right)])
         assert isinstance(example, float)
         self.example = example
 
     def value(self, of: Callable[[Any], Any]) -> float:
         """The number that it is, where others are what `of` says."""
-        return _RATIOS[self.op](of(self.left), of(self.right))
+        return RATIOS[self.op](of(self.left), of(self.right))
 
     def __hash__(self) -> int:
         return hash(float(self)) if _is_asked_outside() else hash((self.symbols.serial, self._key))

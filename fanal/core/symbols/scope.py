@@ -221,6 +221,17 @@ class Symbols:
             pass
         return None
 
+    def at(self, sizes: Sequence[int]) -> Callable[[Any], Any]:
+        """What numbers are where the symbols have these sizes, whether or not the conditions hold there."""
+        return _Atoms(self, sizes).value
+
+    def fulfils(self, condition: Condition, sizes: Sequence[int]) -> bool:
+        """Whether a condition holds where the symbols have these sizes."""
+        try:
+            return _Atoms(self, sizes).all_true([(condition, self.conditions[condition])], False)
+        except _NoNumber:
+            return False
+
     def _in_order(self) -> list[tuple[Condition, Template | None]]:
         """The conditions, those first that are soon looked at."""
         if len(self._ordered) != len(self.conditions):
@@ -284,9 +295,11 @@ class _Atoms(dict[int, int]):
         self[number] = found
         return found
 
-    def all_true(self, conditions: Sequence[tuple[Condition, Template | None]]) -> bool:
+    def all_true(
+        self, conditions: Sequence[tuple[Condition, Template | None]], within: bool = True
+    ) -> bool:
         """Whether the sizes are within their bounds and fulfil conditions."""
-        for number, atom in enumerate(self._symbols.atoms):
+        for number, atom in enumerate(self._symbols.atoms if within else ()):
             low, high = atom.bounds
             if atom.name and (self[number] < (low or 0) or (high is not None and self[number] > high)):
                 return False

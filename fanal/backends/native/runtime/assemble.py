@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fanal.backends.native.runtime import (
     allocator,
+    control,
     guards,
     heap,
     heap_space,
@@ -28,6 +29,7 @@ _PARTS = {
     "allocator": allocator.SOURCE,
     "storage": storage.SOURCE,
     "pool": pool.SOURCE,
+    "control": control.SOURCE,
     "launch": launch.SOURCE,
     "guards": guards.SOURCE,
     "replay": replay.SOURCE,

@@ -10,12 +10,14 @@ from __future__ import annotations
 # Default control: round to nearest, no flush to zero, no traps.
 _X86 = """
 declare void @llvm.x86.sse2.pause()
-declare void @llvm.x86.sse.stmxcsr(ptr)
-declare void @llvm.x86.sse.ldmxcsr(ptr)
 define internal void @cpu_pause() #0 alwaysinline {
   call void @llvm.x86.sse2.pause()
   ret void
 }
+"""
+_X86_CONTROL = """
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
 define internal i64 @fp_control() #0 alwaysinline {
   %at = alloca i32, align 4
   call void @llvm.x86.sse.stmxcsr(ptr %at)
@@ -34,12 +36,14 @@ define internal void @fp_set_control(i64 %wide) #0 alwaysinline {
 """
 _AARCH64 = """
 declare void @llvm.aarch64.hint(i32)
-declare i64 @llvm.aarch64.get.fpcr()
-declare void @llvm.aarch64.set.fpcr(i64)
 define internal void @cpu_pause() #0 alwaysinline {
   call void @llvm.aarch64.hint(i32 1)
   ret void
 }
+"""
+_AARCH64_CONTROL = """
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
 define internal i64 @fp_control() #0 alwaysinline {
   %word = call i64 @llvm.aarch64.get.fpcr()
   ret i64 %word
@@ -49,6 +53,52 @@ define internal void @fp_set_control(i64 %wide) #0 alwaysinline {
   ret void
 }
 """
+_ARM_CONTROL = """
+declare i32 @llvm.arm.get.fpscr()
+declare void @llvm.arm.set.fpscr(i32)
+define internal i64 @fp_control() #0 alwaysinline {
+  %word = call i32 @llvm.arm.get.fpscr()
+  %control = and i32 %word, 134192896 ; without conditions and sticky results
+  %wide = zext i32 %control to i64
+  ret i64 %wide
+}
+define internal void @fp_set_control(i64 %wide) #0 alwaysinline {
+  %word = trunc i64 %wide to i32
+  call void @llvm.arm.set.fpscr(i32 %word)
+  ret void
+}
+"""
+# Of RISC-V there is nothing but the rounding to set (1: to nearest); of WebAssembly nothing at all.
+_RISCV_CONTROL = """
+declare i32 @llvm.get.rounding()
+declare void @llvm.set.rounding(i32)
+define internal i64 @fp_control() #0 alwaysinline {
+  %word = call i32 @llvm.get.rounding()
+  %wide = zext i32 %word to i64
+  ret i64 %wide
+}
+define internal void @fp_set_control(i64 %wide) #0 alwaysinline {
+  %word = trunc i64 %wide to i32
+  call void @llvm.set.rounding(i32 %word)
+  ret void
+}
+"""
+_NO_CONTROL = """
+define internal i64 @fp_control() #0 alwaysinline {
+  ret i64 0
+}
+define internal void @fp_set_control(i64 %wide) #0 alwaysinline {
+  ret void
+}
+"""
+_CONTROLS = {
+    "x86_64": (_X86_CONTROL, 0x1F80),
+    "aarch64": (_AARCH64_CONTROL, 0),
+    "arm64": (_AARCH64_CONTROL, 0),
+    "arm": (_ARM_CONTROL, 0),
+    "riscv64": (_RISCV_CONTROL, 1),
+    "wasm32": (_NO_CONTROL, 0),
+}
 _COMMON_IR = """
 declare i64 @llvm.ctlz.i64(i64, i1)
 define internal i64 @leading_zeros(i64 %x) #0 alwaysinline {
@@ -151,12 +201,18 @@ def system_use_huge_pages(at: ptr, size: i64):
 """
 
 
+def float_control(triple: str) -> tuple[str, dict[str, int]]:
+    """(raw IR, constants) of how a processor's floating-point control is read and set."""
+    raw, default = next(found for name, found in _CONTROLS.items() if triple.startswith(name))
+    return raw, {"FP_DEFAULT": default}
+
+
 def describe(triple: str) -> tuple[str, str, dict[str, int]]:
     """(raw IR, dialect source, constants) of a target's processor and operating system."""
     if triple.startswith("x86_64"):
-        raw, constants = _X86, {"FP_DEFAULT": 0x1F80, "SYS_FUTEX": 202, "SYS_PRCTL": 157}
+        raw, constants = _X86, {"SYS_FUTEX": 202, "SYS_PRCTL": 157}
     elif triple.startswith(("aarch64", "arm64")):
-        raw, constants = _AARCH64, {"FP_DEFAULT": 0, "SYS_FUTEX": 98, "SYS_PRCTL": 167}
+        raw, constants = _AARCH64, {"SYS_FUTEX": 98, "SYS_PRCTL": 167}
     else:
         raise ImportError(
             f"[runtime] no native runtime for this processor: got target {triple}; "
@@ -185,4 +241,5 @@ def describe(triple: str) -> tuple[str, str, dict[str, int]]:
             "SIGNAL_SET_MASK": 3,
             "DETACHED": 2,
         }
-    return raw + _COMMON_IR, source, constants
+    control, default = float_control(triple)
+    return raw + control + _COMMON_IR, source, constants | default

@@ -1,0 +1,181 @@
+"""Programs run here: each signature as one native program for each combination of sizes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fanal.backends.native.saved import name_of
+from fanal.compiler.rounding import EXACT, Rounding
+from fanal.compiler.segments import Segment
+from fanal.core import pytree
+from fanal.core.cache import BoundedCache
+from fanal.core.errors import message
+from fanal.core.symbols import is_symbolic
+from fanal.export.program import Program, Signature, names
+from fanal.graph.digest import Unnamed, digest
+from fanal.graph.ir import Graph
+from fanal.graph.sizes import sized
+from fanal.tensor.layout import layout
+from fanal.tensor.tensor import Tensor, new_tensor
+
+SIZES = 256  # programs of one signature that are kept
+
+
+class Runner:
+    """One signature of a program, ready to be called: checks what it is given, and gives what the function
+    gave. State that it writes changes in the program's tensors. Calls of several threads are safe as long
+    as the signature writes no state."""
+
+    def __init__(self, program: Program, signature: Signature, rounding: Rounding = EXACT):
+        self.program, self.signature = program, signature
+        self._rounding = rounding
+        self._made: BoundedCache = BoundedCache(SIZES)
+        self._making = threading.Lock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """A call as of the function that was exported; what was no tensor then is not looked at."""
+        s = self.signature
+        given = self._named(args, kwargs)
+        found = self.run(given)
+        leaves = iter(found.values())
+        count = s.structure_out.leaf_count
+        return s.structure_out.unflatten([s.constants[i] if i in s.constants else next(leaves) for i in range(count)])
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name, for inputs by name."""
+        s = self.signature
+        given = self._checked(inputs)
+        sizes = self._sizes(given)
+        segment = self._made.get(sizes)
+        if segment is None:
+            with self._making:
+                segment = self._made.get(sizes) or self._segment(sizes)
+                self._made[sizes] = segment
+        state = self.program.state
+        tensors = [given[p.name] if p.kind == "input" else state[p.name] for p in s.takes]
+        written = [state[n] for n in s.writes]
+        memories = segment.run(tensors, written)
+        for t in written:
+            t._storage.version += 1
+        fresh = segment.fresh
+        return {
+            t.name: new_tensor(memory, l, memory.ptr)
+            for t, memory, l in zip(s.outputs, memories, fresh, strict=True)
+        }
+
+    # -- what is given -------------------------------------------------------------------------------
+
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Tensor]:
+        s = self.signature
+        leaves, structure = pytree.flatten((args, kwargs))
+        tensors = [x for x in leaves if isinstance(x, Tensor)]
+        wanted = names(s.takes, "input")
+        if len(tensors) == len(wanted) and structure == s.structure_in:
+            return dict(zip(wanted, tensors, strict=True))
+        if args and len(args) <= len(wanted) and all(isinstance(x, Tensor) for x in args):
+            # Some by position and the others by their names.
+            found = {**dict(zip(wanted, args, strict=False)), **kwargs}
+            if len(found) == len(args) + len(kwargs):
+                return found
+        if not args:
+            return kwargs
+        raise TypeError(
+            message(s.name, "arguments are others than in the example", str(structure), str(s.structure_in))
+        )
+
+    def _checked(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inputs, each of its dtype and rank, in order in memory."""
+        s = self.signature
+        wanted = [t.name for t in s.inputs]
+        if set(inputs) != set(wanted):
+            raise TypeError(message(s.name, "inputs are others than the signature's", ", ".join(inputs), ", ".join(wanted)))
+        found = {}
+        for spec in s.inputs:
+            t = inputs[spec.name]
+            if not isinstance(t, Tensor):
+                raise TypeError(message(s.name, f"input {spec.name!r} is no tensor", type(t).__name__, hint="fanal.tensor(...)"))
+            if t.dtype is not spec.dtype:
+                raise TypeError(message(s.name, f"input {spec.name!r} has another dtype", repr(t.dtype), repr(spec.dtype), f".to({spec.dtype!r})"))
+            if t.ndim != len(spec.shape):
+                raise ValueError(message(s.name, f"input {spec.name!r} has another number of dimensions", tuple(t.shape), self._shown(spec.shape)))
+            found[spec.name] = t.detach().contiguous()
+        return found
+
+    def _sizes(self, given: Mapping[str, Tensor]) -> tuple[int, ...]:
+        """The dimensions' sizes; ValueError where a shape is not the signature's."""
+        s, program = self.signature, self.program
+        symbols = program.symbols
+        found: dict[str, int] = {}
+        plain = {repr(e): n for n, e in symbols.by_name.items()}
+        later = []
+        for spec in s.inputs:
+            t = given[spec.name]
+            for d, (n, wanted) in enumerate(zip(t.shape, spec.shape, strict=True)):
+                name = plain.get(repr(wanted)) if is_symbolic(wanted) else None
+                if name is None:
+                    later.append((spec, d, n, wanted))
+                elif found.setdefault(name, n) != n:
+                    raise ValueError(message(s.name, f"{name!r} has several sizes", f"{found[name]} and {n} (dimension {d} of {spec.name!r})", "one"))
+        self._solve(found, later)
+        # Dimensions that only others' signatures have.
+        sizes = tuple(found.get(dim.name, symbols.by_name[dim.name].example) for dim in program.dims)
+        for (name, low, high), n in zip(program.dims, sizes, strict=True):
+            if name in found and not (low <= n and (high is None or n <= high)):
+                raise ValueError(message(s.name, f"{name!r} is out of its range", n, f"{low} to {high if high is not None else 'any size'}"))
+        value = symbols.at(sizes)
+        for spec, d, n, wanted in later:
+            if value(wanted) != n:
+                raise ValueError(message(s.name, f"dimension {d} of input {spec.name!r} has another size", n, self._shown((wanted,))[1:-2]))
+        for condition in symbols.relations:
+            if not symbols.fulfils(condition, sizes):
+                place = symbols.places.get(condition)
+                raise ValueError(
+                    message(s.name, "sizes don't fit together" + (f" ({place})" if place else ""),
+                            ", ".join(f"{k}={n}" for k, n in found.items()), f"{symbols.named(condition.left)} = 0")
+                )  # fmt: skip
+        return sizes
+
+    def _solve(self, found: dict[str, int], later: Sequence[Any]) -> None:
+        """Sizes of dimensions that inputs have only multiples of: of 2*half = 8, half is 4."""
+        symbols = self.program.symbols
+        atoms = {symbols.by_name[d.name].terms[0][0][0]: d.name for d in self.program.dims}
+        for _, _, n, wanted in later:
+            if not is_symbolic(wanted):
+                continue
+            terms = dict(wanted.terms)
+            offset = terms.pop((), 0)
+            if len(terms) == 1:
+                ((monomial, factor),) = terms.items()
+                if len(monomial) == 1 and monomial[0] in atoms and atoms[monomial[0]] not in found:
+                    found[atoms[monomial[0]]] = (n - offset) // factor
+
+    def _shown(self, shape: Sequence[Any]) -> str:
+        symbols = self.program.symbols
+        text = [symbols.named(n.terms) if is_symbolic(n) else str(n) for n in shape]
+        return f"({', '.join(text)}{',' * (len(text) == 1)})"
+
+    # -- the program ---------------------------------------------------------------------------------
+
+    def graph(self, sizes: Sequence[int]) -> Graph:
+        """The signature's graph at these sizes of the program's dimensions."""
+        return sized(self.signature.graph, self.program.symbols.at(sizes))
+
+    def _segment(self, sizes: tuple[int, ...]) -> Segment:
+        s = self.signature
+        graph = self.graph(sizes)
+        kinds = [layout(v.dtype, v.shape) for v in graph.inputs]
+        count = len(s.outputs)
+        fresh = [layout(v.dtype, v.shape) for v in graph.outputs[:count]]
+        at = {p: i for i, p in enumerate(s.takes)}
+        targets = [
+            at.get(p, layout(v.dtype, v.shape))
+            for p, v in zip(s.gives[count:], graph.outputs[count:], strict=True)
+        ]
+        steady = tuple(i for i, p in enumerate(s.takes) if p.kind == "state" and p.name not in s.writes)
+        try:
+            place = name_of([digest(graph), repr((kinds, fresh, targets, steady, self._rounding))])
+        except Unnamed:
+            place = None
+        return Segment(lambda: graph, place, kinds, fresh, targets, steady, self._rounding).named(f"{self.program.name}.{s.name}")
