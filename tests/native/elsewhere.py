@@ -7,9 +7,10 @@ the inputs, runs the table of phases with its loops and branches, and writes the
 from __future__ import annotations
 
 import functools
+import importlib.util
+import math
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,16 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
+from fanal.backends.native.arena import Arena, plan_arena
+from fanal.backends.native.executable import outline_of
 from fanal.backends.native.jit import compile_ir
 from fanal.backends.native.listing import Listing, listing_of
-from fanal.backends.native.arena import plan_arena
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.lower import lower
-from fanal.backends.native.program import Access, Kernel, ProgramBuilder
+from fanal.backends.native.program import Access, Kernel, Phase, Temp
 from fanal.backends.native.runtime import control, layout
 from fanal.backends.native.runtime.dialect import translate
 from fanal.backends.native.target import AARCH64, ARMV7, RISCV64, WASM32, Target
-from fanal.graph.ir import Graph
+from fanal.edge.link import linker
+from fanal.graph.ir import Graph, Value
 from fanal.ops.primitive import contiguous_strides
 
 # Linux's numbers of read, write and exit, and a system call in machine words, as LLVM needs an assembler
@@ -110,61 +113,76 @@ class Engine:
     execute: Callable[[bytes, bytes, int, int], bytes] | None  # None: it is not there
     missing: str
 
-    def run(self, graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The outputs of a graph on contiguous arrays."""
-        loads = [
-            Load(v.dtype, v.shape, Access(i, v.dtype, v.shape, contiguous_strides(v.shape)))
-            for i, v in enumerate(graph.inputs)
-        ]
-        outputs = [np.empty(v.shape, v.dtype.numpy) for v in graph.outputs]
-        accesses = [
-            Access(len(loads) + i, v.dtype, v.shape, contiguous_strides(v.shape))
-            for i, v in enumerate(graph.outputs)
-        ]
-        program = lower(graph, loads, accesses, self.target)
-        code, status, places = _linked(program, arrays, outputs, self.target)
-        given = bytearray()
-        for a in arrays:
-            given += bytes(-len(given) % 64) + np.ascontiguousarray(a).tobytes()
+    def run(
+        self, graph: Graph, arrays: Sequence[np.ndarray], whole: bool = False
+    ) -> list[np.ndarray]:
+        """The outputs of a graph on contiguous arrays; `whole`: fused and laid out as compiled programs."""
+        loads = [Load(v.dtype, v.shape, _dense(i, v)) for i, v in enumerate(graph.inputs)]
+        accesses = [_dense(len(loads) + i, v) for i, v in enumerate(graph.outputs)]
+        if whole:
+            made = outline_of(graph, loads, accesses, target=self.target)
+            phases, temps = made.phases, made.temps
+        else:
+            lowered = lower(graph, loads, accesses, self.target)
+            lowered.finish()
+            phases, temps = lowered.phases, lowered.temps
+        memory = _Memory.of(arrays, graph.outputs, temps)
+        code = _linked(phases, temps, memory, self.target)
+        given = bytearray(memory.input_bytes)
+        for a, at in zip(arrays, memory.slots, strict=False):
+            given[at : at + a.nbytes] = np.ascontiguousarray(a).tobytes()
         assert self.execute is not None
-        found = self.execute(code, bytes(given), status, places[-1])
+        found = self.execute(code, bytes(given), memory.status, memory.output_bytes)
         assert found[:8] == bytes(8), f"the program reported status {found[:8]!r}"
-        for o, at in zip(outputs, places, strict=False):
-            raw = found[at : at + o.nbytes]
-            o[...] = np.frombuffer(raw, o.dtype).reshape(o.shape)
+        outputs = []
+        for v, at in zip(graph.outputs, memory.slots[len(arrays) :], strict=False):
+            flat = np.frombuffer(found, v.dtype.numpy, math.prod(v.shape), at - memory.status)
+            outputs.append(flat.reshape(v.shape))
         return outputs
 
 
+def _dense(buffer: int, value: Value) -> Access:
+    return Access(buffer, value.dtype, value.shape, contiguous_strides(value.shape))
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """Where inputs lie, the status behind them, then outputs, then temporaries."""
+
+    slots: list[int]
+    input_bytes: int
+    status: int
+    output_bytes: int  # the status included
+    arena: Arena
+    size: int
+
+    @classmethod
+    def of(cls, arrays: Sequence[np.ndarray], outputs: Sequence[Value], temps: Sequence[Temp]) -> _Memory:
+        top = 0
+
+        def take(nbytes: int) -> int:
+            nonlocal top
+            at = -(-top // 64) * 64
+            top = at + max(nbytes, 1)
+            return at
+
+        slots = [take(a.nbytes) for a in arrays]
+        given = slots[-1] + arrays[-1].nbytes if slots else 0
+        status = take(16)
+        slots += [take(math.prod(v.shape) * v.dtype.itemsize) for v in outputs]
+        output_bytes = top - status
+        arena = plan_arena(temps)
+        scratch = take(arena.nbytes)
+        return cls([*slots, *(scratch + o for o in arena.offsets)], given, status, output_bytes, arena, top)
+
+
 def _linked(
-    program: ProgramBuilder, arrays: Sequence[np.ndarray], outputs: Sequence[np.ndarray], target: Target
-) -> tuple[bytes, int, list[int]]:
-    """The program, where its status lies, and where behind that each output does (and all of them end)."""
-    top = 0
-    slots: list[int] = []
-
-    def take(nbytes: int) -> int:
-        nonlocal top
-        at = -(-top // 64) * 64
-        top = at + max(nbytes, 1)
-        return at
-
-    slots += [take(a.nbytes) for a in arrays]
-    given = slots[-1] + arrays[-1].nbytes if slots else 0
-    status = take(16)
-    slots += [take(o.nbytes) for o in outputs]
-    ends = [*(s - status for s in slots[len(arrays) :]), top - status]
-    arena = plan_arena(program.temps)
-    scratch = take(arena.nbytes)
-    slots += [scratch + o for o in arena.offsets]
-    listing = listing_of(program.arguments, program.phases, program.temps, arena, 0)
-    kernels = {p.kernel.key: p.kernel for p in program.phases}
-    constants = {
-        "SLOTS": len(slots), "STATUS_AT": status, "ENTRIES": len(listing.entries), "INPUT_BYTES": given,
-        "OUTPUT_BYTES": ends[-1],
-    }  # fmt: skip
-    frame = _frame(listing, slots, top, [k for k in kernels.values() if not k.entry], constants, target)
-    objects = [_object(k, target) for k in kernels.values() if not k.entry]
-    return _link([compile_ir(frame, target), *objects], target), status, ends
+    phases: Sequence[Phase], temps: Sequence[Temp], memory: _Memory, target: Target
+) -> bytes:
+    listing = listing_of(len(memory.slots) - len(temps), phases, temps, memory.arena, 0)
+    kernels = list({p.kernel.key: p.kernel for p in phases if not p.kernel.entry}.values())
+    frame = _frame(listing, memory, kernels, target)
+    return _link([compile_ir(frame, target), *(_object(k, target) for k in kernels)], target)
 
 
 def _array(name: str, values: Sequence[int]) -> str:
@@ -172,11 +190,13 @@ def _array(name: str, values: Sequence[int]) -> str:
     return f"@{name} = internal constant [{len(values) or 1} x i64] [{items}], align 64\n"
 
 
-def _frame(
-    listing: Listing, slots: Sequence[int], size: int, kernels: Sequence[Kernel],
-    constants: dict[str, int], target: Target,
-) -> str:  # fmt: skip
+def _frame(listing: Listing, memory: _Memory, kernels: Sequence[Kernel], target: Target) -> str:
     """The module that calls kernels: raw IR for data and calls, the rest in the dialect."""
+    slots = memory.slots
+    constants = {
+        "SLOTS": len(slots), "STATUS_AT": memory.status, "ENTRIES": len(listing.entries),
+        "INPUT_BYTES": memory.input_bytes, "OUTPUT_BYTES": memory.output_bytes,
+    }  # fmt: skip
     numbers = {k.key: i for i, k in enumerate(kernels)}
     table, at = [], 0
     entries = zip(listing.entries, listing.tasks, listing.lengths, strict=True)
@@ -184,7 +204,7 @@ def _frame(
         table += [numbers.get(listing.kernels[number], 0), 8 * at, tasks, 0]
         at += length
     raw = _array("words", listing.words) + _array("table", table) + _array("places", slots)
-    raw += f"@memory = internal global [{size} x i8] zeroinitializer, align 64\n"
+    raw += f"@memory = internal global [{memory.size} x i8] zeroinitializer, align 64\n"
     raw += f"@bufs = internal global [{len(slots) or 1} x i64] zeroinitializer, align 64\n"
     raw += "define internal void @kernel(i64 %n, ptr %desc, ptr %bufs, i64 %task, ptr %status) #0 {\n"
     cases = " ".join(f"i64 {i}, label %k{i}" for i in range(len(kernels)))
@@ -220,30 +240,16 @@ def _object(kernel: Kernel, target: Target) -> bytes:
     return _objects[key]
 
 
-def _linker(name: str) -> list[str] | None:
-    """A linker's command, from the PATH or from ziglang's wheel."""
-    found = shutil.which(name)
-    if found:
-        return [found]
-    try:
-        import ziglang  # noqa: F401
-    except ImportError:
-        return None
-    return [sys.executable, "-m", "ziglang", name]
-
-
 def _link(objects: Sequence[bytes], target: Target) -> bytes:
     wasm = target is WASM32
-    linker = _linker("wasm-ld" if wasm else "ld.lld")
-    assert linker is not None
-    how = ["--no-entry", "--export=run_all", "--export=where"] if wasm else ["-static", "-e", "_start"]
+    how = ["--no-entry", "--export=run_all", "--export=where", "-z", "stack-size=4194304"] if wasm else ["-static", "-e", "_start"]
     with tempfile.TemporaryDirectory() as folder:
         names = []
         for i, data in enumerate(objects):
             names.append(f"{folder}/{i}.o")
             Path(names[-1]).write_bytes(data)
         made = Path(folder) / "program"
-        subprocess.run([*linker, *how, *names, "-o", str(made)], check=True, timeout=60)
+        subprocess.run([*linker("wasm-ld" if wasm else "ld.lld"), *how, *names, "-o", str(made)], check=True, timeout=60)
         return made.read_bytes()
 
 
@@ -287,26 +293,25 @@ def _in_node(code: bytes, given: bytes, start: int, size: int) -> bytes:
         return subprocess.run(command, input=given, capture_output=True, timeout=120, check=True).stdout
 
 
+def _linkable() -> bool:
+    try:
+        return bool(linker("ld.lld") and linker("wasm-ld"))
+    except RuntimeError:
+        return False
+
+
 def _engine(target: Target, *commands: str) -> Engine:
     found = next((c for c in map(shutil.which, commands) if c), None)
-    execute = None
-    if found and _linker("ld.lld"):
-        execute = functools.partial(_emulate, found)
-    return Engine(target.name, target, execute, f"needs {commands[0]} and ld.lld")
+    execute = functools.partial(_emulate, found) if found and _linkable() else None
+    return Engine(target.name, target, execute, f"needs {commands[0]} and ld.lld or ziglang")
 
 
 def _wasm_engines() -> list[Engine]:
-    try:
-        import wasmtime  # noqa: F401
-
-        here = True
-    except ImportError:
-        here = False
-    linked = _linker("wasm-ld") is not None
-    node = shutil.which("node") is not None
+    wasmtime = importlib.util.find_spec("wasmtime") is not None and _linkable()
+    node = shutil.which("node") is not None and _linkable()
     return [
-        Engine("wasmtime", WASM32, _in_wasmtime if here and linked else None, "needs wasmtime and wasm-ld"),
-        Engine("node", WASM32, _in_node if node and linked else None, "needs node and wasm-ld"),
+        Engine("wasmtime", WASM32, _in_wasmtime if wasmtime else None, "needs wasmtime and wasm-ld or ziglang"),
+        Engine("node", WASM32, _in_node if node else None, "needs node and wasm-ld or ziglang"),
     ]
 
 

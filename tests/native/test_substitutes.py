@@ -9,12 +9,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from fanal.backends.native.emit.halves import float_to_half, half_to_float
 from fanal.backends.native.target import host_target
 from fanal.backends.native.vecmath.loop import compile_loop
 from tests.native.test_vecmath_integers import pairs, truncated
 
 # This machine, if it could do no more than an ARMv7 can.
-POOR = replace(host_target(), name="poor", division_bits=0, conversion_bits=32)
+POOR = replace(host_target(), name="poor", f16=False, division_bits=0, conversion_bits=32)
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
@@ -84,3 +85,26 @@ def test_floats_to_integers(signed: bool) -> None:
     convert = compile_loop(lambda b, p: p.cast(op, "i64").as_float(), "double", 1, 2, POOR)
     got = convert(x).view(np.int64 if signed else np.uint64)
     assert got.tolist() == [int(v) for v in x]
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_half_precision(lanes: int) -> None:
+    """All float16 numbers both ways; float32 numbers beside and between them."""
+    halves = np.arange(1 << 16, dtype=np.uint16)
+    widen = compile_loop(
+        lambda b, p: half_to_float(p.cast("trunc", "i16")).bits(), "i32", 1, lanes, POOR
+    )
+    got = widen(halves.astype(np.int32)).view(np.float32)
+    want = halves.view(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(got.view(np.uint32), want.view(np.uint32))
+    real = want[np.isfinite(want)]
+    beside = [np.nextafter(real, np.float32(to)) for to in (0, np.inf)]
+    others = np.array([65519.9, 65520.0, 1e30, 1e-30], np.float32)
+    numbers = np.concatenate([want, *beside, (real[:-1] + real[1:]) / 2, others])
+    narrow = compile_loop(lambda b, p: float_to_half(p).cast("zext", "i32").as_float(), "float", 1, lanes, POOR)
+    with np.errstate(over="ignore"):
+        want = numbers.astype(np.float16)
+    got = narrow(numbers).view(np.int32).astype(np.uint16).view(np.float16)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    ordinary = ~np.isnan(want)
+    np.testing.assert_array_equal(got[ordinary].view(np.uint16), want[ordinary].view(np.uint16))
