@@ -46,8 +46,11 @@ class Target:
         """(rows, vectors) of the register tile of a contraction whose elements have `bits` bits.
 
         The accumulators (rows × vectors), the vectors of B and one broadcast of A must fit into
-        the registers: 6×2 in 16 registers, 14×2 in 32 with memory-operand broadcasts, 8×3 on NEON.
+        the registers: 6×2 in 16 registers, 14×2 in 32 with memory-operand broadcasts, 8×3 on NEON. Where
+        there are no vectors, lanes are registers by themselves: 5 rows of four numbers in 32.
         """
+        if self.vector_bytes == 8:
+            return (5, max(1, bits // 16))
         if self.vector_registers >= 32:
             return (14, 2) if self.triple.startswith("x86_64") else (8, 3)
         return (6, 2)
