@@ -13,7 +13,7 @@ from fanal.backends.native.runtime.dialect import translate
 from fanal.backends.native.runtime.layout import CONSTANTS as LAYOUT
 from fanal.backends.native.runtime.system import RAW, float_control
 from fanal.edge import driver
-from fanal.edge.levels import Machine
+from fanal.edge.levels import Machine, module_flags
 from fanal.edge.objects import with_constants
 from fanal.edge.statuses import CONSTANTS as STATUSES
 from fanal.edge.statuses import texts
@@ -66,6 +66,7 @@ def module(library: Library) -> str:
     body = translate(parts, constants, known, _NAMES)
     attributes = 'attributes #0 = { nounwind optsize "no-builtins" }\n'
     text = _data(library) + raw + body + "\n".join(_interface(library, size)) + "\n" + attributes
+    text += module_flags(library.machine.levels[0])
     return f'target triple = "{library.machine.levels[0].triple}"\n{text}'
 
 
@@ -148,6 +149,11 @@ def _interface(library: Library, size: str) -> list[str]:
         ),
         *_about_sizes(library, size),
     ]  # fmt: skip
+    if library.state_bytes:
+        lines.append(
+            f"define void @{p}_state_init(ptr %state, ptr %weights) #0 {{\n"
+            "  tail call void @state_init(ptr %state, ptr %weights)\n  ret void\n}"
+        )
     for number, name in enumerate(library.signatures):
         state = "ptr %state, " if name in library.stateful else ""
         own = "ptr %state" if state else "ptr null"

@@ -17,6 +17,7 @@ from fanal.backends.native.program import CONTROL, Kernel
 from fanal.backends.native.target import Target
 from fanal.backends.native.workers import Batch
 from fanal.edge.functions import Function
+from fanal.edge.levels import module_flags
 from fanal.edge.objects import with_constants
 
 
@@ -65,7 +66,8 @@ def compiled(functions: Iterable[Function], progress: Callable[[int, int], None]
                 continue
             if batch is None:
                 batch = Batch(fresh)
-            batch.add(name, hidden(kernel.ir(f.target, name), name), processor(f.target))
+            text = hidden(kernel.ir(f.target, name), name) + module_flags(f.target)
+            batch.add(name, text, processor(f.target))
         if batch is not None:
             batch.finish()
     finally:

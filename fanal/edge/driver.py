@@ -253,10 +253,7 @@ def run_case(golden: ptr, case: ptr, arena: ptr, size: i64, weights: ptr, how: p
     scratch = i64[case + 32]
     state = arena + i64[case + 48]
     if HAS_STATE:
-        index = 0
-        while index < STATE_BYTES:
-            i64[state + index] = i64[weights + STATE_INITIAL + index]
-            index += 8
+        state_init(state, weights)
     given = arena + i64[case + 56]
     words = case + 64
     put = given
@@ -281,6 +278,15 @@ def run_case(golden: ptr, case: ptr, arena: ptr, size: i64, weights: ptr, how: p
         count -= 1
     signature = signatures + i64[case] * SIGNATURE_BYTES
     return run(signature, given, results, state, arena + scratch, size - scratch, weights, how)
+
+def state_init(state: ptr, weights: ptr):
+    """Copy the first contents of the state into a caller's block."""
+    if EMBEDDED:
+        weights = weights_data
+    index = 0
+    while index < STATE_BYTES:
+        i64[state + index] = i64[weights + STATE_INITIAL + index]
+        index += 8
 
 def agrees(golden: ptr, check: ptr, found: ptr, exact: i1) -> i1:
     """Whether a result is what it should be: the same bits, or between two bounds. A check is {place of

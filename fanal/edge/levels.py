@@ -71,6 +71,13 @@ def levels_of(machine: Machine, wanted: Sequence[str] | None) -> list[int]:
     return sorted({names.index(name) for name in wanted})
 
 
+def module_flags(target: Target) -> str:
+    """What a module's text says about calls: RISC-V passes real numbers in their own registers."""
+    if not target.triple.startswith("riscv64"):
+        return ""
+    return '!llvm.module.flags = !{!0}\n!0 = !{i32 1, !"target-abi", !"lp64d"}\n'
+
+
 def stand_in(target: Target) -> Target:
     """The processor at hand, with another one's vectors and instructions as far as they show in what
     kernels compute and how they lay it out: it runs what is to be computed when a library is built."""

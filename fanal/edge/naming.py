@@ -6,15 +6,16 @@ import re
 from collections.abc import Iterable
 
 # Words of C and C++ that can't name anything else, and what compilers define of themselves.
-_TAKEN = frozenset(
-    """alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t
+_WORDS = """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t
     class co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue
     decltype default delete do double dynamic_cast else enum explicit export extern false float for friend
     goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private
     protected public register reinterpret_cast requires restrict return short signed sizeof static
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid typename
-    typeof union unsigned using virtual void volatile wchar_t while xor xor_eq main unix linux""".split()
-)
+    typeof union unsigned using virtual void volatile wchar_t while xor xor_eq main unix linux
+"""
+_TAKEN = frozenset(_WORDS.split())
 
 
 def identifier(name: str) -> str:

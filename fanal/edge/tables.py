@@ -9,10 +9,11 @@ phases have a kernel of -1.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from fanal.backends.native.arena_search import plan_closely
 from fanal.backends.native.listing import Listing
 from fanal.backends.native.runtime.layout import (
     CONTROL_JUMP,
@@ -50,14 +51,14 @@ class Table:
     temps_bytes: int
 
 
-def table_of(function: Function, places: Places, kernel: Callable[[str], int]) -> Table:
-    """The table of a function whose sizes are numbers; `kernel` gives numbers of kernels by their keys."""
-    listing = function.outline.listings().main
+def table_of(function: Function, places: Places, kernels: Mapping[str, int]) -> Table:
+    """The table of a function whose sizes are numbers; `kernels` gives numbers of kernels by their keys."""
+    listing = function.outline.listings(plan=plan_closely).main
     count = len(function.arguments) + len(listing.offsets)
     slots_bytes = aligned(8 * count)
     slots = [slot_of(function, b, a, places) for b, a in enumerate(function.arguments)]
     slots += [_slot(ARENA, slots_bytes + offset) for offset in listing.offsets]
-    entries, words = _entries(listing, kernel)
+    entries, words = _entries(listing, kernels)
     start = 8 * (HEADER_WORDS + count)
     arena = slots_bytes + listing.arena_bytes
     head = [count, len(listing.entries), arena, start, start + 8 * len(entries)]
@@ -90,7 +91,7 @@ def slot_of(function: Function, buffer: int, a: Argument, places: Places) -> int
             return _slot(WEIGHTS, places.kept)
 
 
-def _entries(listing: Listing, kernel: Callable[[str], int]) -> tuple[list[int], list[int]]:
+def _entries(listing: Listing, kernels: Mapping[str, int]) -> tuple[list[int], list[int]]:
     """The entries as words, and the words that they point to."""
     bounds = list(pairwise(accumulate(listing.lengths, initial=0)))
     entries: list[int] = []
@@ -102,7 +103,7 @@ def _entries(listing: Listing, kernel: Callable[[str], int]) -> tuple[list[int],
             entries.append(_pair(-1, len(words)))
             own = control_words(own)
         else:
-            entries.append(_pair(kernel(listing.kernels[number]) << 1 | light, len(words)))
+            entries.append(_pair(kernels[listing.kernels[number]] << 1 | light, len(words)))
         words += [tasks, *own]
     return entries, words
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fanal.backends.native import diskcache, elf
+from fanal.backends.native.description import Description
 from fanal.backends.native.executable import Table, launch
 from fanal.backends.native.jit import compile_ir
 from fanal.backends.native.kernels import sources_digest
@@ -78,7 +79,7 @@ def kept_block(function: Function, state: Mapping[str, Tensor]) -> bytes:
     return ctypes.string_at(block, listings.kept_bytes)
 
 
-def _undescribed() -> object:
+def _undescribed() -> Description:
     raise AssertionError("nobody asks what is run once")
 
 

@@ -28,7 +28,9 @@ class Arena(NamedTuple):
     nbytes: int
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
+    """A temporary: its bytes, and the first and the last phase that need it."""
+
     size: int
     first: int
     last: int
@@ -37,12 +39,12 @@ class _Block(NamedTuple):
 
 def plan_arena(temps: Sequence[Temp]) -> Arena:
     """A place for each temporary."""
-    blocks = _blocks(temps)
+    blocks = blocks_of(temps)
     by_time = _in_time(blocks)
     bound = lower_bound(temps)
     top = max((by_time[b.number] + b.size for b in blocks), default=0)
     if top > _GOOD * bound:
-        by_size = _by_size(blocks)
+        by_size = placed(sorted(blocks, key=lambda b: (-b.size, b.number)))
         other = max(by_size[b.number] + b.size for b in blocks)
         if other < top:
             by_time, top = by_size, other
@@ -52,7 +54,7 @@ def plan_arena(temps: Sequence[Temp]) -> Arena:
 def lower_bound(temps: Sequence[Temp]) -> int:
     """The most bytes that are alive at one time."""
     change: dict[int, int] = {}
-    for b in _blocks(temps):
+    for b in blocks_of(temps):
         change[b.first] = change.get(b.first, 0) + b.size
         change[b.last + 1] = change.get(b.last + 1, 0) - b.size
     alive = most = 0
@@ -62,9 +64,10 @@ def lower_bound(temps: Sequence[Temp]) -> int:
     return most
 
 
-def _blocks(temps: Sequence[Temp]) -> list[_Block]:
+def blocks_of(temps: Sequence[Temp]) -> list[Block]:
+    """The temporaries that are used, in whole lines of memory."""
     return [
-        _Block(-(-max(t.nbytes, 1) // ALIGNMENT) * ALIGNMENT, t.first, t.last, i)
+        Block(-(-max(t.nbytes, 1) // ALIGNMENT) * ALIGNMENT, t.first, t.last, i)
         for i, t in enumerate(temps)
         if t.first >= 0
     ]
@@ -100,7 +103,7 @@ class _Free:
         self.stretches.insert(i, (start, end))
 
 
-def _in_time(blocks: Sequence[_Block]) -> dict[int, int]:
+def _in_time(blocks: Sequence[Block]) -> dict[int, int]:
     """Offsets as a heap gives them out, the larger first of those that begin together."""
     offsets: dict[int, int] = {}
     free = _Free()
@@ -113,25 +116,25 @@ def _in_time(blocks: Sequence[_Block]) -> dict[int, int]:
     return offsets
 
 
-def _moments(blocks: Sequence[_Block]) -> Iterator[tuple[_Block, bool]]:
+def _moments(blocks: Sequence[Block]) -> Iterator[tuple[Block, bool]]:
     """Beginnings (True) and ends of lives in order; what ends is free from the next moment on."""
     events = [(b.first, 1, -b.size, b) for b in blocks] + [(b.last + 1, 0, 0, b) for b in blocks]
     for _, begins, _, block in sorted(events):
         yield block, bool(begins)
 
 
-def _by_size(blocks: Sequence[_Block]) -> dict[int, int]:
-    """Offsets with the largest placed first, each in the lowest gap that fits."""
+def placed(blocks: Sequence[Block]) -> dict[int, int]:
+    """Offsets with blocks placed in this order, each in the lowest gap that fits."""
     offsets: dict[int, int] = {}
-    # What is placed, by address: start, end, first, last. An array, since each block looks at all of it.
-    placed = np.empty((4, len(blocks)), np.int64)
-    for count, b in enumerate(sorted(blocks, key=lambda b: (-b.size, b.number))):
-        starts, ends, firsts, lasts = placed[:, :count]
+    # What is there, by address: start, end, first, last. An array, since each block looks at all of it.
+    there = np.empty((4, len(blocks)), np.int64)
+    for count, b in enumerate(blocks):
+        starts, ends, firsts, lasts = there[:, :count]
         meets = np.flatnonzero((firsts <= b.last) & (lasts >= b.first))
         below = np.concatenate(([0], np.maximum.accumulate(ends[meets])))  # free from there on
         gaps = np.flatnonzero(below[:-1] + b.size <= starts[meets])
         at = offsets[b.number] = int(below[gaps[0] if len(gaps) else -1])
         i = int(np.searchsorted(starts, at))
-        placed[:, i + 1 : count + 1] = placed[:, i:count].copy()
-        placed[:, i] = at, at + b.size, b.first, b.last
+        there[:, i + 1 : count + 1] = there[:, i:count].copy()
+        there[:, i] = at, at + b.size, b.first, b.last
     return offsets

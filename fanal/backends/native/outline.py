@@ -57,18 +57,20 @@ class Outline:
         words = (w for p in self.early for w in (*p.descriptor, p.tasks, p.nbytes))
         return not has_symbols(words) and not has_symbols([self.kept_bytes])
 
-    def listings(self, value: Callable[[Any], Any] | None = None) -> Listings:
-        """The program as numbers; `value` says what sizes are that follow from symbols."""
+    def listings(
+        self, value: Callable[[Any], Any] | None = None, plan: Callable[[Sequence[Temp]], Arena] = plan_arena
+    ) -> Listings:
+        """The program as numbers; `value` says what sizes are that follow from symbols; `plan` makes arenas."""
         work = self.work if value is None else value(self.work)
         long = work > RELEASE_ABOVE or self.flows  # loops may run for any time
         flags = FLAG_RELEASE_GIL | FLAG_CHECK_SIGNALS if long else 0
-        main = self._listed(self.phases, self.temps, flags, value)
-        early = self._listed(self.early, self.early_temps, flags, value) if self.early else None
+        main = self._listed(self.phases, self.temps, flags, value, plan)
+        early = self._listed(self.early, self.early_temps, flags, value, plan_arena) if self.early else None
         return Listings(main, early, self.kept_bytes if value is None else value(self.kept_bytes))
 
     def _listed(
         self, phases: Sequence[Phase], temps: Sequence[Temp], flags: int,
-        value: Callable[[Any], Any] | None,
+        value: Callable[[Any], Any] | None, plan: Callable[[Sequence[Temp]], Arena],
     ) -> Listing:  # fmt: skip
         if value is not None:
             temps = [Temp(value(t.nbytes), t.first, t.last) for t in temps]
@@ -76,7 +78,7 @@ class Outline:
                 replace(p, descriptor=list(map(value, p.descriptor)), tasks=value(p.tasks))
                 for p in phases
             ]
-        return listing_of(self.arguments, phases, temps, plan_arena(temps), flags)
+        return listing_of(self.arguments, phases, temps, plan(temps), flags)
 
     def written(self) -> Written:
         """All that there is to say of a program without symbols."""
