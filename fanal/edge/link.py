@@ -41,7 +41,7 @@ def shared_library(
     """A library that is loaded at run time, of which only `exports` can be seen."""
     options = [
         "-m", machine.emulation, "-shared", "--gc-sections", "--no-undefined", "-z", "text", "-z", "defs",
-        "-z", f"max-page-size={PAGE}", "-z", f"common-page-size={PAGE}", "-z", "noexecstack", "-z", "now", "--hash-style=sysv", "--build-id=none",
+        "-z", f"max-page-size={PAGE}", "-z", "noexecstack", "-z", "now", "--hash-style=sysv", "--build-id=none",
         "--strip-all", "-soname", f"lib{name}.so", "--version-script=exports",
     ]  # fmt: skip
     listed = "".join(f"  {symbol};\n" for symbol in exports)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from fanal.core.dtypes import DType
 from fanal.edge.interface import Field, Interface
 from fanal.edge.statuses import BAD_DIM
 
@@ -82,7 +83,7 @@ class Model:
         s = SIGNATURES[signature]
         dims, arrays = {}, []
         for name, dtype, shape in s["inputs"]:
-            x = np.ascontiguousarray(inputs[name], dtype=dtype)
+            x = np.asarray(inputs[name], dtype=dtype, order="C")
             if x.ndim != len(shape):
                 raise ValueError(f"{name} has {x.ndim} dimensions; expected {len(shape)}")
             for n, wanted in zip(x.shape, shape):
@@ -193,7 +194,7 @@ def python_binding(library: Interface, abi: int) -> str:
         "TITLE": library.program.name, "PREFIX": library.prefix, "ABI": str(abi),
         "EXAMPLES": "\n".join(examples), "SIGNATURES": json.dumps(signatures).replace("true", "True").replace("false", "False"),
         "DIMS": repr([[c, r.min, r.max] for c, r in library.dims]),
-        "STATE": repr([[f.name, f.dtype.name, list(f.shape), f.offset] for f in library.state]),
+        "STATE": repr([[f.name, _numpy(f.dtype), list(f.shape), f.offset] for f in library.state]),
         "STATE_BYTES": str(library.state_bytes),
         "BAD_DIM": str(BAD_DIM), "HAS_FILE": str(library.has_weights and not library.embedded),
         "SELFTEST_BYTES": str(library.selftest_bytes),
@@ -203,8 +204,12 @@ def python_binding(library: Interface, abi: int) -> str:
 
 
 def _row(f: Field) -> list[object]:
-    shape = [n if isinstance(n, int) and not text.isidentifier() else text for n, text in zip(f.spec.shape, f.dims, strict=True)]
-    return [f.spec.name, f.spec.dtype.name, [int(n) if str(n).isdigit() else str(n) for n in shape]]
+    return [f.spec.name, _numpy(f.spec.dtype), [int(n) if n.isdigit() else n for n in f.dims]]
+
+
+def _numpy(dtype: DType) -> str:
+    """What NumPy calls a dtype; bfloat16, which it lacks, goes by its bits."""
+    return "uint16" if dtype.name == "bfloat16" else dtype.name
 
 
 def _filled(text: str, fields: dict[str, str]) -> str:

@@ -85,10 +85,12 @@ def slot_of(function: Function, buffer: int, a: Argument, places: Places) -> int
             return _slot(INPUTS if a.kind == "input" else OUTPUTS, at, size.bit_length() - 1)
         case "state":
             return _slot(STATE, places.state[a.name])
-        case "constant":  # those that are not there are not read
-            return _slot(WEIGHTS, places.constants.get(a.name, 0))
-        case _:
+        case "constant" if a.name in places.constants:
+            return _slot(WEIGHTS, places.constants[a.name])
+        case "kept" if places.kept:
             return _slot(WEIGHTS, places.kept)
+        case _:  # what is not there is not read
+            return _slot(ARENA, 0)
 
 
 def _entries(listing: Listing, kernels: Mapping[str, int]) -> tuple[list[int], list[int]]:
