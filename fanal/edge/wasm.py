@@ -1,8 +1,16 @@
-"""A reader of WebAssembly modules: what one imports, and how much code it has."""
+"""A reader of WebAssembly modules: what one imports, how much code it has, how much memory it begins with."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+
+# How a function takes memory from the stack: global.get, perhaps some moves between locals, i32.const, i32.sub.
+_FRAME = re.compile(
+    rb"\x23\x80\x80\x80\x80\x00(?:[\x20-\x22][\x80-\xff]*[\x00-\x7f]){0,4}"
+    rb"\x41([\x80-\xff]*[\x00-\x7f])\x6b",
+    re.DOTALL,
+)
 
 
 def sections(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -31,6 +39,28 @@ def imports(data: bytes) -> list[str]:
             found.append(body[at : at + size].decode())
             at = _skipped(body, at + size)
     return found
+
+
+def memory_pages(data: bytes) -> int:
+    """How large the memory has to be that a module imports, in pages of 64 KiB."""
+    for kind, body in sections(data):
+        if kind != 2:
+            continue
+        count, at = _number(body, 0)
+        for _ in range(count):
+            for _ in range(2):
+                size, at = _number(body, at)
+                at += size
+            if body[at] == 2:
+                _, at = _number(body, at + 1)
+                return _number(body, at)[0]
+            at = _skipped(body, at)
+    raise ValueError("the module imports no memory")
+
+
+def frame_bytes(data: bytes) -> int:
+    """The most that one of an object's functions takes from the stack."""
+    return max((_number(m[1], 0)[0] for m in _FRAME.finditer(data)), default=0)
 
 
 def code_bytes(data: bytes) -> int:

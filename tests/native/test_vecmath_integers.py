@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from object_symbols import undefined_symbols
 
 from fanal.backends.native import jit
-from fanal.backends.native.target import ARMV7, TARGETS, Target, host_target
+from fanal.backends.native.target import ARMV7, TARGETS, Target
 from fanal.backends.native.vecmath import INTEGER_FUNCTIONS
 from fanal.backends.native.vecmath.loop import compile_loop, loop_ir
 
@@ -66,18 +67,6 @@ def test_divisions_are_pythons(name: str, bits: int, signed: bool) -> None:
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_long_division_is_the_processors(signed: bool) -> None:
-    """The way of armv7, run here: a target that differs in its name only."""
-    from fanal.backends.native.vecmath import integers
-
-    x, y = pairs(64, signed)
-    long = compile_loop(
-        lambda b, p, q: integers._long_division(b, p, q, signed), "i64", 2, target=host_target()
-    )
-    assert (long(x, y) == kernel("quotient", 64, signed)(x, y)).all()
-
-
-@pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_power_wraps_around(bits: int, signed: bool) -> None:
     n = numbers(bits, signed)
@@ -114,5 +103,7 @@ def test_no_undefined_symbols(target: Target) -> None:
 
 
 def test_the_reader_sees_armv7s_division() -> None:
-    ir = loop_ir(lambda b, x, y: x.sdiv(y), "i64", 2, 2, ARMV7)
-    assert undefined_symbols(jit.compile_ir(ir, ARMV7)) == {"__aeabi_ldivmod"}
+    """LLVM's own way, on an armv7 of which the generator is not told that it can't divide."""
+    able = replace(ARMV7, division_bits=64)
+    ir = loop_ir(lambda b, x, y: x.sdiv(y), "i64", 2, 2, able)
+    assert undefined_symbols(jit.compile_ir(ir, able)) == {"__aeabi_ldivmod"}

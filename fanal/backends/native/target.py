@@ -21,7 +21,8 @@ class Target:
 
     `vector_bytes` is the width of the registers that kernels are written for, `vector_registers`
     how many of them there are; `fma` and `f16` say whether the instruction exists (without it, code
-    is emitted that needs no library call).
+    is emitted that needs no library call). So do `division_bits` and `conversion_bits`: the widest
+    integers that it divides, and that it converts to and from floats.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Target:
     f16: bool
     function_attributes: str = ""
     pointer_bits: int = 64
+    division_bits: int = 64
+    conversion_bits: int = 64
 
     def lanes(self, bits: int) -> int:
         """Number of elements of `bits` bits in one vector register."""
@@ -43,8 +46,11 @@ class Target:
         """(rows, vectors) of the register tile of a contraction whose elements have `bits` bits.
 
         The accumulators (rows × vectors), the vectors of B and one broadcast of A must fit into
-        the registers: 6×2 in 16 registers, 14×2 in 32 with memory-operand broadcasts, 8×3 on NEON.
+        the registers: 6×2 in 16 registers, 14×2 in 32 with memory-operand broadcasts, 8×3 on NEON. Where
+        there are no vectors, lanes are registers by themselves: 5 rows of four numbers in 32.
         """
+        if self.vector_bytes == 8:
+            return (5, max(1, bits // 16))
         if self.vector_registers >= 32:
             return (14, 2) if self.triple.startswith("x86_64") else (8, 3)
         return (6, 2)
@@ -105,6 +111,8 @@ ARMV7 = Target(
     fma=False,
     f16=False,
     pointer_bits=32,
+    division_bits=0,
+    conversion_bits=32,
 )
 RISCV64 = Target(
     name="riscv64",

@@ -9,6 +9,7 @@ can appear; on targets that flush subnormals, those of float16 are flushed too.
 from __future__ import annotations
 
 from fanal.backends.native.emit import Builder, V, vector
+from fanal.backends.native.emit.halves import float_to_half, half_to_float
 from fanal.backends.native.emit.value import element
 from fanal.core.dtypes import DType, bfloat16, bool_, float16
 
@@ -54,7 +55,7 @@ def widen(b: Builder, x: V, dtype: DType, scalar: str) -> V:
     if dtype is bfloat16:
         x = (x.cast("zext", "i32") << 16).as_float()
     elif dtype is float16:
-        x = _half_to_float(b, x)
+        x = half_to_float(x)
     if dtype.is_floating_point:
         return x.cast("fpext", scalar)
     extend = "sext" if dtype.is_signed else "zext"
@@ -74,7 +75,7 @@ def narrow(b: Builder, x: V, dtype: DType) -> V:
         return x.cast("fptrunc" if to == "float" else "fpext", to)
     if element(x.type) == "double":
         raise TypeError(f"[contract] no rounding from float64 to {dtype!r}: cast to float32 first.")
-    return _float_to_half(b, x) if dtype is float16 else _float_to_bfloat(b, x)
+    return float_to_half(x) if dtype is float16 else _float_to_bfloat(b, x)
 
 
 def _float_to_bfloat(b: Builder, x: V) -> V:
@@ -82,34 +83,3 @@ def _float_to_bfloat(b: Builder, x: V) -> V:
     rounded = (bits + (bits.lshr(16) & 1) + 0x7FFF).lshr(16)
     quiet = bits.lshr(16) | 0x40
     return b.select(x.isnan(), quiet, rounded).cast("trunc", "i16")
-
-
-def _half_to_float(b: Builder, x: V) -> V:
-    if b.target.f16:
-        return x.bitcast(vector("half", x.lanes)).cast("fpext", "float")
-    bits = x.cast("zext", "i32")
-    magnitude = (bits & 0x7FFF) << 13
-    scaled = (magnitude.as_float() * 2.0**112).bits()  # exact, subnormals of float16 included
-    special = magnitude.uge(0x7C00 << 13)
-    sign = (bits & 0x8000) << 16
-    return (b.select(special, magnitude | 0x7F800000, scaled) | sign).as_float()
-
-
-def _float_to_half(b: Builder, x: V) -> V:
-    """Round to nearest even (F. Giesen, "float->half variants", 2016, the public-domain form)."""
-    if b.target.f16:
-        return x.cast("fptrunc", "half").bits()
-    bits = x.bits()
-    sign = bits.lshr(16) & 0x8000
-    magnitude = bits & 0x7FFFFFFF
-    odd = magnitude.lshr(13) & 1
-    normal = (magnitude - ((127 - 15) << 23) + 0xFFF + odd).lshr(13)
-    magic = ((127 - 15) + (23 - 10) + 1) << 23
-    shifted = magnitude.as_float() + b.const("i32", magic).as_float() if x.lanes == 1 else (
-        magnitude.as_float() + b.splat(b.const("i32", magic), x.lanes).as_float()
-    )
-    small = shifted.bits() - magic
-    result = b.select(magnitude.ult(113 << 23), small, normal)
-    huge = b.select(magnitude.ugt(0x7F800000), b.const(bits.type, 0x7E00), 0x7C00)
-    result = b.select(magnitude.uge((127 + 16) << 23), huge, result)
-    return (result | sign).cast("trunc", "i16")

@@ -98,6 +98,7 @@ class Builder:
         self.block = "entry"
         self.declarations: dict[str, str] = {}
         self.globals: dict[str, str] = {}
+        self.functions: dict[str, str] = {}  # that this one calls, as text
         self.entry_lines: list[str] = []
         self._count = 0
         self._constants: dict[tuple[str, object], V] = {}
@@ -355,15 +356,16 @@ class Builder:
 
     # -- the finished text ------------------------------------------------------------------------------
 
-    def finish(self) -> str:
-        """The function as a whole module's text (with its declarations and constants)."""
+    def finish(self, linkage: str = "") -> str:
+        """The function as a whole module's text (with its declarations, constants and functions)."""
         arguments = ", ".join(
             f"{v.type} {'noalias ' if n in ('desc', 'status') else ''}{v.ref}"
             for n, v in self.parameters
         )
         attributes = f'nounwind "no-builtins" {self.target.function_attributes}'.strip()
         parts = list(self.globals.values()) + list(self.declarations.values())
-        parts.append(f"define {self.returns} @{self.name}({arguments}) {attributes} {{")
+        parts += self.functions.values()
+        parts.append(f"define {linkage}{self.returns} @{self.name}({arguments}) {attributes} {{")
         parts.append("entry:")
         parts += self.entry_lines + self.lines
         parts.append("}")

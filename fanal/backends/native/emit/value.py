@@ -159,16 +159,24 @@ class V:
         return self._binary("", "lshr", other)
 
     def sdiv(self, other: V | Number) -> V:
-        return self._binary("", "sdiv", other)
+        return self._divided("sdiv", other)
 
     def udiv(self, other: V | Number) -> V:
-        return self._binary("", "udiv", other)
+        return self._divided("udiv", other)
 
     def srem(self, other: V | Number) -> V:
-        return self._binary("", "srem", other)
+        return self._divided("srem", other)
 
     def urem(self, other: V | Number) -> V:
-        return self._binary("", "urem", other)
+        return self._divided("urem", other)
+
+    def _divided(self, op: str, other: V | Number) -> V:
+        from fanal.backends.native.emit import substitutes
+
+        if substitutes.lacks_division(self.b, self.type, other):
+            divisor = other if isinstance(other, V) else self.b.const(self.type, other)
+            return substitutes.divided(op, self, divisor)
+        return self._binary("", op, other)
 
     def __neg__(self) -> V:
         if self.is_float:
@@ -223,6 +231,11 @@ class V:
         out = vector(to, self.lanes)
         if out == self.type:
             return self
+        if "fp" in op and not (is_float(self.type) and is_float(to)):
+            from fanal.backends.native.emit import substitutes
+
+            if substitutes.lacks_conversion(self.b, op, self.type, to):
+                return substitutes.converted(op, self, to)
         return self.b.op(out, f"{op} {self.type} {self.ref} to {out}")
 
     def bitcast(self, to: str) -> V:

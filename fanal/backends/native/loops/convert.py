@@ -8,6 +8,7 @@ has no instruction. No conversion here calls a library.
 from __future__ import annotations
 
 from fanal.backends.native.emit import Builder, V, vector
+from fanal.backends.native.emit.halves import float_to_half, half_to_float
 from fanal.core import dtypes
 from fanal.core.dtypes import DType
 
@@ -37,7 +38,7 @@ def from_storage(x: V, dtype: DType) -> V:
     if dtype is dtypes.bfloat16:
         return (x.cast("zext", "i32") << 16).as_float()
     if dtype is dtypes.float16:
-        return _widen_half(x)
+        return half_to_float(x)
     return x
 
 
@@ -48,7 +49,7 @@ def to_storage(x: V, dtype: DType) -> V:
     if dtype is dtypes.bfloat16:
         return _round_bfloat(x).lshr(16).cast("trunc", "i16")
     if dtype is dtypes.float16:
-        return _narrow_half(x)
+        return float_to_half(x)
     return x
 
 
@@ -57,7 +58,7 @@ def rounded(x: V, dtype: DType) -> V:
     if dtype is dtypes.bfloat16:
         return (_round_bfloat(x) & -65536).as_float()
     if dtype is dtypes.float16:
-        return _widen_half(_narrow_half(x))
+        return half_to_float(float_to_half(x))
     return x
 
 
@@ -66,39 +67,6 @@ def _round_bfloat(x: V) -> V:
     bits = x.bits()
     half = (bits.lshr(16) & 1) + 0x7FFF
     return x.b.select(x.isnan(), bits | 0x400000, bits + half)
-
-
-def _widen_half(x: V) -> V:
-    b = x.b
-    if b.target.f16:
-        return x.bitcast(vector("half", x.lanes)).cast("fpext", "float")
-    # Shift exponent and fraction into place and rescale by 2^112; infinities and NaN apart.
-    bits = x.cast("zext", "i32")
-    magnitude = (bits & 0x7FFF) << 13
-    scaled = magnitude.as_float() * 2.0**112
-    special = (magnitude | 0x7F800000).as_float()
-    value = b.select((bits & 0x7C00).eq(0x7C00), special, scaled)
-    return (value.bits() | ((bits & 0x8000) << 16)).as_float()
-
-
-def _narrow_half(x: V) -> V:
-    b = x.b
-    if b.target.f16:
-        narrow = x.cast("fptrunc", "half")
-        return narrow.bitcast(vector("i16", x.lanes))
-    bits = x.bits()
-    sign = bits.lshr(16) & 0x8000
-    magnitude = bits & 0x7FFFFFFF
-    # Normal numbers: round the 13 bits that fall away to nearest even, rebias the exponent.
-    odd = magnitude.lshr(13) & 1
-    normal = (magnitude + odd + 0xFFF - (112 << 23)).lshr(13)
-    # Small numbers: adding 0.5 aligns the fraction so that the addition itself rounds.
-    small = (magnitude.as_float() + 0.5).bits() - 0x3F000000
-    result = b.select(magnitude.lt(0x38800000), small, normal)
-    result = b.select(magnitude.ge(0x477FF000), b.const(bits.type, 0x7C00), result)
-    nan = (magnitude.lshr(13) & 0x3FF) | 0x7E00
-    result = b.select(magnitude.gt(0x7F800000), nan, result)
-    return (result | sign).cast("trunc", "i16")
 
 
 def convert(b: Builder, x: V, source: DType, target: DType) -> V:

@@ -3,8 +3,8 @@
 Divisors must be safe: not zero, and not -1 beside the least integer (the caller replaces them).
 Up to 32 bits the quotient comes from a floating-point division, which is exact here (a quotient of
 k-bit integers that is not whole is at least 2^-k·(1/divisor) away from the next integer) and has
-vector instructions. 64 bits use the processor's division, or long division bit by bit where there
-is none (armv7, where LLVM would call a library).
+vector instructions. 64 bits use the processor's division, or what stands in its place
+(`emit/substitutes.py`).
 """
 
 from __future__ import annotations
@@ -49,8 +49,6 @@ def quotient(b: Builder, x: V, y: V, signed: bool = True) -> V:
     bits = bits_of(x.type)
     if bits <= 32:
         return _quotient_by_float(x, y, signed, "float" if bits <= 16 else "double")
-    if b.target.triple.startswith("arm"):
-        return _long_division(b, x, y, signed)
     return x.sdiv(y) if signed else x.udiv(y)
 
 
@@ -96,23 +94,6 @@ def _disagree(r: V, y: V) -> V:
 def _quotient_by_float(x: V, y: V, signed: bool, scalar: str) -> V:
     to, back = ("sitofp", "fptosi") if signed else ("uitofp", "fptoui")
     return (x.cast(to, scalar) / y.cast(to, scalar)).cast(back, element(x.type))
-
-
-def _long_division(b: Builder, x: V, y: V, signed: bool) -> V:
-    """Shift and subtract, one bit of the quotient a step."""
-    if signed:
-        q = _long_division(b, b.abs(x), b.abs(y), False)
-        return b.select((x ^ y).lt(0), -q, q)
-    bits = bits_of(x.type)
-    zero = b.const(x.type, 0)
-    loop = b.loop(0, bits, 1, [zero, x])
-    with loop as (_, rest, digits):
-        carry = rest.lt(0)  # the bit that the shift pushes out
-        rest = (rest << 1) | digits.lshr(bits - 1)
-        fits = carry | rest.uge(y)
-        one = b.select(fits, b.const(x.type, 1), zero)
-        loop.next(b.select(fits, rest - y, rest), (digits << 1) | one)
-    return loop.results[1]
 
 
 INTEGER_FUNCTIONS: dict[str, Callable[..., V]] = {
