@@ -14,6 +14,7 @@ from fanal.backends.native.runtime.layout import CONSTANTS as LAYOUT
 from fanal.backends.native.runtime.system import RAW, float_control
 from fanal.edge import driver
 from fanal.edge.expressions import CODES as OPERATIONS
+from fanal.edge.interface import MOST_DIMS
 from fanal.edge.levels import Machine, module_flags
 from fanal.edge.objects import with_constants
 from fanal.edge.statuses import CONSTANTS as STATUSES
@@ -22,7 +23,7 @@ from fanal.edge.tables import CONSTANTS as PROGRAM
 
 ABI = 1
 # An entry of `signatures`: the places of its tables by level, how many dimensions it takes, and which.
-_LEVELS, MOST_DIMS = 4, 11
+_LEVELS = 4
 SIGNATURE_BYTES = 4 * (_LEVELS + 1 + MOST_DIMS)
 _NAMES = ("tables", "kernels", "signatures", "ranges", "texts", "weights_data")
 

@@ -28,6 +28,7 @@ from fanal.edge.python_binding import python_binding
 from fanal.edge.tables import Places, Table, aligned, table_of
 from fanal.edge.trial import tried
 from fanal.edge.weights import Weights, contents, keeper
+from fanal.export.dims import DimSymbols
 from fanal.export.program import Program, Signature
 from fanal.graph.sizes import sized
 from fanal.tensor.tensor import Tensor
@@ -154,15 +155,20 @@ def _fixed(
     if rest:
         raise ValueError(message("build", "some dimensions are fixed and others are not", ", ".join(r.name for r in rest), "all or none"))
     value = program.symbols.at([dims[r.name] for r in program.dims])
+    for s in signatures:
+        for zero, place in s.relations:
+            if value(zero) != 0:
+                raise ValueError(message("build", f"these sizes don't go together in {s.name!r} ({place})", str(dict(dims)),
+                                         f"{program.symbols.named(zero.terms)} = 0"))  # fmt: skip
     fixed = [
         replace(
-            s, graph=sized(s.graph, value), inputs=tuple(replace(t, shape=tuple(map(value, t.shape))) for t in s.inputs),
+            s, graph=sized(s.graph, value), relations=(), inputs=tuple(replace(t, shape=tuple(map(value, t.shape))) for t in s.inputs),
             outputs=tuple(replace(t, shape=tuple(map(value, t.shape))) for t in s.outputs),
         )
         for s in signatures
     ]  # fmt: skip
     return (
-        Program(program.name, program.symbols, (), program.state, {s.name: s for s in fixed}, program.card),
+        Program(program.name, DimSymbols(), (), program.state, {s.name: s for s in fixed}, program.card),
         fixed, [],
     )  # fmt: skip
 

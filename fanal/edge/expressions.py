@@ -139,11 +139,13 @@ class Values:
     def condition(self, symbols: Symbols, condition: Condition) -> None:
         """Require what was found true in an example."""
         op, left, right, answer = condition
-        if op == "asked" or (right is not None and Ratio in (type(left), type(right))):
+        if op == "asked":
             raise Limit(message("build", "a decision about sizes needs Python", getattr(left, "__name__", op),
                                 hint="fixed sizes, by dims="))  # fmt: skip
         if right is None:
             a, b = self._polynomial(symbols, left), self.constant(0)
+        elif Ratio in (type(left), type(right)):  # the difference of equal numbers has no bit set
+            a, b = self.of(DIFFERENCE, self._real(left), self._real(right)), self.constant(0)
         else:
             a, b = self.number(left), self.number(right)
         if op == "==":

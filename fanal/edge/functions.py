@@ -81,7 +81,7 @@ def function_of(
     if sizes is not None:
         symbols = Symbols()
         symbols.once = True
-        open_sizes = [symbols.symbol(n, r.min, r.max) for n, r in zip(sizes, program.dims, strict=True)]
+        open_sizes: list[Any] = [symbols.symbol(n, r.min, r.max) for n, r in zip(sizes, program.dims, strict=True)]
         value = program.symbols.at(open_sizes)
         graph = sized(graph, value)
         relations = tuple(value(r.zero) for r in signature.relations)

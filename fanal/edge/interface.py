@@ -5,27 +5,33 @@ The header, the bindings, the manifest and the golden file are all written from 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fanal.core.dtypes import DType
+from fanal.core.errors import Limit, message
 from fanal.core.symbols import is_symbolic
+from fanal.core.symbols.polynomials import Terms
 from fanal.edge.levels import Machine
 from fanal.edge.naming import identifier, identifiers
 from fanal.export.program import Program, Range, Signature, TensorSpec
 
+MOST_DIMS = 11  # that one signature takes
 # Ends of names that the library itself uses: no signature may be called so.
 _OWN = ("abi", "check", "arena_bytes", "cpu_level", "status_text", "selftest", "state_init", "status", "how")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """An input or an output: its name in C, what it is, and its dims as C writes them."""
+    """An input or an output: its name in C, what it is, its dims as C writes them, and as trees: a number, the
+    name of a dimension, or [operation, two more]."""
 
     c: str
     spec: TensorSpec
     dims: tuple[str, ...]
+    trees: tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -102,13 +108,18 @@ def interface_of(
     calls = []
     for s in signatures:
         used = [i for i, d in enumerate(ranges) if _uses(s, program, d.name)]
+        if len(used) > MOST_DIMS:
+            raise Limit(
+                message("build", f"signature {s.name!r} has many open dimensions", len(used), f"at most {MOST_DIMS}",
+                        "fixed sizes, by dims=")
+            )  # fmt: skip
         fields = identifiers([t.name for t in s.inputs], [dims[i][0] for i in used])
         results = identifiers([t.name for t in s.outputs])
         calls.append(
             Call(
                 calls_named[s.name], s,
-                [Field(fields[t.name], t, _shown(t, program, named)) for t in s.inputs],
-                [Field(results[t.name], t, _shown(t, program, named)) for t in s.outputs],
+                [_field(fields[t.name], t, program, named) for t in s.inputs],
+                [_field(results[t.name], t, program, named) for t in s.outputs],
                 used, bool(own.intersection((*s.reads, *s.writes))),
             )
         )  # fmt: skip
@@ -125,14 +136,54 @@ def _uses(signature: Signature, program: Program, name: str) -> bool:
     return any(number in m for n in sizes for m, _ in n.terms)
 
 
-def _shown(t: TensorSpec, program: Program, named: dict[str, str]) -> tuple[str, ...]:
-    found = []
-    for n in t.shape:
-        text = program.symbols.named(n.terms) if is_symbolic(n) else str(n)
-        for name, c in named.items():
-            text = text.replace(name, c)
-        found.append(text)
-    return tuple(found)
+def _field(c: str, spec: TensorSpec, program: Program, named: dict[str, str]) -> Field:
+    trees = tuple(tree_of(n, program, named) for n in spec.shape)
+    return Field(c, spec, tuple(map(text_of, trees)), trees)
+
+
+def tree_of(n: Any, program: Program, named: dict[str, str]) -> Any:
+    """A size as numbers, names of dimensions and operations on these."""
+    if not is_symbolic(n):
+        return int(n)
+    return _polynomial(n.terms, program, named)
+
+
+def _polynomial(terms: Terms, program: Program, named: dict[str, str]) -> Any:
+    total: Any = None
+    for monomial, factor in terms:
+        product: Any = None if factor == 1 and monomial else factor
+        for a in monomial:
+            atom = _atom(a, program, named)
+            product = atom if product is None else ["*", product, atom]
+        total = product if total is None else ["+", total, product]
+    return 0 if total is None else total
+
+
+def _atom(number: int, program: Program, named: dict[str, str]) -> Any:
+    symbols = program.symbols
+    atom = symbols.atoms[number]
+    if atom.name:
+        return named[next(n for n, e in symbols.by_name.items() if e.terms[0][0][0] == number)]
+    if atom.found is None:
+        return ["//", _polynomial(atom.over, program, named), _polynomial(atom.by, program, named)]
+    function, given, _ = atom.found
+    if function not in (max, min):
+        raise Limit(message("build", "a size is found by a function of Python's", function.__name__))
+    parts = [tree_of(x, program, named) for x in (given[0] if len(given) == 1 else given)]
+    return functools.reduce(lambda a, b: [function.__name__, a, b], parts)
+
+
+def text_of(tree: Any) -> str:
+    """A size as C writes it, but for max and min, which it lacks."""
+    if not isinstance(tree, list):
+        return str(tree)
+    operation, a, b = tree[0], text_of(tree[1]), text_of(tree[2])
+    if operation in ("max", "min"):
+        return f"{operation}({a}, {b})"
+    if operation == "+":
+        return f"{a} - {b[1:]}" if b.startswith("-") else f"{a} + {b}"
+    a, b = (f"({x})" if " " in x else x for x in (a, b))
+    return f"{a} / {b}" if operation == "//" else f"{a} * {b}"
 
 
 def _state(program: Program, signatures: Sequence[Signature]) -> tuple[list[StateField], int]:

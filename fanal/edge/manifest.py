@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fanal.backends.native.costs import operations
-from fanal.core.symbols import Extent, is_symbolic
+from fanal.core.symbols import Extent
 from fanal.edge.interface import Field, Interface
 from fanal.graph.ir import Graph, SubGraph
 from fanal.version import __version__
@@ -59,8 +59,7 @@ def manifest(library: Interface, files: Mapping[str, bytes], facts: Mapping[str,
 
 
 def _field(f: Field) -> dict[str, Any]:
-    shape = [int(n) if not is_symbolic(n) else text for n, text in zip(f.spec.shape, f.dims, strict=True)]
-    found = {"name": f.spec.name, "c": f.c, "dtype": f.spec.dtype.name, "shape": shape}
+    found = {"name": f.spec.name, "c": f.c, "dtype": f.spec.dtype.name, "shape": list(f.trees)}
     return found | ({"labels": list(f.spec.labels)} if f.spec.labels else {})
 
 

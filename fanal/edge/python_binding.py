@@ -90,6 +90,9 @@ class Model:
                 if isinstance(wanted, str) and wanted in s["dims"]:
                     dims.setdefault(wanted, n)
             arrays.append(x)
+        missing = [name for name in s["dims"] if name not in dims]
+        if missing:  # inputs have only multiples of them
+            _solve(s["inputs"], arrays, dims)
         for (name, dtype, shape), x in zip(s["inputs"], arrays):
             wanted = tuple(_size(n, dims) for n in shape)
             if x.shape != wanted:
@@ -142,19 +145,26 @@ def _aligned(size):
     return memory[start : start + size]
 
 
-def _size(n, dims):
-    return n if isinstance(n, int) else _polynomial(n, dims)
+def _solve(inputs, arrays, dims):
+    """Sizes of dimensions that inputs show a multiple of, and perhaps more: of 2 * half = 8, half is 4."""
+    for (_, _, shape), x in zip(inputs, arrays):
+        for n, tree in zip(x.shape, shape):
+            offset = 0
+            if isinstance(tree, list) and tree[0] == "+" and isinstance(tree[1], int):
+                offset, tree = tree[1], tree[2]
+            factor = 1
+            if isinstance(tree, list) and tree[0] == "*" and isinstance(tree[1], int):
+                factor, tree = tree[1], tree[2]
+            if isinstance(tree, str):
+                dims.setdefault(tree, (n - offset) // factor)
 
 
-def _polynomial(text, dims):
-    """A size in terms of dimensions, as the header writes it: sums of products."""
-    total = 0
-    for part in text.strip("()").split("+"):
-        product = 1
-        for factor in part.split("*"):
-            product *= dims[factor] if factor in dims else int(factor)
-        total += product
-    return total
+def _size(tree, dims):
+    """A size in terms of dimensions."""
+    if not isinstance(tree, list):
+        return dims[tree] if isinstance(tree, str) else tree
+    a, b = _size(tree[1], dims), _size(tree[2], dims)
+    return {"+": a + b, "*": a * b, "//": a // (b or 1), "max": max(a, b), "min": min(a, b)}[tree[0]]
 @METHODS@'''
 
 _METHOD = '''
@@ -204,7 +214,7 @@ def python_binding(library: Interface, abi: int) -> str:
 
 
 def _row(f: Field) -> list[object]:
-    return [f.spec.name, _numpy(f.spec.dtype), [int(n) if n.isdigit() else n for n in f.dims]]
+    return [f.spec.name, _numpy(f.spec.dtype), list(f.trees)]
 
 
 def _numpy(dtype: DType) -> str:

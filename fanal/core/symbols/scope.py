@@ -172,7 +172,15 @@ class Symbols:
         low, high = self.bounds(terms)
         if (low is not None and low > 0) or (high is not None and high < 0):
             return False
-        return self.answered("==", terms, None, self.example(terms) == 0)
+        zero = self.example(terms) == 0
+        if self.once and not zero and self._compares(terms):
+            return False
+        return self.answered("==", terms, None, zero)
+
+    def _compares(self, terms: Terms) -> bool:
+        """Whether it is two sizes that are compared, or two strides: what is right where they are not the
+        same is right where they happen to be. (Not so where one is a number, or a part of a size.)"""
+        return len(terms) > 1 and all(m and all(self.atoms[a].name for a in m) for m, _ in terms)
 
     def is_negative(self, terms: Terms) -> bool:
         """Whether a polynomial is below zero, in the example."""
