@@ -1,9 +1,10 @@
-"""Train a small convolutional network on real handwritten digits, eagerly and compiled; save, reload, draw.
+"""Train a small convolutional network on real handwritten digits, eagerly and compiled; save, reload, draw, ship.
 
 The 1,797 scans of 8×8 pixels lie beside this file (UCI Optical Recognition of Handwritten Digits, as
 bundled with scikit-learn). A fifth is held out, the same share of each digit. Everything is
 ordinary code: change `fanal` to `torch` and it trains there too. The second training is the first one with
-`fanal.compile` around its step: the same bits, in less time.
+`fanal.compile` around its step: the same bits, in less time. At the end it leaves Python (`digits_leave.py`): a file, a
+native library called through ctypes and from C, WebAssembly.
 
     python examples/digits.py [--epochs 20] [--seed 0] [--out out]
 """
@@ -238,10 +239,15 @@ def main() -> None:
     same = fresh == here == trained
     print(f"a fresh process with the saved weights gives the same bits: {'yes' if same else 'NO'}")
     draw(model, losses, args.out / "digits.png")
-    print(f"written: {weights}, {args.out / 'digits.png'}  ({time.perf_counter() - STARTED:.1f} s)")
+    from digits_leave import leave  # what only the end needs
+
+    images, labels = load_digits()
+    _, held = split(labels)
+    left = leave(model, images[held], labels[held], args.out)
+    print(f"written: {args.out}/digits.safetensors, .png, .fanal, library/, wasm/  ({time.perf_counter() - STARTED:.1f} s)")
     made, kept, seconds = (kernels.statistics[k] for k in ("compiled", "loaded", "seconds"))
     print(f"kernels: {made} compiled, {kept} loaded from the cache, in {seconds:.1f} s")
-    if not (same and agree):
+    if not (same and agree and left):
         sys.exit(1)
 
 

@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,8 @@ from fanal.edge.python_binding import python_binding
 from fanal.edge.tables import Places, Table, aligned, table_of
 from fanal.edge.trial import tried
 from fanal.edge.weights import Weights, contents, keeper
-from fanal.export.dims import DimSymbols
+from fanal.export.fixing import fixed
 from fanal.export.program import Program, Signature
-from fanal.graph.sizes import sized
 from fanal.tensor.tensor import Tensor
 
 Progress = Callable[[str, int, int], None]
@@ -81,9 +80,9 @@ def build(
     say = progress or (lambda what, done, of: None)
     machine = machine_of(target)
     numbers = levels_of(machine, levels)
-    chosen = _chosen(program, signatures)
-    program, chosen, open_dims = _fixed(program, chosen, dims or {})
-    library = interface_of(program, chosen, machine, numbers, name, open_dims)
+    if dims:
+        program = fixed(program, dims)
+    library = interface_of(program, _chosen(program, signatures), machine, numbers, name)
     collected = Weights()
     by_level = _lowered(program, library, Allowed(fold_batch_norm, winograd), collected, say)
     functions = [f for forms in by_level.values() for f in forms]
@@ -140,41 +139,6 @@ def _chosen(program: Program, names: Sequence[str] | None) -> list[Signature]:
                         " or ".join(nearest(n, program.signatures)))
             )  # fmt: skip
     return [s for n, s in program.signatures.items() if names is None or n in names]
-
-
-def _fixed(
-    program: Program, signatures: list[Signature], dims: Mapping[str, int]
-) -> tuple[Program, list[Signature], list[int]]:
-    """The program with dimensions of fixed sizes, and the numbers of those that stay open."""
-    known = {r.name: r for r in program.dims}
-    for n, size in dims.items():
-        if n not in known:
-            raise ValueError(message("build", "no dimension of that name", repr(n), ", ".join(known) or "none", " or ".join(nearest(n, known))))
-        low, high = known[n].min, known[n].max
-        if size < low or (high is not None and size > high):
-            raise ValueError(message("build", f"dimension {n!r} is out of its range", size, f"{low} to {high}"))
-    rest = [r for r in program.dims if r.name not in dims]
-    if not dims:
-        return program, signatures, list(range(len(program.dims)))
-    if rest:
-        raise ValueError(message("build", "some dimensions are fixed and others are not", ", ".join(r.name for r in rest), "all or none"))
-    value = program.symbols.at([dims[r.name] for r in program.dims])
-    for s in signatures:
-        for zero, place in s.relations:
-            if value(zero) != 0:
-                raise ValueError(message("build", f"these sizes don't go together in {s.name!r} ({place})", str(dict(dims)),
-                                         f"{program.symbols.named(zero.terms)} = 0"))  # fmt: skip
-    fixed = [
-        replace(
-            s, graph=sized(s.graph, value), relations=(), inputs=tuple(replace(t, shape=tuple(map(value, t.shape))) for t in s.inputs),
-            outputs=tuple(replace(t, shape=tuple(map(value, t.shape))) for t in s.outputs),
-        )
-        for s in signatures
-    ]  # fmt: skip
-    return (
-        Program(program.name, DimSymbols(), (), program.state, {s.name: s for s in fixed}, program.card),
-        fixed, [],
-    )  # fmt: skip
 
 
 def _lowered(

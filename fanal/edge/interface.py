@@ -94,12 +94,11 @@ class Interface:
 
 def interface_of(
     program: Program, signatures: Sequence[Signature], machine: Machine, levels: Sequence[int],
-    name: str | None, open_dims: Sequence[int],
+    name: str | None,
 ) -> Interface:  # fmt: skip
-    """The description of a library of some signatures; `open_dims` are numbers of the dimensions that are
-    no fixed sizes."""
+    """The description of a library of some signatures."""
     prefix = identifier(name or program.name)
-    ranges = [program.dims[i] for i in open_dims]
+    ranges = list(program.dims)
     named = identifiers([r.name for r in ranges])
     dims = [(named[r.name], r) for r in ranges]
     calls_named = identifiers([s.name for s in signatures], _OWN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,9 @@ def test_one_epoch_from_the_command_line(tmp_path):
     )  # fmt: skip
     assert "gives the same bits: yes" in done.stdout
     assert "times as fast and give the same bits: yes" in done.stdout
+    for way in ("file: .* the same bits", "library: .* the same bits", "WebAssembly: .* the same digits"):
+        assert re.search(way, done.stdout), done.stdout
+    assert "OTHER" not in done.stdout
     assert (tmp_path / "digits.safetensors").stat().st_size > 100_000
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
 

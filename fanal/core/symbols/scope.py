@@ -233,7 +233,7 @@ class Symbols:
             pass
         return None
 
-    def at(self, sizes: Sequence[int]) -> Callable[[Any], Any]:
+    def at(self, sizes: Sequence[Any]) -> Callable[[Any], Any]:
         """What numbers are where the symbols have these sizes, whether or not the conditions hold there.
 
         Sizes may be extents, of other symbols: so what follows from these symbols moves over to those.
