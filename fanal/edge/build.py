@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,9 @@ from fanal.export.program import Program
 from fanal.tensor.tensor import Tensor
 
 Progress = Callable[[str, int, int], None]
-_FORMS = 4  # of a signature whose forms are tried out, besides the least sizes
+# Forms of a signature that are tried out, besides the least sizes; bytes of results that a golden case may have,
+# if there are smaller ones.
+_FORMS, _SMALL = 4, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +292,17 @@ def _cases(
         wanted = [t.sizes for t in forms[:_FORMS]]
         if forms[0].arena_bytes(least) is not None or len(forms) > 1:
             wanted.append(least)
-        for sizes in dict.fromkeys(wanted):
-            if any(t.arena_bytes(sizes) is not None for t in forms):
-                found += cases_of(program, call, [drawn(call, program.symbols.at(sizes))])
+        fit = [s for s in dict.fromkeys(wanted) if any(t.arena_bytes(s) is not None for t in forms)]
+        small = [s for s in fit if result_bytes(program, call, s) <= _SMALL] or fit[-1:]
+        for sizes in small:
+            found += cases_of(program, call, [drawn(call, program.symbols.at(sizes))])
     return found
+
+
+def result_bytes(program: Program, call: Call, sizes: Sequence[int]) -> int:
+    """Bytes of a call's results at sizes."""
+    value = program.symbols.at(sizes)
+    return sum(math.prod(map(value, f.spec.shape)) * f.spec.dtype.itemsize for f in call.outputs)
 
 
 def _arena_of(case: Case, library: Interface, made: _Made) -> int:

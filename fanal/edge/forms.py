@@ -18,7 +18,7 @@ from fanal.export.dims import samples
 from fanal.export.program import Range
 
 # Combinations of sizes that are all looked at; forms that one signature may have at one level.
-EXHAUSTIVE, MOST = 20_000, 48
+EXHAUSTIVE, MOST = 20_000, 256
 
 
 def forms_of(
