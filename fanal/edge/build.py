@@ -16,6 +16,7 @@ from fanal.core.errors import message, nearest
 from fanal.edge import assembly, code, wasm, web
 from fanal.edge.archive import archive
 from fanal.edge.checking import check_library, check_wasm
+from fanal.edge.covering import most
 from fanal.edge.forms import combinations, forms_of
 from fanal.edge.functions import Allowed, Function, Level, function_of
 from fanal.edge.golden import Case, cases_of, drawn, golden_file, scratch_of
@@ -173,12 +174,12 @@ def _lowered(
     total = len(library.calls) * len(library.levels)
     for call in library.calls:
         s = call.signature
+        sizes = combinations([r for _, r in library.dims], call.dims) if library.dims else []
         for number in library.levels:
             say("lower", len(found), total)
             level = Level(number, library.machine.levels[number])
             make = functools.partial(function_of, program, library.constants, s, level, allowed, keep)
-            ranges = [r for _, r in library.dims]
-            found[s.name, number] = forms_of(make, ranges, call.dims, s.name) if ranges else [make()]
+            found[s.name, number] = forms_of(make, sizes, s.name) if library.dims else [make()]
     say("lower", total, total)
     return found
 
@@ -273,8 +274,7 @@ def most_bytes(table: Table, library: Interface, call: Call) -> int:
     """The most that a form's arena takes at any sizes (that are looked at)."""
     if not table.code:
         return table.fixed
-    ranges = [r for _, r in library.dims]
-    return max(n for sizes in combinations(ranges, call.dims) if (n := table.arena_bytes(sizes)) is not None)
+    return most(table.code, combinations([r for _, r in library.dims], call.dims), table.total)
 
 
 def _cases(
