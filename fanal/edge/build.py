@@ -5,21 +5,21 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fanal.core.atomic import write_atomically
 from fanal.core.errors import message, nearest
-from fanal.edge import assembly, code, wasm
+from fanal.edge import assembly, code, wasm, web
 from fanal.edge.archive import archive
 from fanal.edge.checking import check_library, check_wasm
 from fanal.edge.forms import combinations, forms_of
 from fanal.edge.functions import Allowed, Function, Level, function_of
 from fanal.edge.golden import Case, cases_of, drawn, golden_file, scratch_of
 from fanal.edge.header import header
-from fanal.edge.interface import Call, Interface, interface_of
+from fanal.edge.interface import Call, Interface, interface_of, takes_dim
 from fanal.edge.levels import host_level, levels_of, machine_of, runs_here
 from fanal.edge.link import shared_library, wasm_module
 from fanal.edge.manifest import manifest, operations_of, work_of
@@ -29,7 +29,7 @@ from fanal.edge.tables import Places, Table, aligned, table_of
 from fanal.edge.trial import tried
 from fanal.edge.weights import Weights, contents, keeper
 from fanal.export.fixing import fixed
-from fanal.export.program import Program, Signature
+from fanal.export.program import Program
 from fanal.tensor.tensor import Tensor
 
 Progress = Callable[[str, int, int], None]
@@ -61,7 +61,7 @@ def build(
     program: Program, out: str | os.PathLike[str], target: str = "x86_64-linux", name: str | None = None,
     levels: Sequence[str] | None = None, embed: bool = False, *,
     signatures: Sequence[str] | None = None, dims: Mapping[str, int] | None = None,
-    samples: Mapping[str, Sequence[Mapping[str, Tensor]]] | None = None,
+    adjustable: Collection[str] = (), samples: Mapping[str, Sequence[Mapping[str, Tensor]]] | None = None,
     fold_batch_norm: bool = False, winograd: bool = False, progress: Progress | None = None,
 ) -> Built:  # fmt: skip
     """Write a native library for a program into the folder `out`: header, static and shared library, weights,
@@ -71,6 +71,8 @@ def build(
     name: what its names begin with (the program's); levels: some of the target's instruction-set levels (all).
     embed: whether the weights are part of the library rather than a file beside it.
     signatures: some of the program's (all); dims: fixed sizes for dimensions, {name: size}.
+    adjustable: names of state that no signature writes and that the caller may: an optimiser's rate, say. It lies
+        in the block of state, beside what signatures write.
     samples: inputs for the golden cases, {signature: [{input: tensor}]}; else some are drawn.
     fold_batch_norm, winograd: allow rewrites whose rounding is another one than eager mode's.
     progress: called with (what is done, how many, of how many).
@@ -82,7 +84,9 @@ def build(
     numbers = levels_of(machine, levels)
     if dims:
         program = fixed(program, dims)
-    library = interface_of(program, _chosen(program, signatures), machine, numbers, name)
+    program = _chosen(program, signatures)
+    _check_adjustable(program, adjustable)
+    library = interface_of(program, program.constants - set(adjustable), machine, numbers, name)
     collected = Weights()
     by_level = _lowered(program, library, Allowed(fold_batch_norm, winograd), collected, say)
     functions = [f for forms in by_level.values() for f in forms]
@@ -100,6 +104,10 @@ def build(
         module = wasm_module(made.objects, library.functions)
         check_wasm(wasm.imports(module))
         files[f"{library.prefix}.wasm"] = module
+        files[f"{library.prefix}.mjs"] = web.module(library, module).encode()
+        files[f"{library.prefix}.d.ts"] = web.declarations(library).encode()
+        if web.shows_images(library):
+            files[f"{library.prefix}.html"] = web.page(library, module, b"" if embed else weights).encode()
     else:
         shared = shared_library(made.objects, machine, library.prefix, library.functions)
         check_library(shared, library.functions)
@@ -127,14 +135,30 @@ def _number(n: Any) -> int:
     return int(n)
 
 
-def _chosen(program: Program, names: Sequence[str] | None) -> list[Signature]:
+def _chosen(program: Program, names: Sequence[str] | None) -> Program:
+    """The program with some of its signatures, and what these take."""
     for n in names or ():
         if n not in program.signatures:
             raise ValueError(
                 message("build", "no signature of that name", repr(n), ", ".join(program.signatures),
                         " or ".join(nearest(n, program.signatures)))
             )  # fmt: skip
-    return [s for n, s in program.signatures.items() if names is None or n in names]
+    if names is None:
+        return program
+    left = {n: s for n, s in program.signatures.items() if n in names}
+    state = {n: t for n, t in program.state.items() if any(n in (*s.reads, *s.writes) for s in left.values())}
+    reduced = Program(program.name, program.symbols, program.dims, state, left, program.card)
+    unused = {r.name: r.min for r in program.dims if not any(takes_dim(s, program, r.name) for s in left.values())}
+    return fixed(reduced, unused) if unused else reduced
+
+
+def _check_adjustable(program: Program, names: Collection[str]) -> None:
+    for n in names:
+        if n not in program.state:
+            raise ValueError(
+                message("build", "no state of that name", repr(n), f"one of {len(program.state)} names",
+                        " or ".join(nearest(n, program.state)))
+            )  # fmt: skip
 
 
 def _lowered(
@@ -149,7 +173,7 @@ def _lowered(
         for number in library.levels:
             say("lower", len(found), total)
             level = Level(number, library.machine.levels[number])
-            make = functools.partial(function_of, program, s, level, allowed, keep)
+            make = functools.partial(function_of, program, library.constants, s, level, allowed, keep)
             ranges = [r for _, r in library.dims]
             found[s.name, number] = forms_of(make, ranges, call.dims, s.name) if ranges else [make()]
     say("lower", total, total)

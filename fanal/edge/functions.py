@@ -6,7 +6,7 @@ offsets) is made when the library is built, and is no code of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -73,10 +73,11 @@ Keeper = Callable[[list[Argument], Target], Placing]
 
 
 def function_of(
-    program: Program, signature: Signature, level: Level, allowed: Allowed, keeper: Keeper,
-    sizes: Sequence[int] | None = None,
+    program: Program, constants: Collection[str], signature: Signature, level: Level, allowed: Allowed,
+    keeper: Keeper, sizes: Sequence[int] | None = None,
 ) -> Function:  # fmt: skip
-    """Lower a signature for one level; at these sizes of the program's dimensions, if some are open."""
+    """Lower a signature for one level; at these sizes of the program's dimensions, if some are open.
+    `constants` are names of state that is always the same."""
     graph, symbols, relations = signature.graph, None, ()
     if sizes is not None:
         symbols = Symbols()
@@ -85,7 +86,6 @@ def function_of(
         value = program.symbols.at(open_sizes)
         graph = sized(graph, value)
         relations = tuple(value(r.zero) for r in signature.relations)
-    constants = program.constants
     steady_inputs = [i for i, p in enumerate(signature.takes) if p.kind == "state" and p.name in constants]
     graph, fired = improved(graph, steady_inputs if allowed.fold_batch_norm else (), allowed.winograd)
     arguments, loads, outputs = _frame(signature, graph, constants)
@@ -100,7 +100,7 @@ def function_of(
 
 
 def _frame(
-    signature: Signature, graph: Graph, constants: set[str]
+    signature: Signature, graph: Graph, constants: Collection[str]
 ) -> tuple[list[Argument], list[Load], list[Access]]:
     """What a program is given, in order, and where inputs and outputs lie."""
     arguments: list[Argument] = []

@@ -6,7 +6,7 @@ The header, the bindings, the manifest and the golden file are all written from 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,7 @@ class Interface:
 
     prefix: str
     program: Program
+    constants: Collection[str]
     machine: Machine
     levels: list[int]
     dims: list[tuple[str, Range]]
@@ -93,20 +94,20 @@ class Interface:
 
 
 def interface_of(
-    program: Program, signatures: Sequence[Signature], machine: Machine, levels: Sequence[int],
-    name: str | None,
-) -> Interface:  # fmt: skip
-    """The description of a library of some signatures."""
+    program: Program, constants: Collection[str], machine: Machine, levels: Sequence[int], name: str | None
+) -> Interface:
+    """The description of a program's library; `constants` are names of state that is always the same."""
+    signatures = list(program.signatures.values())
     prefix = identifier(name or program.name)
     ranges = list(program.dims)
     named = identifiers([r.name for r in ranges])
     dims = [(named[r.name], r) for r in ranges]
     calls_named = identifiers([s.name for s in signatures], _OWN)
-    state, state_bytes = _state(program, signatures)
+    state, state_bytes = _state(program, constants)
     own = {f.name for f in state}
     calls = []
     for s in signatures:
-        used = [i for i, d in enumerate(ranges) if _uses(s, program, d.name)]
+        used = [i for i, d in enumerate(ranges) if takes_dim(s, program, d.name)]
         if len(used) > MOST_DIMS:
             raise Limit(
                 message("build", f"signature {s.name!r} has many open dimensions", len(used), f"at most {MOST_DIMS}",
@@ -123,11 +124,11 @@ def interface_of(
             )
         )  # fmt: skip
     return Interface(
-        prefix, program, machine, list(levels), dims, calls, state, state_bytes, dict(program.card)
+        prefix, program, constants, machine, list(levels), dims, calls, state, state_bytes, dict(program.card)
     )
 
 
-def _uses(signature: Signature, program: Program, name: str) -> bool:
+def takes_dim(signature: Signature, program: Program, name: str) -> bool:
     """Whether a dimension occurs in the sizes of inputs or results."""
     number = program.symbols.by_name[name].terms[0][0][0]
     shapes = (t.shape for t in (*signature.inputs, *signature.outputs))
@@ -185,10 +186,9 @@ def text_of(tree: Any) -> str:
     return f"{a} / {b}" if operation == "//" else f"{a} * {b}"
 
 
-def _state(program: Program, signatures: Sequence[Signature]) -> tuple[list[StateField], int]:
-    """The tensors that some signature writes, one behind the other."""
-    constants = program.constants
-    used = {n for s in signatures for n in (*s.reads, *s.writes)}
+def _state(program: Program, constants: Collection[str]) -> tuple[list[StateField], int]:
+    """The tensors that may change, one behind the other."""
+    used = {n for s in program.signatures.values() for n in (*s.reads, *s.writes)}
     names = [n for n in program.state if n in used and n not in constants]
     named = identifiers(names)
     found, at = [], 0

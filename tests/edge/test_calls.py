@@ -272,3 +272,29 @@ def test_from_c(network, static):
     assert [float.fromhex(t) for t in numbers.split()] == [float(v) for v in y.ravel()]
     header = (folder / "net.h").read_text()
     assert "float[2][3][28][28]" in header
+
+
+def test_a_signature_alone_holds_constants(tmp_path):
+    program, x, _ = learning()
+    built(program, tmp_path, signatures=["predict"])
+    header = (tmp_path / "learner.h").read_text()
+    assert "STATE_BYTES" not in header and "learner_train" not in header
+    found = model_of(tmp_path, "learner").predict(x.numpy())
+    wanted = program.run({"x": x}, "predict")
+    np.testing.assert_array_equal(next(iter(found.values())), next(iter(wanted.values())).numpy())
+
+
+def test_rates_that_the_caller_sets(tmp_path):
+    program, x, y = learning()
+    (rate,) = [n for n in program.state if n.endswith(".lr")]
+    built(program, tmp_path, adjustable=[rate])
+    model = model_of(tmp_path, "learner")
+    for lr in (0.01, 0.003, 0.0):
+        model.tensors()[rate][...] = lr
+        program.state[rate].fill_(lr)
+        found = model.train(x.numpy(), y.numpy())["loss"]
+        assert found.tobytes() == program.run({"x": x, "y": y}, "train")["loss"].numpy().tobytes()
+    for name, array in model.tensors().items():
+        assert array.tobytes() == program.state[name].detach().numpy().tobytes(), name
+    with pytest.raises(ValueError, match="no state of that name: got 'lr'"):
+        built(program, tmp_path, adjustable=["lr"])

@@ -216,6 +216,17 @@ def test_fixed_sizes(tmp_path):
         built(program, tmp_path, dims={"batch": 41})
 
 
+def test_some_sizes_fixed_and_others_open(tmp_path):
+    dims = ({0: Dim("batch", max=5), 1: Dim("length", max=9)},)
+    program = export(lambda x: (x.cumsum(1), x.mean(1)), (fanal.randn(2, 7, 3),), name="some", dynamic_shapes=dims)
+    built(program, tmp_path, dims={"batch": 2})
+    model = model_of(tmp_path, "some")
+    for n in range(1, 10):
+        x = fanal.randn(2, n, 3)
+        found = list(model.run("predict", {"x": x.numpy()}).values())
+        assert [v.tobytes() for v in found] == [v.numpy().tobytes() for v in program(x)]
+
+
 def test_a_dimension_needs_an_end(tmp_path):
     program = export(lambda x: x + 1, (fanal.randn(3),), name="endless", dynamic_shapes={"x": {0: Dim("n")}})
     with pytest.raises(ValueError, match=r"dimension 'n' has no end.*Try: Dim\('n', max=...\), or a fixed size"):
