@@ -22,6 +22,7 @@ from fanal.export.onnx.matching import (
 from fanal.export.onnx.norms import batch_norm, layer_norm, log_softmax, mean, softmax
 from fanal.export.onnx.pools import average_pool, max_pool
 from fanal.export.onnx.records import Ref
+from fanal.export.onnx.recurrent import recurrent
 from fanal.export.onnx.writer import Writer
 from fanal.graph.ir import Graph, Node, Value
 
@@ -123,5 +124,6 @@ _BY_PRIMITIVE: dict[str, tuple[Callable[[Node, Uses], Group | None], ...]] = {
     "dot": (_matrices,),
     "div": (_group(softmax), _group(average_pool), _group(mean)),
     "sub": (_group(log_softmax),),
+    "scan": (_group(recurrent),),
 }
 
