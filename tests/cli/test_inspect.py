@@ -32,13 +32,13 @@ def test_a_program_is_described(tmp_path, capsys):
     for line in (
         "licence      CC-BY-4.0", "author       A. Author", "metrics      accuracy 0.9",
         "description  A small one.",
-        "dimensions   batch: 1 to 32 (2 in the example)", "predict(x)",
+        "dimensions   batch: 1 to 32", "predict(x)",
         "  in   x       float32[batch, 1, 8, 8]", "  out  logits  float32[batch, 3]        labels: a, b, c (3)",
     ):  # fmt: skip
         assert line in lines, line
-    # 2·4·64·9 of the convolution, 2·3·64 of the layer
-    assert "  work    4,992 multiply-adds at batch=2" in lines
-    assert re.search(r"^  conv +conv +1 +4,608$", text, re.M)
+    # 4·64·9 of the convolution, 3·64 of the layer
+    assert "  work    2,496 multiply-adds at batch=1" in lines
+    assert re.search(r"^  conv +conv +1 +2,304$", text, re.M)
     assert re.search(r"^  out.weight +float32\[3, 64\] +192 +768 B$", text, re.M)
 
 
@@ -81,7 +81,7 @@ def test_json_is_all_of_it(tmp_path, capsys):
     found = json.loads(said(capsys, "inspect", path, "--json"))
     assert found["name"] == "Small" and found["card"]["licence"] == "CC-BY-4.0"
     assert found["file_bytes"] == path.stat().st_size
-    assert found["dims"] == [{"name": "batch", "min": 1, "max": 32, "example": 2}]
+    assert found["dims"] == [{"name": "batch", "min": 1, "max": 32}]
     assert [f["name"] for f in found["functions"]] == ["predict", "train"]
     assert found["functions"][0]["outputs"] == [
         {"name": "logits", "dtype": "float32", "shape": ["batch", 3], "labels": ["a", "b", "c"]}

@@ -50,7 +50,7 @@ def test_calls_have_lines_shapes_and_tensors(tmp_path, capsys):
     facts = dict(boxes[1]["facts"])
     assert re.match(r"programs.py:\d+ in forward\(\)", facts["line"][0])
     assert facts["tensors"] == ["conv.weight: float32[4, 1, 3, 3]", "conv.bias: float32[4]"]
-    assert facts["multiply-adds"] == ["4,608"]
+    assert facts["multiply-adds"] == ["2,304"]
     assert any("conv(x, conv.weight" in line for line in facts["operations"])
 
 
