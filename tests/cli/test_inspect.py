@@ -10,8 +10,10 @@ import sys
 
 import pytest
 
+import fanal
 from fanal.cli import main
 from fanal.cli.console import Console
+from fanal.export import Dim, export, save
 from tests.cli.programs import recurrent, small
 
 
@@ -66,6 +68,19 @@ def test_graphs_inside_of_operations_follow_them(tmp_path, capsys):
     text = said(capsys, "inspect", recurrent(tmp_path), "--graph")
     assert re.search(r"scan\(.*length=time, reverse=False\)\n    body\(%\d+: float32\[32, 8\]", text)
     assert re.search(r"^      return %\d+, %\d+, %\d+$", text, re.M)
+
+
+def test_relations_between_sizes_are_shown(tmp_path, capsys):
+    path = tmp_path / "sum.fanal"
+    save(
+        export(
+            lambda x, y: x + y.reshape(x.shape), (fanal.zeros(6, 2), fanal.zeros(12)),
+            dynamic_shapes={"x": {0: Dim("rows")}, "y": {0: Dim("both")}},
+        ),
+        path,
+    )  # fmt: skip
+    text = said(capsys, "inspect", path)
+    assert re.search(r"^relations +(both == 2\*rows|both - 2\*rows == 0|2\*rows - both == 0)$", text, re.M), text
 
 
 def test_a_training_step_says_what_it_writes(tmp_path, capsys):

@@ -125,7 +125,12 @@ MODELS = {
     "indices": (lambda: indexed, (r(4, 6), fanal.tensor([1, 3])), None, None),
     "writes": (lambda: written, (r(4, 6),), None, None),
     "masked attention": (
-        lambda: masked, (r(2, 2, 4, 8), r(2, 2, 4, 8), fanal.eye(4).bool()), None, None,
+        lambda: masked, (r(2, 2, 4, 8), r(2, 2, 4, 8), fanal.eye(4).bool()), None,
+        (r(2, 2, 4, 8), r(2, 2, 4, 8), fanal.zeros(4, 4).bool()),  # a query that sees nothing
+    ),
+    "attention with something added": (
+        lambda: masked, (r(2, 4, 4, 8), r(2, 4, 6, 8), r(4, 6)), ({0: B}, {0: B, 2: T}, {1: T}),
+        (r(3, 4, 4, 8), r(3, 4, 9, 8), r(4, 9)),
     ),
     "scan": (
         lambda: lambda x: fanal.scan(lambda c, y: (c * 0.5 + y, c), fanal.zeros(3), x), (r(5, 3),), ({0: T},),
@@ -235,6 +240,17 @@ def test_every_version_of_the_operators(opset, tmp_path):
     model = Digits().eval()
     to_onnx(export(model, (r(3, 1, 8, 8),)), tmp_path / "m.onnx", opset=opset)
     assert onnx.load(str(tmp_path / "m.onnx")).opset_import[0].version == opset
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_networks_of_other_dtypes(dtype, tmp_path):
+    model = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.SiLU(), nn.Linear(16, 4), nn.Softmax(-1))
+    model = model.to(getattr(fanal, dtype)).eval()
+    x = r(3, 8).to(getattr(fanal, dtype))
+    to_onnx(export(model, (x,), dynamic_shapes=({0: B},)), tmp_path / "m.onnx")
+    (found,) = run(tmp_path / "m.onnx", {"input": x.numpy()})
+    bound = {"float16": 2e-3, "bfloat16": 2e-2, "float64": 1e-12}[dtype]
+    np.testing.assert_allclose(found.astype(np.float64), model(x).detach().double().numpy(), atol=bound)
 
 
 # -- a training step --------------------------------------------------------------------------------------
