@@ -127,6 +127,18 @@ def test_mistakes_are_one_line_and_no_traceback(arguments, why, tmp_path, capsys
     assert err.count("\n") == 1
 
 
+def test_where_an_error_came_up_is_told_on_request(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        main(["--traceback", "inspect", str(tmp_path / "nowhere")])
+
+
+def test_names_in_a_file_do_not_steer_the_terminal(tmp_path, capsys):
+    path = tmp_path / "evil.fanal"
+    save(export(lambda x: x + 1, (fanal.zeros(3),), name="a\x1b[2Jb", card={"author": "\x1b]0;title\x07"}), path)
+    text = said(capsys, "inspect", path)
+    assert "\x1b" not in text and "\x07" not in text and "a\ufffd[2Jb" in text
+
+
 def test_no_such_arguments(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["inspect"])
