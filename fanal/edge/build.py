@@ -12,7 +12,7 @@ from typing import Any
 
 from fanal.core.atomic import write_atomically
 from fanal.core.errors import message, nearest
-from fanal.edge import assembly, code, wasm
+from fanal.edge import assembly, code, wasm, web
 from fanal.edge.archive import archive
 from fanal.edge.checking import check_library, check_wasm
 from fanal.edge.forms import combinations, forms_of
@@ -100,6 +100,10 @@ def build(
         module = wasm_module(made.objects, library.functions)
         check_wasm(wasm.imports(module))
         files[f"{library.prefix}.wasm"] = module
+        files[f"{library.prefix}.mjs"] = web.module(library, module).encode()
+        files[f"{library.prefix}.d.ts"] = web.declarations(library).encode()
+        if web.shows_images(library):
+            files[f"{library.prefix}.html"] = web.page(library, module, b"" if embed else weights).encode()
     else:
         shared = shared_library(made.objects, machine, library.prefix, library.functions)
         check_library(shared, library.functions)

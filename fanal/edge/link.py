@@ -13,10 +13,11 @@ from pathlib import Path
 
 from fanal.core.errors import message
 from fanal.edge.levels import Machine
+from fanal.edge.wasm import frame_bytes
 
 PAGE = 16 << 10
-# What a page of WebAssembly's memory is, and how much of it calls may take.
-WASM_STACK = 64 << 10
+# How much stack a call takes in WebAssembly besides its deepest kernel, in pages of this many bytes.
+_WASM_REST, _WASM_PAGE = 16 << 10, 64 << 10
 
 
 @functools.cache
@@ -51,9 +52,11 @@ def shared_library(
 
 def wasm_module(objects: Mapping[str, bytes], exports: Sequence[str]) -> bytes:
     """A module of WebAssembly that imports nothing but its memory."""
+    deepest = max((frame_bytes(data) for data in objects.values()), default=0)
+    stack = -(-(deepest + _WASM_REST) // _WASM_PAGE) * _WASM_PAGE
     options = [
         "--no-entry", "--import-memory", "--gc-sections", "--strip-all", "--export=__heap_base", "-z",
-        f"stack-size={WASM_STACK}", "--stack-first",
+        f"stack-size={stack}", "--stack-first",
         *(f"--export={symbol}" for symbol in exports),
     ]  # fmt: skip
     return _linked("wasm-ld", objects, options, {})
