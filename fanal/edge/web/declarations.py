@@ -37,7 +37,7 @@ def declarations(library: Interface) -> str:
 
 def _dims(library: Interface) -> str:
     rows = "".join(
-        f"  /** from {r.min} to {r.max} */\n  {_key(r.name)}?: number;\n" for _, r in library.dims
+        f"  /** from {r.min} to {r.max} */\n  {c}?: number;\n" for c, r in library.dims
     )
     return f"/** Sizes of open dimensions, where they don't follow from the inputs. */\nexport interface Dims {{\n{rows}}}\n"
 

@@ -10,7 +10,6 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from fanal.core.symbols import Symbols, is_symbolic
 from fanal.edge.assembly import ABI
 from fanal.edge.interface import Field, Interface
 from fanal.edge.statuses import BAD_DIM
@@ -44,9 +43,9 @@ def facts(library: Interface, wasm: bytes) -> str:
         + ", ".join(
             [
                 f"function: {_text(f'{library.prefix}_{c.c}')}", f"method: {_text(c.c)}",
-                f"stateful: {_text(c.stateful)}", f"dims: {_text([library.dims[i][1].name for i in c.dims])}",
-                f"inputs: [{', '.join(_tensor(f, library) for f in c.inputs)}]",
-                f"outputs: [{', '.join(_tensor(f, library) for f in c.outputs)}]",
+                f"stateful: {_text(c.stateful)}", f"dims: {_text([library.dims[i][0] for i in c.dims])}",
+                f"inputs: [{', '.join(_tensor(f) for f in c.inputs)}]",
+                f"outputs: [{', '.join(_tensor(f) for f in c.outputs)}]",
             ]
         )
         + " }"
@@ -60,7 +59,7 @@ def facts(library: Interface, wasm: bytes) -> str:
         "state_bytes": library.state_bytes,
         "selftest_bytes": library.selftest_bytes,
         "bad_dim": BAD_DIM,
-        "dims": [{"name": r.name, "min": r.min, "max": r.max} for _, r in library.dims],
+        "dims": [{"name": c, "min": r.min, "max": r.max} for c, r in library.dims],
         "state": [
             {"name": f.name, "dtype": f.dtype.name, "shape": list(f.shape), "offset": f.offset}
             for f in library.state
@@ -69,53 +68,35 @@ def facts(library: Interface, wasm: bytes) -> str:
     return f"{{\n  ...{_text(plain)},\n  signatures: {{ {signatures} }},\n}}"
 
 
-def _tensor(f: Field, library: Interface) -> str:
-    symbols = library.program.symbols
-    shape = ", ".join(size(n, symbols) for n in f.spec.shape)
-    opened = [_own_dim(n, symbols) for n in f.spec.shape]
-    simple = all(name is not None or not is_symbolic(n) for name, n in zip(opened, f.spec.shape, strict=True))
-    given = "d" if any(map(is_symbolic, f.spec.shape)) else ""
+def _tensor(f: Field) -> str:
+    shape = ", ".join(map(size, f.trees))
+    opened = [_from_size(tree) for tree in f.trees]
+    counted = all(x is not None or isinstance(tree, int) for x, tree in zip(opened, f.trees, strict=True))
+    given = "" if all(isinstance(tree, int) for tree in f.trees) else "d"
     return (
         f"{{ name: {_text(f.spec.name)}, dtype: {_text(f.spec.dtype.name)}, shape: ({given}) => [{shape}], "
-        f"open: {_text(opened)}, simple: {_text(simple)} }}"
+        f"open: {_text(opened)}, counted: {_text(counted)} }}"
     )
 
 
-def _own_dim(n: Any, symbols: Symbols) -> str | None:
-    """The open dimension that a size is, if it is one and nothing more."""
-    if not is_symbolic(n) or len(n.terms) != 1:
-        return None
-    (monomial, factor) = n.terms[0]
-    if factor != 1 or len(monomial) != 1 or not symbols.atoms[monomial[0]].name:
-        return None
-    return _name(symbols, monomial[0])
+def _from_size(tree: Any) -> list[Any] | None:
+    """[dimension, factor, offset] of a size from which a dimension follows."""
+    factor, offset = 1, 0
+    if isinstance(tree, list) and tree[0] == "+" and isinstance(tree[1], int):
+        offset, tree = tree[1], tree[2]
+    if isinstance(tree, list) and tree[0] == "*" and isinstance(tree[1], int):
+        factor, tree = tree[1], tree[2]
+    return [tree, factor, offset] if isinstance(tree, str) else None
 
 
-def _name(symbols: Any, number: int) -> str:
-    """What a program calls one of its symbols."""
-    return str(next(n for n, e in symbols.by_name.items() if e.terms[0][0] == (number,)))
-
-
-def size(n: Any, symbols: Symbols) -> str:
+def size(tree: Any) -> str:
     """A size as an expression of JavaScript, of the open dimensions `d`."""
-    return _sum(n.terms, symbols) if is_symbolic(n) else str(int(n))
-
-
-def _sum(terms: Any, symbols: Symbols) -> str:
-    parts = []
-    for monomial, factor in terms:
-        factors = [_atom(a, symbols) for a in monomial]
-        parts.append(" * ".join([str(factor), *factors] if factor != 1 or not factors else factors))
-    return " + ".join(parts) or "0"
-
-
-def _atom(number: int, symbols: Symbols) -> str:
-    atom = symbols.atoms[number]
-    if atom.name:
-        return f"d[{_text(_name(symbols, number))}]"
-    if atom.by:
-        return f"Math.floor(({_sum(atom.over, symbols)}) / ({_sum(atom.by, symbols)}))"
-    raise ValueError("[build] a size of a result follows from Python code, which a library has none of")
+    if not isinstance(tree, list):
+        return f"d.{tree}" if isinstance(tree, str) else str(tree)
+    a, b = size(tree[1]), size(tree[2])
+    if tree[0] in ("max", "min"):
+        return f"Math.{tree[0]}({a}, {b})"
+    return f"Math.floor({a} / {b})" if tree[0] == "//" else f"({a} {tree[0]} {b})"
 
 
 def _text(value: Any) -> str:
