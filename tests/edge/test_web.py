@@ -191,11 +191,12 @@ def test_all_dtypes_and_deep_stacks(tmp_path):
 
 
 def test_declarations(folder):
-    text = (folder / "digits.d.ts").read_text()
+    text = (folder / "digits.d.mts").read_text()
     assert 'run(signature: "train", inputs: TrainInputs, dims?: Dims): TrainOutputs;' in text
     assert "  image: Numbers;\n" in text and "  shares: Shaped<Float32Array>;\n" in text
     assert "positions are “0”, “1”" in text and '"' in text
     assert "predict(inputs: PredictInputs, dims?: Dims): PredictOutputs;" in text
+    assert 'from "./digits.mjs"' in (folder / "digits.d.ts").read_text()
 
 
 def test_frames_of_functions_are_found():
@@ -246,5 +247,5 @@ def test_open_sizes(tmp_path):
     np.testing.assert_allclose(array(found[3]["z"]), want[0][:2].detach().numpy(), rtol=1e-5, atol=1e-6)
     assert "rows, 1 to 50" in found[4] and "a dimension is out of its range" in found[4]
     assert found[5].startswith("[sizes.predict] the size of rows is not known: got 1.1666")
-    text = (tmp_path / "sizes.d.ts").read_text()
+    text = (tmp_path / "sizes.d.mts").read_text()
     assert "/** from 1 to 50 */\n  rows?: number;" in text
