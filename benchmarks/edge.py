@@ -1,8 +1,8 @@
 """What is shipped, beside others: `python -m benchmarks.edge` (in the environment of `make bench-peers`).
 
 ResNet-18, a MobileNet-like and the digits network at batch 1 on one thread, float32: Fanal's native library, Fanal
-compiled in this process, ONNX Runtime, LiteRT and ExecuTorch where they are installed. Processes take turns as in
-`benchmarks.peers`. Prints the ratio of each one's time to the library's (above 1 the library is faster), and
+compiled in a process, ONNX Runtime, LiteRT and ExecuTorch where they are installed. Processes take turns as in
+`benchmarks.peers`. Prints the ratio of each one's time to that of the library with folded batch norms (above 1 the library is faster), and
 the sizes of what goes to a user: model, weights and runtime.
 """
 
@@ -21,7 +21,8 @@ from benchmarks.peers import cases, environment, peers, study
 from benchmarks.peers.engines import executorch, library, litert
 from benchmarks.peers.export import model_path as onnx_path
 
-WHO = ("library", "fanal", "onnxruntime", "litert", "executorch")
+WHO = ("library", "library-folded", "fanal", "onnxruntime", "litert", "executorch")
+OURS = "library-folded"  # what others are compared with: they fold batch norms, too
 # The native library that an application ships, in each package.
 RUNTIMES = {"onnxruntime": ("onnxruntime", "onnxruntime_pybind11_state"), "litert": ("ai-edge-litert", "libpywrap_litert_common"),
             "executorch": ("executorch", "_portable_lib")}  # fmt: skip
@@ -50,14 +51,14 @@ def main() -> None:
 
 def rows(case: str, results: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Times, ratios to the library's, memory and bytes of each."""
-    ours = results.get("library", {}).get("seconds")
+    ours = results.get(OURS, {}).get("seconds")
     found = {}
     for name, record in results.items():
         if not record.get("seconds"):
             found[name] = {"failed": record.get("failed", "no times")}
             continue
         row: dict[str, Any] = {"ms": median(record["seconds"]) * 1e3, "wrong": record.get("wrong")}
-        if ours and name != "library":
+        if ours and name != OURS:
             ratios = [a / b for a, b in zip(record["seconds"], ours, strict=True)]
             row["ratio"], row["interval"] = median(ratios), list(interval(ratios))
         found[name] = {**row, "MiB grown": record["memory"]["grown"], **sizes(name, folder)}
@@ -68,6 +69,7 @@ def sizes(name: str, folder: Path) -> dict[str, int]:
     """Bytes that have to be shipped: of the model, and of what runs it."""
     files = {
         "library": lambda: library.shipped(folder / "library", "model"),
+        "library-folded": lambda: library.shipped(folder / "folded", "model"),
         "onnxruntime": lambda: onnx_path(folder, 1).stat().st_size,
         "litert": lambda: litert.model_path(folder).stat().st_size,
         "executorch": lambda: executorch.model_path(folder).stat().st_size,

@@ -96,6 +96,11 @@ SHIPPED = (
         times=("infer1",), ours=True,
     ),
     Peer(
+        "library-folded", "Fanal library (folded)", "library", "fanal", ("fanal",),
+        "the same with fold_batch_norm=True, as all others fold theirs: other roundings than eager mode's",
+        {"fold_batch_norm": True}, times=("infer1",), ours=True,
+    ),
+    Peer(
         "litert", "LiteRT", "litert", "ai_edge_litert", ("ai-edge-litert",),
         "converted by tf.lite from a frozen tf.function, XNNPACK delegate (the default), one tensor in, one out",
         times=("infer1",),

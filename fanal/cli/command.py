@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from fanal.cli import building, inspecting, onnx, op
+from fanal.cli.console import shown
 from fanal.core.errors import DataError, Limit
 from fanal.export import ExportError
 from fanal.version import __version__
@@ -37,14 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except _USERS as error:
+        if arguments.traceback:
+            raise
         sys.stderr.write(f"fanal: {_text(error)}\n")
         return 1
 
 
 def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{os.fspath(error.filename)}: {error.strerror}"
-    return str(error)
+        return shown(f"{os.fspath(error.filename)}: {error.strerror}")
+    return shown(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="fanal COMMAND --help says more of each.",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"fanal {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="of an error, where it came up (to report it)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for module in _COMMANDS:
         module.add_parser(commands)

@@ -7,6 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import IO, Any
 
+# Names in a file are whatever its writer liked; no sequence that steers a terminal leaves here.
+_CONTROL = {n: "\ufffd" for n in (*range(32), *range(127, 160)) if n not in (9, 10)}
+
+
+def shown(text: str) -> str:
+    """Text without control characters."""
+    return text.translate(_CONTROL)
+
 
 class Console:
     """Writes to a stream. `colour`: whether it is a terminal."""
@@ -22,12 +30,12 @@ class Console:
 
     def line(self, text: str = "") -> None:
         """A line as it is."""
-        self.stream.write(text + "\n")
+        self.stream.write(shown(text) + "\n")
 
     def title(self, text: str) -> None:
         """The heading of all that follows."""
         if self._rich is not None:
-            self._rich.print(text, style="bold", markup=False)
+            self._rich.print(shown(text), style="bold", markup=False)
         else:
             self.line(text)
 
@@ -35,13 +43,13 @@ class Console:
         """A heading with a line before it."""
         self.line()
         if self._rich is not None:
-            self._rich.print(text, style="bold cyan", markup=False)
+            self._rich.print(shown(text), style="bold cyan", markup=False)
         else:
             self.line(text)
 
     def pairs(self, rows: Sequence[tuple[str, str]], indent: str = "") -> None:
         """Names and values in two columns; a value of several lines stays in its column."""
-        rows = [(name, value) for name, value in rows if value]
+        rows = [(shown(name), shown(value)) for name, value in rows if value]
         width = max((len(name) for name, _ in rows), default=0)
         for name, value in rows:
             for i, part in enumerate(value.splitlines()):
@@ -54,6 +62,7 @@ class Console:
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
         """A table; the columns in `right` are numbers."""
+        rows = [[shown(c).replace("\n", " ") for c in row] for row in rows]
         if self._rich is not None:
             self._table(heads, rows, right)
             return

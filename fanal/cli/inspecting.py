@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--signature", metavar="NAME", help="this function only")
     parser.add_argument(
         "--at", metavar="DIM=N[,…]", default="",
-        help="sizes of open dimensions to count work and memory for (those of the example, if not given)",
+        help="sizes of open dimensions to count work and memory for (the least ones, if not given)",
     )  # fmt: skip
     parser.set_defaults(run=run)
 
@@ -126,7 +126,7 @@ def _tensors(found: ProgramFacts) -> str:
 
 def _dim(d: Any) -> str:
     end = "any size" if d.max is None else str(d.max)
-    return f"{d.name}: {d.min} to {end} ({d.example} in the example)"
+    return f"{d.name}: {d.min} to {end}"
 
 
 def _function(console: Console, found: ProgramFacts, f: FunctionFacts) -> None:

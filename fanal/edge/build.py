@@ -109,7 +109,7 @@ def build(
         check_wasm(wasm.imports(module))
         files[f"{library.prefix}.wasm"] = module
         files[f"{library.prefix}.mjs"] = web.module(library, module).encode()
-        files[f"{library.prefix}.d.ts"] = web.declarations(library).encode()
+        files |= {name: text.encode() for name, text in web.declarations(library).items()}
         if web.shows_images(library):
             files[f"{library.prefix}.html"] = web.page(library, module, b"" if embed else weights).encode()
     else:

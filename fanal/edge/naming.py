@@ -26,6 +26,12 @@ def identifier(name: str) -> str:
     return f"{found}_" if found in _TAKEN else found
 
 
+def remark(text: str) -> str:
+    """Somebody's text as it may stand in a comment of C, Python and JavaScript: one line that ends none of them."""
+    line = " ".join(text.split())
+    return line.replace("*/", "* /").replace("\\", "/").replace('"', "'")
+
+
 def identifiers(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
     """Names in C for all of some names, each another one, also in capitals (as in the names of constants);
     none is among those taken."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 from fanal.core.dtypes import DType
 from fanal.edge.interface import Field, Interface
+from fanal.edge.naming import remark
 from fanal.edge.statuses import BAD_DIM
 
 _TEMPLATE = '''"""@TITLE@: @PREFIX@'s library for Python. Generated; needs NumPy and nothing else.
@@ -195,13 +197,13 @@ def python_binding(library: Interface, abi: int) -> str:
         results = ", ".join(f"{f.spec.name}: {f.spec.dtype.name}[{', '.join(f.dims)}]" for f in c.outputs)
         fields = {
             "NAME": c.c, "STAR": "", "ARGUMENTS": arguments, "GIVEN": given,
-            "SIGNATURE": repr(c.signature.name), "DOC": f"{c.signature.name}: {results or 'no results'}.",
+            "SIGNATURE": repr(c.signature.name), "DOC": remark(f"{c.signature.name}: {results or 'no results'}."),
         }  # fmt: skip
         text = _METHOD.replace("*@STAR@", "")
         methods.append(_filled(text, fields).replace("(self, )", "(self)"))
         examples.append(f"    model.{c.c}({arguments})")
     texts = {
-        "TITLE": library.program.name, "PREFIX": library.prefix, "ABI": str(abi),
+        "TITLE": remark(library.program.name), "PREFIX": library.prefix, "ABI": str(abi),
         "EXAMPLES": "\n".join(examples), "SIGNATURES": json.dumps(signatures).replace("true", "True").replace("false", "False"),
         "DIMS": repr([[c, r.min, r.max] for c, r in library.dims]),
         "STATE": repr([[f.name, _numpy(f.dtype), list(f.shape), f.offset] for f in library.state]),
@@ -223,6 +225,4 @@ def _numpy(dtype: DType) -> str:
 
 
 def _filled(text: str, fields: dict[str, str]) -> str:
-    for name, value in fields.items():
-        text = text.replace(f"@{name}@", value)
-    return text
+    return re.sub(r"@([A-Z_]+)@", lambda m: fields.get(m[1], m[0]), text)

@@ -82,12 +82,11 @@ class FunctionFacts:
 
 @dataclass(frozen=True)
 class DimFacts:
-    """An open dimension, its range, and the size that it had when the program was captured."""
+    """An open dimension and its range."""
 
     name: str
     min: int
     max: int | None
-    example: int
 
 
 @dataclass(frozen=True)
@@ -125,10 +124,8 @@ def facts(
     program: Program, *, path: str | os.PathLike[str] | None = None, form: str = "",
     at: Mapping[str, int] | None = None,
 ) -> ProgramFacts:  # fmt: skip
-    """What there is to say. `at`: sizes of open dimensions to count for, instead of the example's."""
-    dims = tuple(
-        DimFacts(d.name, d.min, d.max, int(program.symbols.by_name[d.name].example)) for d in program.dims
-    )
+    """What there is to say. `at`: sizes of open dimensions to count for, instead of the least ones."""
+    dims = tuple(DimFacts(*d) for d in program.dims)
     sizes = _sizes(dims, at or {})
     text = Dims(program)
     written = {s.name: s.writes for s in program.signatures.values()}
@@ -148,7 +145,7 @@ def facts(
 
 
 def _sizes(dims: Sequence[DimFacts], at: Mapping[str, int]) -> dict[str, int]:
-    found = {d.name: d.example for d in dims}
+    found = {d.name: max(d.min, 1) for d in dims}
     by_name = {d.name: d for d in dims}
     for name, n in at.items():
         if name not in by_name:

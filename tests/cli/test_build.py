@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -35,6 +37,24 @@ def test_arguments_go_through_and_results_are_shown(tmp_path, capsys, monkeypatc
     assert text.startswith("small for aarch64-linux in lib\n")
     for line in ("  libsmall.so  56,789", "  kernels, avx2    40,000", "  predict   2.05 kB            2 kB  1.02 ×"):
         assert line in text.splitlines(), text
+
+
+def test_a_library_is_built(tmp_path, capsys):
+    pytest.importorskip("fanal.edge")
+    if shutil.which("ld.lld") is None:
+        pytest.importorskip("ziglang", reason="there is no linker")
+    arguments = ["--level", "x86-64", "--dim", "batch=1", "--name", "tiny"]
+    assert main(["build", str(small(tmp_path)), "--out", str(tmp_path / "lib"), *arguments]) == 0
+    assert {"tiny.h", "libtiny.so"} <= {p.name for p in (tmp_path / "lib").iterdir()}
+    text = capsys.readouterr().out
+    assert text.startswith("tiny for x86_64-linux in ")
+    assert re.search(r"^  libtiny.so +[\d,]+$", text, re.M) and re.search(r"^  predict +[\d.]+ k?B", text, re.M)
+
+
+def test_a_target_that_there_is_not(tmp_path, capsys):
+    pytest.importorskip("fanal.edge")
+    assert main(["build", str(small(tmp_path)), "--out", str(tmp_path / "lib"), "--target", "arm"]) == 1
+    assert capsys.readouterr().err.startswith("fanal: [build] unknown target: got 'arm'; expected one of x86_64-linux")
 
 
 def test_an_onnx_model(tmp_path, capsys):

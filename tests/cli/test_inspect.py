@@ -10,8 +10,10 @@ import sys
 
 import pytest
 
+import fanal
 from fanal.cli import main
 from fanal.cli.console import Console
+from fanal.export import Dim, export, save
 from tests.cli.programs import recurrent, small
 
 
@@ -32,13 +34,13 @@ def test_a_program_is_described(tmp_path, capsys):
     for line in (
         "licence      CC-BY-4.0", "author       A. Author", "metrics      accuracy 0.9",
         "description  A small one.",
-        "dimensions   batch: 1 to 32 (2 in the example)", "predict(x)",
+        "dimensions   batch: 1 to 32", "predict(x)",
         "  in   x       float32[batch, 1, 8, 8]", "  out  logits  float32[batch, 3]        labels: a, b, c (3)",
     ):  # fmt: skip
         assert line in lines, line
-    # 2·4·64·9 of the convolution, 2·3·64 of the layer
-    assert "  work    4,992 multiply-adds at batch=2" in lines
-    assert re.search(r"^  conv +conv +1 +4,608$", text, re.M)
+    # 4·64·9 of the convolution, 3·64 of the layer
+    assert "  work    2,496 multiply-adds at batch=1" in lines
+    assert re.search(r"^  conv +conv +1 +2,304$", text, re.M)
     assert re.search(r"^  out.weight +float32\[3, 64\] +192 +768 B$", text, re.M)
 
 
@@ -68,6 +70,19 @@ def test_graphs_inside_of_operations_follow_them(tmp_path, capsys):
     assert re.search(r"^      return %\d+, %\d+, %\d+$", text, re.M)
 
 
+def test_relations_between_sizes_are_shown(tmp_path, capsys):
+    path = tmp_path / "sum.fanal"
+    save(
+        export(
+            lambda x, y: x + y.reshape(x.shape), (fanal.zeros(6, 2), fanal.zeros(12)),
+            dynamic_shapes={"x": {0: Dim("rows")}, "y": {0: Dim("both")}},
+        ),
+        path,
+    )  # fmt: skip
+    text = said(capsys, "inspect", path)
+    assert re.search(r"^relations +(both == 2\*rows|both - 2\*rows == 0|2\*rows - both == 0)$", text, re.M), text
+
+
 def test_a_training_step_says_what_it_writes(tmp_path, capsys):
     path = small(tmp_path, train=True)
     text = said(capsys, "inspect", path, "--signature", "train")
@@ -81,7 +96,7 @@ def test_json_is_all_of_it(tmp_path, capsys):
     found = json.loads(said(capsys, "inspect", path, "--json"))
     assert found["name"] == "Small" and found["card"]["licence"] == "CC-BY-4.0"
     assert found["file_bytes"] == path.stat().st_size
-    assert found["dims"] == [{"name": "batch", "min": 1, "max": 32, "example": 2}]
+    assert found["dims"] == [{"name": "batch", "min": 1, "max": 32}]
     assert [f["name"] for f in found["functions"]] == ["predict", "train"]
     assert found["functions"][0]["outputs"] == [
         {"name": "logits", "dtype": "float32", "shape": ["batch", 3], "labels": ["a", "b", "c"]}
@@ -110,6 +125,18 @@ def test_mistakes_are_one_line_and_no_traceback(arguments, why, tmp_path, capsys
     assert code == 1 and out == ""
     assert re.match(rf"fanal: {why}", err), err
     assert err.count("\n") == 1
+
+
+def test_where_an_error_came_up_is_told_on_request(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        main(["--traceback", "inspect", str(tmp_path / "nowhere")])
+
+
+def test_names_in_a_file_do_not_steer_the_terminal(tmp_path, capsys):
+    path = tmp_path / "evil.fanal"
+    save(export(lambda x: x + 1, (fanal.zeros(3),), name="a\x1b[2Jb", card={"author": "\x1b]0;title\x07"}), path)
+    text = said(capsys, "inspect", path)
+    assert "\x1b" not in text and "\x07" not in text and "a\ufffd[2Jb" in text
 
 
 def test_no_such_arguments(capsys):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
+import subprocess
 import time
 
 import pytest
@@ -50,7 +52,7 @@ def test_calls_have_lines_shapes_and_tensors(tmp_path, capsys):
     facts = dict(boxes[1]["facts"])
     assert re.match(r"programs.py:\d+ in forward\(\)", facts["line"][0])
     assert facts["tensors"] == ["conv.weight: float32[4, 1, 3, 3]", "conv.bias: float32[4]"]
-    assert facts["multiply-adds"] == ["4,608"]
+    assert facts["multiply-adds"] == ["2,304"]
     assert any("conv(x, conv.weight" in line for line in facts["operations"])
 
 
@@ -83,6 +85,29 @@ def test_names_in_a_file_are_only_text():
     text = page(program)
     assert "<script>alert" not in text and "<img" not in text
     assert text.count("<script") == 2 and text.count("</script>") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_a_browser_shows_it_without_errors(tmp_path, capsys):
+    text = written(tmp_path, small(tmp_path, train=True), capsys)
+    watch = "<script>addEventListener('error', e => document.title = 'error: ' + e.message)</script></head>"
+    click = (
+        "<script>const box = document.querySelector('.picture.shown .box.product');"
+        "box.dispatchEvent(new MouseEvent('click', {bubbles: true}));"
+        "document.querySelector('.panel button:not(.close)').click();"
+        "document.querySelector('.bar input').value = 'conv'; </script></body>"
+    )
+    path = tmp_path / "shown.html"
+    path.write_text(text.replace("</head>", watch, 1).replace("</body>", click, 1))
+    command = [
+        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000", "--dump-dom", path.as_uri(),
+    ]  # fmt: skip
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "<title>Small</title>" in dom
+    assert len(re.findall(r'class="picture shown"', dom)) == 2  # one of each function
+    assert re.search(r'class="path"><a>predict: \w+</a> › <b>conv2d conv</b>', dom)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -134,3 +134,39 @@ def test_random_bodies_give_the_bits_of_the_loop(seed):
     captured = fanal.compile(scanned)
     for _ in range(2):
         assert same_bits(captured(h, xs), want)
+
+
+@pytest.mark.parametrize("more", [lambda h: h, lambda h: h * 2, lambda h: h.tanh() + 1])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_product_is_a_carry_and_a_result(more, rows):
+    """The product at the end of a step is needed by the next one, whatever else is made of it."""
+    u, w = fanal.randn(5, 4), fanal.randn(4, 5)
+    xs, first = fanal.randn(6, rows, 5), fanal.randn(rows, 4)
+
+    def step(h, x):
+        h = (x + h @ u.T) @ w.T
+        return h, more(h)
+
+    with fanal.no_grad():
+        h, ys = first, []
+        for x in xs:
+            h, y = step(h, x)
+            ys.append(y)
+        last, found = fanal.scan(step, first, xs)
+    assert same_bits(last, h)
+    assert same_bits(found, fanal.stack(ys))
+
+
+def test_a_product_is_two_results_of_a_branch():
+    w, x = fanal.randn(4, 5), fanal.randn(3, 5)
+
+    def branch():
+        y = x @ w.T
+        return y, y + 1
+
+    with fanal.no_grad():
+        for flag in (True, False):
+            found = fanal.cond(fanal.tensor(flag), branch, lambda: (fanal.zeros(3, 4), fanal.ones(3, 4)))
+            wanted = branch() if flag else (fanal.zeros(3, 4), fanal.ones(3, 4))
+            for have, want in zip(found, wanted, strict=True):
+                assert same_bits(have, want)

@@ -16,7 +16,7 @@ import fanal.edge
 import fanal.nn as nn
 import fanal.nn.functional as F
 from fanal.edge.wasm import frame_bytes, imports, memory_pages
-from fanal.export import export
+from fanal.export import Dim, export
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="needs node")
@@ -191,11 +191,12 @@ def test_all_dtypes_and_deep_stacks(tmp_path):
 
 
 def test_declarations(folder):
-    text = (folder / "digits.d.ts").read_text()
+    text = (folder / "digits.d.mts").read_text()
     assert 'run(signature: "train", inputs: TrainInputs, dims?: Dims): TrainOutputs;' in text
     assert "  image: Numbers;\n" in text and "  shares: Shaped<Float32Array>;\n" in text
     assert "positions are “0”, “1”" in text and '"' in text
     assert "predict(inputs: PredictInputs, dims?: Dims): PredictOutputs;" in text
+    assert 'from "./digits.mjs"' in (folder / "digits.d.ts").read_text()
 
 
 def test_frames_of_functions_are_found():
@@ -209,3 +210,44 @@ def test_frames_of_functions_are_found():
       ret void
     }"""
     assert 100000 <= frame_bytes(compile_ir(ir, WASM32)) <= 100064
+
+
+@needs_node
+def test_open_sizes(tmp_path):
+    """Sizes follow from shapes, or from numbers of elements; results know theirs; ranges are checked."""
+    fanal.manual_seed(2)
+    model = nn.Linear(6, 4).eval()
+
+    def function(x, y):
+        return model(x), y[:, 1:].sum(0), fanal.cat([x, x])
+
+    rows, columns = Dim("rows", max=20_000), Dim("columns", min=2, max=9)
+    program = export(
+        function, (fanal.randn(3, 6), fanal.randn(5, 4)), name="sizes", output_names=["z", "sums", "twice"],
+        dynamic_shapes=({0: rows}, {1: columns}),
+    )  # fmt: skip
+    fanal.edge.build(program, tmp_path, "wasm32")
+    r = np.random.default_rng(3)
+    x, y = r.random((7, 6), np.float32), r.random((5, 6), np.float32)
+    flat = {"x": x.ravel().tolist(), "y": y.ravel().tolist()}
+    shaped = {"x": {"data": flat["x"], "shape": [7, 6]}, "y": {"data": flat["y"], "shape": [5, 6]}}
+    found = drive(
+        tmp_path / "sizes.mjs",
+        [
+            ["predict", flat, {}], ["predict", shaped, {}], ["predict", flat, {"rows": 7}],
+            ["predict", {**flat, "x": x[:2].tolist()}, {}],
+            ["predict", {**flat, "x": [0.0] * 6 * 20_001}, {}], ["predict", {**flat, "x": [0.0] * 7}, {}],
+            ["predict", {**flat, "x": [0.5] * 6 * 20_000}, {}], ["predict", flat, {}],  # memory grows
+        ],
+    )  # fmt: skip
+    want = function(fanal.tensor(x), fanal.tensor(y))
+    assert found[0] == found[1] == found[2]
+    for name, w in zip(("z", "sums", "twice"), want, strict=True):
+        assert found[0][name]["shape"] == list(w.shape)
+        np.testing.assert_allclose(array(found[0][name]), w.detach().numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(array(found[3]["z"]), want[0][:2].detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert "rows, 1 to 20000" in found[4] and "a dimension is out of its range" in found[4]
+    assert found[5].startswith("[sizes.predict] the size of rows is not known: got 1.1666")
+    assert found[6]["twice"] == {"data": [0.5] * 240_000, "shape": [40_000, 6]} and found[7] == found[0]
+    text = (tmp_path / "sizes.d.mts").read_text()
+    assert "/** from 1 to 20000 */\n  rows?: number;" in text

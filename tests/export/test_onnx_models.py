@@ -125,7 +125,12 @@ MODELS = {
     "indices": (lambda: indexed, (r(4, 6), fanal.tensor([1, 3])), None, None),
     "writes": (lambda: written, (r(4, 6),), None, None),
     "masked attention": (
-        lambda: masked, (r(2, 2, 4, 8), r(2, 2, 4, 8), fanal.eye(4).bool()), None, None,
+        lambda: masked, (r(2, 2, 4, 8), r(2, 2, 4, 8), fanal.eye(4).bool()), None,
+        (r(2, 2, 4, 8), r(2, 2, 4, 8), fanal.zeros(4, 4).bool()),  # a query that sees nothing
+    ),
+    "attention with something added": (
+        lambda: masked, (r(2, 4, 4, 8), r(2, 4, 6, 8), r(4, 6)), ({0: B}, {0: B, 2: T}, {1: T}),
+        (r(3, 4, 4, 8), r(3, 4, 9, 8), r(4, 9)),
     ),
     "scan": (
         lambda: lambda x: fanal.scan(lambda c, y: (c * 0.5 + y, c), fanal.zeros(3), x), (r(5, 3),), ({0: T},),
@@ -186,11 +191,66 @@ def test_runtimes_find_the_operators_that_they_are_best_at(tmp_path):
     assert not {"Shape", "Expand", "Where", "Cast"} & set(found)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("make", [nn.LSTM, nn.GRU, nn.RNN, lambda *a, **k: nn.RNN(*a, nonlinearity="relu", **k)])
+def test_recurrent_layers_are_found(make, bias, tmp_path):
+    model = make(4, 6, 2, bias=bias, bidirectional=True, batch_first=True).eval()
+    x = r(3, 5, 4)
+    to_onnx(export(model, (x,), dynamic_shapes=({0: B, 1: T},)), tmp_path / "m.onnx")
+    found = operators(tmp_path / "m.onnx")
+    assert "Scan" not in found and found["LSTM"] + found["GRU"] + found["RNN"] == 4
+    x = r(2, 9, 4)
+    leaves, _ = pytree.flatten(model(x))
+    for have, want in zip(run(tmp_path / "m.onnx", {"input": x.numpy()}), leaves, strict=True):
+        np.testing.assert_allclose(have, want.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_step_that_is_no_layer_s_stays_a_scan(tmp_path):
+    w, u, b = r(8, 4), r(8, 2), r(8)
+
+    def almost_lstm(x, h, c):
+        def step(carry, row):
+            gates = row + carry[0] @ u.T + b
+            i, f, g, o = gates.chunk(4, -1)
+            cell = f.sigmoid() * carry[1] + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * cell  # no tanh
+            return (h, cell), h
+
+        return fanal.scan(step, (h, c), x @ w.T)
+
+    given = (r(5, 3, 4), r(3, 2), r(3, 2))
+    program = export(almost_lstm, given)
+    to_onnx(program, tmp_path / "m.onnx")
+    assert operators(tmp_path / "m.onnx")["Scan"] == 1
+    leaves, _ = pytree.flatten(almost_lstm(*given))
+    names = [s.name for s in program.signatures["predict"].inputs]
+    for have, want in zip(outputs(tmp_path / "m.onnx", given, names), leaves, strict=True):
+        np.testing.assert_allclose(have, want.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_what_does_not_fit_into_one_message_goes_beside(tmp_path, monkeypatch):
+    monkeypatch.setattr("fanal.export.onnx.model.LIMIT", 5000)
+    to_onnx(export(nn.Linear(40, 50), (r(3, 40),)), tmp_path / "large.onnx")
+    to_onnx(export(nn.Linear(4, 5), (r(3, 4),)), tmp_path / "small.onnx")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["large.onnx", "large.onnx.data", "small.onnx"]
+
+
 @pytest.mark.parametrize("opset", [18, 19, 21, newest()])
 def test_every_version_of_the_operators(opset, tmp_path):
     model = Digits().eval()
     to_onnx(export(model, (r(3, 1, 8, 8),)), tmp_path / "m.onnx", opset=opset)
     assert onnx.load(str(tmp_path / "m.onnx")).opset_import[0].version == opset
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_networks_of_other_dtypes(dtype, tmp_path):
+    model = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.SiLU(), nn.Linear(16, 4), nn.Softmax(-1))
+    model = model.to(getattr(fanal, dtype)).eval()
+    x = r(3, 8).to(getattr(fanal, dtype))
+    to_onnx(export(model, (x,), dynamic_shapes=({0: B},)), tmp_path / "m.onnx")
+    (found,) = run(tmp_path / "m.onnx", {"input": x.numpy()})
+    bound = {"float16": 2e-3, "bfloat16": 2e-2, "float64": 1e-12}[dtype]
+    np.testing.assert_allclose(found.astype(np.float64), model(x).detach().double().numpy(), atol=bound)
 
 
 # -- a training step --------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from fanal.backends.native.lower import lower
 from fanal.backends.native.program import Access, Kernel, Phase, Temp
 from fanal.backends.native.runtime import control, layout
 from fanal.backends.native.runtime.dialect import translate
+from fanal.backends.native.runtime.system import RAW, float_control
 from fanal.backends.native.target import AARCH64, ARMV7, RISCV64, WASM32, Target
 from fanal.edge.link import linker
 from fanal.graph.ir import Graph, Value
@@ -73,6 +74,7 @@ def where() -> ptr:
 _START = '''
 @export
 def _start():
+    fp_set_control(FP_DEFAULT)
     at = memory
     end = memory + INPUT_BYTES
     while at != end:
@@ -112,6 +114,11 @@ class Engine:
     target: Target
     execute: Callable[[bytes, bytes, int, int], bytes] | None  # None: it is not there
     missing: str
+
+    @property
+    def flushes(self) -> bool:
+        """Whether subnormal numbers are zero there."""
+        return self.target is ARMV7
 
     def run(
         self, graph: Graph, arrays: Sequence[np.ndarray], whole: bool = False
@@ -215,6 +222,10 @@ def _frame(listing: Listing, memory: _Memory, kernels: Sequence[Kernel], target:
         declared += f"declare void @{_name(kernel)}(ptr, ptr, i64, ptr)\n"
     raw += "}\n"
     parts = {"control": control.SOURCE, "frame": _FRAME}
+    float_raw, float_constants = float_control(target.triple)
+    raw += float_raw
+    constants |= float_constants
+    known = {**_KNOWN, "fp_set_control": RAW["fp_set_control"]}
     if target.name in _CALLS:
         read, write, leave, words = _CALLS[target.name]
         constants = constants | {"READ": read, "WRITE": write, "EXIT": leave}
@@ -222,7 +233,7 @@ def _frame(listing: Listing, memory: _Memory, kernels: Sequence[Kernel], target:
         raw += f'@system = internal constant [{len(words)} x i32] [{items}], section ".text", align 4\n'
         parts["start"] = _START
     symbols = ("words", "table", "places", "memory", "bufs")
-    body = translate(parts, {**layout.CONSTANTS, **constants}, known=_KNOWN, symbols=symbols)
+    body = translate(parts, {**layout.CONSTANTS, **constants}, known=known, symbols=symbols)
     return f'{raw}{declared}{body}attributes #0 = {{ nounwind "no-builtins" }}\n'
 
 

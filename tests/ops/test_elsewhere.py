@@ -19,7 +19,7 @@ from fanal.graph.ir import Graph
 from fanal.ops.passes import improved
 from tests.native.elsewhere import ENGINES, Engine
 from tests.ops import test_forward
-from tests.ops.runner import native
+from tests.ops.runner import native, reference, trace
 
 CASES = [c for c in test_forward.CASES if c[0].kind not in ("host", "composed")]
 # A few that need what some target lacks: divisions, conversions, rounding, half precision, 64-bit products.
@@ -41,10 +41,28 @@ MACHINES = [present(e) for e in ENGINES]
 
 def check_primitive(engine: Engine, primitive, dtype, monkeypatch) -> None:
     def compute(graph, arrays):
-        return engine.run(graph, arrays)
+        return seen(engine.run(graph, arrays), graph.outputs)
 
+    def expected(graph, arrays):
+        return seen(reference(graph, seen(arrays, graph.inputs)), graph.outputs)
+
+    seen = flushed if engine.flushes else lambda arrays, values: arrays
     monkeypatch.setattr(test_forward, "native", compute)
+    monkeypatch.setattr(test_forward, "reference", expected)
     test_forward.test_primitive(primitive, dtype)
+
+
+# The least normal numbers, where subnormal ones may be zero (those of float16 are none in float32).
+TINY = {"float32": 2.0**-126, "bfloat16": 2.0**-126, "float64": 2.0**-1022}
+
+
+def flushed(arrays, values) -> list[np.ndarray]:
+    """Arrays of a graph's values, as a machine takes them for which subnormal numbers are zero."""
+    found = []
+    for x, value in zip(arrays, values, strict=True):
+        small = np.abs(x.astype(np.float64)) < TINY.get(value.dtype.name, 0.0)
+        found.append(np.where(small, np.zeros_like(x), x).astype(x.dtype) if small.any() else x)
+    return found
 
 
 def named(cases):
@@ -64,6 +82,18 @@ def test_some_primitives(engine, primitive, dtype, monkeypatch):
 @pytest.mark.parametrize("engine", MACHINES)
 def test_every_primitive(engine, primitive, dtype, monkeypatch):
     check_primitive(engine, primitive, dtype, monkeypatch)
+
+
+@pytest.mark.parametrize("engine", MACHINES)
+def test_places_in_vectors_change_no_bit(engine):
+    """Subnormal numbers and NaNs: in whole vectors and in what is left over of them."""
+    values = np.array([1e-40, -3e-39, 2e-38, np.nan, 1.0], np.float32)
+    values.view(np.uint32)[3] |= 0x1234  # a NaN of its own
+    x = np.repeat(values, 19)
+    graph = trace(lambda x: (x + x, x * 0.5, x - 1e-40), [x])
+    for y in engine.run(graph, [x]):
+        bits = y.view(np.uint32).reshape(5, 19)
+        np.testing.assert_array_equal(bits, np.repeat(bits[:, :1], 19, 1))
 
 
 # -- whole graphs --------------------------------------------------------------------------------------

@@ -29,8 +29,8 @@ def make(task: Task) -> Runner:
     model = pytorchlike.module(fanal, task).eval()
     inputs = pytorchlike.batches(fanal, task)[0][: len(task.data[0][0])]
     program = export(model, tuple(inputs), name="model")
-    folder = task.folder / "library"
-    built = build(program, folder)
+    folder = task.folder / ("folded" if task.options else "library")
+    built = build(program, folder, **task.options)
     shipped(folder, built.prefix)
     return runner(task, folder, built.prefix)
 

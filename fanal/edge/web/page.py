@@ -98,7 +98,7 @@ def page(library: Interface, wasm: bytes, weights: bytes) -> str:
         "labels": list(found.result.spec.labels) or [str(i) for i in range(_classes(found.result))],
         "channels": channels, "height": height, "width": width,
         "teach": found.teach.signature.name if found.teach else None, "taught": list(found.taught),
-        "dims": {r.name: max(1, r.min) for _, r in library.dims},
+        "dims": {c: max(1, r.min) for c, r in library.dims},
         "bytes": {"code": len(wasm), "weights": len(weights)},
     }  # fmt: skip
     texts = {

@@ -241,14 +241,17 @@ function sizes(signature, facts, given, dims) {
   for (let round = 0; round < 2; round++) {
     facts.inputs.forEach((tensor, i) => {
       const { data, shape } = given[i];
-      const open = tensor.open.filter((name) => name !== null && !(name in found));
+      const rows = tensor.open.filter((row) => row !== null);
       if (shape) {
-        tensor.open.forEach((name, d) => name !== null && (found[name] ??= shape[d]));
-      } else if (open.length === 1 && tensor.simple) {
-        const rest = tensor.shape({ ...found, [open[0]]: 1 }).reduce((a, b) => a * b, 1);
-        const times = tensor.open.filter((name) => name === open[0]).length;
-        if (times === 1 && rest > 0) found[open[0]] = data.length / rest;
+        tensor.open.forEach((row, d) => row !== null && (found[row[0]] ??= (shape[d] - row[2]) / row[1]));
+        return;
       }
+      const unknown = rows.filter(([name]) => !(name in found));
+      if (unknown.length !== 1 || !tensor.counted) return;
+      const [name, factor, offset] = unknown[0];
+      // What all other dimensions come to, with this one such that it counts once.
+      const rest = tensor.shape({ ...found, [name]: (1 - offset) / factor }).reduce((a, b) => a * b, 1);
+      if (rest > 0) found[name] = (data.length / rest - offset) / factor;
     });
   }
   for (const name of facts.dims) {

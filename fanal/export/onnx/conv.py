@@ -69,27 +69,49 @@ def _conv(w: Writer, node: Any, x: Ref, weight: Ref) -> Ref:
 
 @rule("conv_input_grad")
 def _input_grad(w: Writer, node: Any, g: Ref, weight: Ref) -> Ref:
-    """ConvTranspose without paddings gives the whole reach of the windows: the image is cut from it."""
     if g.dtype.kind != "f":
         return conv_input_grad_of_integers(w, node, g, weight)
+    return conv_transpose(w, node, g, weight)
+
+
+def missing(node: Any) -> tuple[int, ...] | None:
+    """What ONNX's ConvTranspose has to add at the ends to give the image's extents; None where it can't:
+    there the whole reach of the windows is made, and the image cut from it."""
+    g, weight = node.inputs
+    at = node.attributes
+    rows = zip(at["shape"], g.shape[2:], weight.shape[2:], at["stride"], at["dilation"], at["padding"], strict=True)
+    found = []
+    for n, m, k, s, d, (a, b) in rows:
+        short = n + a + b - _reach(m, k, s, d)
+        if type(short) is not int or not 0 <= short < s or is_symbolic(a) or is_symbolic(b) or min(a, b) < 0:
+            return None
+        found.append(short)
+    return tuple(found)
+
+
+def _reach(m: Any, k: Any, s: int, d: int) -> Any:
+    """The extent that m windows cover."""
+    return (m - 1) * s + d * (k - 1) + 1
+
+
+def conv_transpose(w: Writer, node: Any, g: Ref, weight: Ref, bias: Ref | None = None) -> Ref:
+    """The gradient of a convolution in its input. A bias needs that nothing is `missing`."""
     at, shape, dtype = node.attributes, node.outputs[0].shape, g.dtype
-    strides, dilations = at["stride"], at["dilation"]
-    g, weight = floating(w, g, weight)
-    rows = list(zip(g.shape[2:], weight.shape[2:], strides, dilations, at["padding"], strict=True))
-    full = [(m - 1) * s + d * (k - 1) + 1 for m, k, s, d, _ in rows]
-    spatial = at["shape"]
-    short = [n + a + b - f for n, f, (_, _, _, _, (a, b)) in zip(spatial, full, rows, strict=True)]
+    strides, dilations, padding = at["stride"], at["dilation"], at["padding"]
+    g, weight, *more = floating(w, g, weight, *([] if bias is None else [bias]))
     same = {"strides": tuple(strides), "dilations": tuple(dilations), "group": at["groups"]}
-    plain = all(type(r) is int and 0 <= r < s for r, s in zip(short, strides, strict=True))
-    if plain and all(n >= 0 for pair in at["padding"] for n in pair):
+    short = missing(node)
+    if short is not None:
         y = w.op(
-            "ConvTranspose", [g, weight], g.dtype, shape, **same, output_padding=tuple(short),
-            pads=(*(a for a, _ in at["padding"]), *(b for _, b in at["padding"])),
+            "ConvTranspose", [g, weight, *more], g.dtype, shape, **same, output_padding=short,
+            pads=(*(a for a, _ in padding), *(b for _, b in padding)),
         )  # fmt: skip
         return w.cast(y, dtype)
+    assert bias is None
+    full = [_reach(*row) for row in zip(g.shape[2:], weight.shape[2:], strides, dilations, strict=True)]
     y = w.op("ConvTranspose", [g, weight], g.dtype, [*shape[:2], *full], **same)
-    low = [0, 0, *(-a for *_, (a, _) in rows)]
-    high = [0, 0, *(n + a - f for n, f, (*_, (a, _)) in zip(spatial, full, rows, strict=True))]
+    low = [0, 0, *(-a for a, _ in padding)]
+    high = [0, 0, *(n + a - f for n, f, (a, _) in zip(at["shape"], full, padding, strict=True))]
     return w.cast(padded(w, y, low, high, (0,) * y.ndim, 0, shape), dtype)
 
 

@@ -62,7 +62,8 @@ def _needed(graph: Graph, groups: dict[Node, Group]) -> list[tuple[Node, set[Val
 def _results(w: Writer, node: Node, group: Group | None, xs: Sequence[Ref], needed: set[Value]) -> Any:
     primitive = node.primitive
     if group is not None:
-        return [group.write(w, node, *xs)]
+        made = group.write(w, node, *xs)
+        return [made] if isinstance(made, Ref) else made
     if primitive.name == "attention" and attention.is_plain(node, node.outputs[1] in needed):
         return [attention.written_plainly(w, node, *xs), xs[0]]  # nobody asks for the second
     rule = RULES.get(primitive.name)

@@ -42,7 +42,7 @@ def _places(w: Writer, indices: Sequence[Ref]) -> Ref:
 
 def _one_to_one(x: Value, indices: Sequence[Value], dims: Sequence[int]) -> int | None:
     """The only dimension that is read at computed places, where all others are matched one to one."""
-    if tuple(dims) != tuple(range(x.ndim)):
+    if tuple(dims) != tuple(range(x.ndim)) or indices[0].ndim != x.ndim:
         return None
     along = []
     for d, index in zip(dims, indices, strict=True):

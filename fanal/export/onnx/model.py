@@ -130,6 +130,8 @@ def _attribute(name: str, value: Any) -> Any:
         return helper.make_attribute(name, _graph(value, "", {}))
     if isinstance(value, DType):
         return helper.make_attribute(name, _TYPES[value.name])
+    if isinstance(value, list):  # of texts
+        return helper.make_attribute(name, value)
     if isinstance(value, tuple):
         kind = onnx.AttributeProto.INTS  # also of an empty one, whose kind can't be seen
         return helper.make_attribute(name, [int(n) for n in value], attr_type=kind)

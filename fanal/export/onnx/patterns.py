@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from fanal.export.onnx.activations import clip, leaky_relu, relu, write_extreme
-from fanal.export.onnx.conv import conv
+from fanal.export.onnx.conv import conv, conv_transpose, missing
 from fanal.export.onnx.kinds import takes
 from fanal.export.onnx.matching import (
     made_by,
@@ -22,6 +22,7 @@ from fanal.export.onnx.matching import (
 from fanal.export.onnx.norms import batch_norm, layer_norm, log_softmax, mean, softmax
 from fanal.export.onnx.pools import average_pool, max_pool
 from fanal.export.onnx.records import Ref
+from fanal.export.onnx.recurrent import recurrent
 from fanal.export.onnx.writer import Writer
 from fanal.graph.ir import Graph, Node, Value
 
@@ -95,16 +96,23 @@ def _write_gemm(w: Writer, dot: Node, a: Ref, b: Ref, *bias: Ref) -> Ref:
 
 def _conv_bias(node: Node, uses: Uses) -> Group | None:
     for product, other in _pairs(node):
-        one = made_by(product, "conv")
+        one = made_by(product, "conv", "conv_input_grad")
         bias = spread_vector(other, 1)
         if one is None or bias is None or not _floats(product) or not single_use(product, uses):
             continue
-
-        def write(w: Writer, n: Node, x: Ref, weight: Ref, b: Ref, one: Node = one) -> Ref:
-            return conv(w, one.attributes, x, weight, one.outputs[0].shape, b)
-
-        return Group(write, (*one.inputs, bias))
+        if one.primitive.name == "conv":
+            return Group(_with_bias(one), (*one.inputs, bias))
+        if missing(one) is not None:
+            return Group(_transposed_with_bias(one), (*one.inputs, bias))
     return None
+
+
+def _with_bias(one: Node) -> Callable[..., Ref]:
+    return lambda w, n, x, weight, bias: conv(w, one.attributes, x, weight, one.outputs[0].shape, bias)
+
+
+def _transposed_with_bias(one: Node) -> Callable[..., Ref]:
+    return lambda w, n, g, weight, bias: conv_transpose(w, one, g, weight, bias)
 
 
 def _group(matcher: Callable[[Node], Any]) -> Callable[[Node, Uses], Group | None]:
@@ -123,5 +131,6 @@ _BY_PRIMITIVE: dict[str, tuple[Callable[[Node, Uses], Group | None], ...]] = {
     "dot": (_matrices,),
     "div": (_group(softmax), _group(average_pool), _group(mean)),
     "sub": (_group(log_softmax),),
+    "scan": (_group(recurrent),),
 }
 

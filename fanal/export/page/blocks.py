@@ -125,6 +125,8 @@ def modules(blocks: Sequence[Block]) -> list[Block]:
     for block in found:
         names = list(dict.fromkeys(b.title for b in block.inner))
         block.detail = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        if block.title.isdigit():  # of a Sequential: its place alone says little
+            block.title = f"{block.title}: {block.inner[0].title}" if len(names) == 1 else f"part {block.title}"
         if not block.title:
             block.title, block.detail = block.inner[0].title, block.detail if len(names) > 1 else ""
     return found

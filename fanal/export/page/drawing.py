@@ -9,7 +9,7 @@ from typing import Any
 
 from fanal.export.page.placing import placed
 
-_LETTER, _SMALL = 7.3, 6.1  # the width of a letter of a title, and of small text
+_LETTER, _SMALL = 7.4, 6.5  # the width of a letter of a title, and of small text
 _LEAST, _MOST = 96.0, 300.0
 _PADDING, _LINE = 12.0, 16.0
 

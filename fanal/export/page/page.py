@@ -65,7 +65,7 @@ def _head(found: ProgramFacts) -> str:
         (scaled(found.file_bytes, "B"), f"file, format {found.format}") if found.file_bytes else None,
         (f"{found.elements:,}", f"numbers in {count(len(found.state), 'tensor')}"),
         (scaled(found.state_bytes, "B"), "tensors"),
-        *((_dim(d), f"{d.name}; {d.example} in the example") for d in found.dims),
+        *((_dim(d), d.name) for d in found.dims),
         *((_text(v), k) for k, v in found.card.items() if k != "description"),
     ]
     made = "".join(

@@ -176,7 +176,8 @@ class _Maker:
         if len(block.inner) > 1:
             found.append(("its calls", self._once(block, lambda: self._part(block, block.inner, True))))
         elif len(block.nodes) > 1:
-            found.append(("its operations", self._once(tuple(block.nodes), lambda: self._part(block, None))))
+            call = block.inner[0] if block.inner else block
+            found.append(("its operations", self._once(tuple(block.nodes), lambda: self._part(call, None))))
         for name, graph, roles in subgraphs(block.nodes):
             self._roles.update(zip(graph.inputs, roles, strict=True))
             found.append((name, self._once(graph, lambda g=graph, n=name: self._graph(n, g))))

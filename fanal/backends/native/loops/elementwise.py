@@ -53,7 +53,7 @@ class Store:
 
 def lower_elementwise(p: ProgramBuilder, stores: list[Store]) -> None:
     """Append one phase that computes all stores; they have the same shape."""
-    from fanal.backends.native.loops.tiled import TiledKernel, across_dimension
+    from fanal.backends.native.loops.tiled import LEAST, TiledKernel, across_dimension
 
     shape = stores[0].to.shape
     if math.prod(shape) == 0:
@@ -79,7 +79,7 @@ def lower_elementwise(p: ProgramBuilder, stores: list[Store]) -> None:
         for walk in program.walks:
             walk.strides = [walk.strides[d] for d in order]
         extents = [extents[d] for d in order]
-        tiled = TiledKernel(program, tuple(targets), len(extents))
+        tiled = TiledKernel(program, tuple(targets), len(extents), bool(extents[-1] < LEAST))
         tiled.add_phase(p, extents, tiled.lanes(Builder(p.target, "")))
         return
     kernel = ElementwiseKernel(program, tuple(targets), len(extents))

@@ -33,11 +33,13 @@ from fanal.core.dtypes import BY_NAME
 
 HALVES = 2  # blocks side by side along the operand's dimension, to use whole cache lines
 LEAST = 16  # extents from which turning blocks pays
+# Lanes of blocks where the output's lines are shorter than that, and the shortest for which these pay.
+NARROW = 4
 
 
 def across_dimension(program: Program, extents: list[int]) -> int | None:
     """The dimension along which loaded operands run that the last one would gather; or None."""
-    if len(extents) < 2 or extents[-1] < LEAST:
+    if len(extents) < 2 or extents[-1] < NARROW:
         return None
     loaded = {i[1] for i in program.instructions if i[0] == "load"}
     votes = [0] * len(extents)
@@ -51,10 +53,12 @@ def across_dimension(program: Program, extents: list[int]) -> int | None:
 
 
 class TiledKernel:
-    """A program over (…, i, j): vectors along j, some operands loaded along i."""
+    """A program over (…, i, j): vectors along j, some operands loaded along i. `narrow`: short ones."""
 
-    def __init__(self, program: Program, targets: tuple[tuple[int, int, str], ...], rank: int):
-        self.program, self.targets, self.rank = program, targets, rank
+    def __init__(
+        self, program: Program, targets: tuple[tuple[int, int, str], ...], rank: int, narrow: bool = False
+    ):
+        self.program, self.targets, self.rank, self.narrow = program, targets, rank, narrow
         self.classes = [stride_class(w.strides[-1]) for w in program.walks]
         self.turned = {
             n: i[1]
@@ -67,7 +71,8 @@ class TiledKernel:
         kinds = "".join("r" if w.access is None else "m" for w in self.program.walks)
         code = self.program.instructions
         turned = sorted(self.turned)
-        return f"tiled {self.rank} {kinds} {''.join(self.classes)} {turned} {code} {self.targets}"
+        form = "tiled narrow" if self.narrow else "tiled"
+        return f"{form} {self.rank} {kinds} {''.join(self.classes)} {turned} {code} {self.targets}"
 
     def add_phase(self, p: ProgramBuilder, extents: list[int], lanes: int) -> None:
         rows = HALVES * lanes
@@ -90,7 +95,8 @@ class TiledKernel:
 
     def lanes(self, b: Builder) -> int:
         code = self.program.instructions
-        return vector_lanes(b, code, moving(code, self.classes))
+        lanes = vector_lanes(b, code, moving(code, self.classes))
+        return min(lanes, NARROW) if self.narrow else lanes
 
     def emit(self, b: Builder) -> None:
         d = Descriptor(b, len(self.program.operands))

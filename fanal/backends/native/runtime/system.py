@@ -95,7 +95,9 @@ _CONTROLS = {
     "x86_64": (_X86_CONTROL, 0x1F80),
     "aarch64": (_AARCH64_CONTROL, 0),
     "arm64": (_AARCH64_CONTROL, 0),
-    "arm": (_ARM_CONTROL, 0),
+    # Its vectors take subnormal numbers for zero and have one NaN. Scalars are told to do so too: else a
+    # number's bits would depend on whether it is one of a whole vector.
+    "arm": (_ARM_CONTROL, 0x3000000),
     "riscv64": (_RISCV_CONTROL, 1),
     "wasm32": (_NO_CONTROL, 0),
 }

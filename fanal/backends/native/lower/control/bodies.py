@@ -34,8 +34,14 @@ class BodyLowering(WholeLowering):
             if value in made:
                 self.destinations.setdefault(value, access)
 
+        self.results = {access.buffer for _, access in self.outputs}
         self.parts = _parted(graph)
         self.users.update(dict.fromkeys(self.parts, 1))
+
+    def _is_temporary(self, buffer: int) -> bool:
+        """Results lie in memory of the program around, which reads them: a carry is needed at the next
+        step, whatever else of this one is made of it."""
+        return super()._is_temporary(buffer) and buffer not in self.results
 
     def node(self, node: Node) -> None:
         # Parts that don't overlap are computed each at its place of use.
