@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import fanal.edge
 import fanal.nn as nn
 from fanal.core.errors import Limit
 from fanal.edge.checking import check_library
+from fanal.edge.link import linker
 from fanal.edge.naming import identifiers
 from fanal.edge.objects import Elf
 from fanal.edge.wasm import imports
@@ -120,3 +122,15 @@ def test_errors_come_before_any_work(tmp_path):
     with pytest.raises(Limit, match=r"calls code of this machine: got .* at test_files.py:\d+"):
         fanal.edge.build(solver, out)
     assert not out.exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="the package 'ziglang' is not installed")
+@pytest.mark.parametrize("target", ["x86_64-linux", "wasm32"])
+def test_the_linker_may_come_from_a_package(target, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    linker.cache_clear()
+    try:
+        assert linker("ld.lld")[1:] == ("-m", "ziglang", "ld.lld")
+        fanal.edge.build(network(), tmp_path, target)
+    finally:
+        linker.cache_clear()
