@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from fanal.core.errors import message, nearest
 from fanal.edge import assembly, code, wasm, web
 from fanal.edge.archive import archive
 from fanal.edge.checking import check_library, check_wasm
+from fanal.edge.covering import most
 from fanal.edge.forms import combinations, forms_of
 from fanal.edge.functions import Allowed, Function, Level, function_of
 from fanal.edge.golden import Case, cases_of, drawn, golden_file, scratch_of
@@ -33,7 +35,9 @@ from fanal.export.program import Program
 from fanal.tensor.tensor import Tensor
 
 Progress = Callable[[str, int, int], None]
-_FORMS = 4  # of a signature whose forms are tried out, besides the least sizes
+# Forms of a signature that are tried out, besides the least sizes; bytes of results that a golden case may have,
+# if there are smaller ones.
+_FORMS, _SMALL = 4, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +174,12 @@ def _lowered(
     total = len(library.calls) * len(library.levels)
     for call in library.calls:
         s = call.signature
+        sizes = combinations([r for _, r in library.dims], call.dims) if library.dims else []
         for number in library.levels:
             say("lower", len(found), total)
             level = Level(number, library.machine.levels[number])
             make = functools.partial(function_of, program, library.constants, s, level, allowed, keep)
-            ranges = [r for _, r in library.dims]
-            found[s.name, number] = forms_of(make, ranges, call.dims, s.name) if ranges else [make()]
+            found[s.name, number] = forms_of(make, sizes, s.name) if library.dims else [make()]
     say("lower", total, total)
     return found
 
@@ -270,8 +274,7 @@ def most_bytes(table: Table, library: Interface, call: Call) -> int:
     """The most that a form's arena takes at any sizes (that are looked at)."""
     if not table.code:
         return table.fixed
-    ranges = [r for _, r in library.dims]
-    return max(n for sizes in combinations(ranges, call.dims) if (n := table.arena_bytes(sizes)) is not None)
+    return most(table.code, combinations([r for _, r in library.dims], call.dims), table.total)
 
 
 def _cases(
@@ -289,10 +292,17 @@ def _cases(
         wanted = [t.sizes for t in forms[:_FORMS]]
         if forms[0].arena_bytes(least) is not None or len(forms) > 1:
             wanted.append(least)
-        for sizes in dict.fromkeys(wanted):
-            if any(t.arena_bytes(sizes) is not None for t in forms):
-                found += cases_of(program, call, [drawn(call, program.symbols.at(sizes))])
+        fit = [s for s in dict.fromkeys(wanted) if any(t.arena_bytes(s) is not None for t in forms)]
+        small = [s for s in fit if result_bytes(program, call, s) <= _SMALL] or fit[-1:]
+        for sizes in small:
+            found += cases_of(program, call, [drawn(call, program.symbols.at(sizes))])
     return found
+
+
+def result_bytes(program: Program, call: Call, sizes: Sequence[int]) -> int:
+    """Bytes of a call's results at sizes."""
+    value = program.symbols.at(sizes)
+    return sum(math.prod(map(value, f.spec.shape)) * f.spec.dtype.itemsize for f in call.outputs)
 
 
 def _arena_of(case: Case, library: Interface, made: _Made) -> int:

@@ -3,45 +3,42 @@
 A signature is lowered at the largest sizes. What the lowering asks about sizes on its way are the conditions under
 which its result is right; where they don't hold for some sizes, it is lowered at the largest of these again, and
 so on. A library tries one form after another. That every combination of sizes has one is looked up, by the very
-code that the library carries out; of very many combinations, for the ends and some in between.
+code that the library carries out (`covering.py`).
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fanal.core.errors import Limit, message
-from fanal.edge.expressions import EQUAL, Values, evaluated
+from fanal.edge.covering import columns, first_of, right_for
+from fanal.edge.expressions import EQUAL, Values
 from fanal.edge.functions import Function
-from fanal.export.dims import samples
 from fanal.export.program import Range
 
-# Combinations of sizes that are all looked at; forms that one signature may have at one level.
-EXHAUSTIVE, MOST = 20_000, 48
+MOST = 256  # forms that one signature may have at one level
 
 
-def forms_of(
-    make: Callable[[Sequence[int]], Function], ranges: Sequence[Range], used: Sequence[int], name: str
-) -> list[Function]:
-    """The forms of a signature at one level. `make` lowers it at sizes of all dimensions, of which only
-    those in `used` (numbers) count."""
+def forms_of(make: Callable[[Sequence[int]], Function], sizes: Sequence[Any], name: str) -> list[Function]:
+    """The forms of a signature at one level, for columns of sizes (`combinations`). `make` lowers it at
+    some."""
     found: list[Function] = []
-    tests: list[list[int]] = []
-    for sizes in combinations(ranges, used):
-        if any(_fits(code, sizes) for code in tests):
-            continue
-        if found and not _related(found[0], sizes):
-            continue
-        made = make(sizes)
+    left = None
+    while (at := 0 if left is None else first_of(left)) >= 0:
+        chosen = [int(column[at]) for column in sizes]
+        made = make(chosen)
         code = conditions(made)
         code.end()
-        if not _fits(code.words, sizes):
-            if not _related(made, sizes):
+        if left is None:
+            left = _related(made, sizes)
+            if not left[at]:  # a place at which it may be lowered is not this one
                 continue
-            raise RuntimeError(f"[build] {name} is not right at the sizes that it was lowered at: {sizes}")
+        good = right_for(code.words, sizes)
+        if not good[at]:
+            raise RuntimeError(f"[build] {name} is not right at the sizes that it was lowered at: {chosen}")
+        left &= ~good
         found.append(made)
-        tests.append(code.words)
         if len(found) > MOST:
             raise Limit(
                 message("build", f"signature {name!r} needs another program at too many sizes", f"more than {MOST}",
@@ -52,35 +49,32 @@ def forms_of(
     return found
 
 
+def combinations(ranges: Sequence[Range], used: Sequence[int]) -> list[Any]:
+    """Columns of sizes to look at; dimensions that are not `used` (numbers) have their least size."""
+    return columns([(r.min, _end(r)) if i in used else (r.min, r.min) for i, r in enumerate(ranges)])
+
+
 def conditions(function: Function) -> Values:
     """Code that ends early where a form is not right."""
-    values = Values(len(function.sizes))
+    values = _relations(function)
     if function.symbols is not None:
-        for zero in function.relations:
-            values.require(EQUAL, values.number(zero), values.constant(0))
         for condition in list(function.symbols.conditions):
             values.condition(function.symbols, condition)
     return values
 
 
-def combinations(ranges: Sequence[Range], used: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Sizes to look at, the largest first; dimensions that don't count have their least size."""
-    spans = [(r.min, _end(r)) if i in used else (r.min, r.min) for i, r in enumerate(ranges)]
-    total = 1
-    for low, high in spans:
-        total *= high - low + 1
-    if total <= EXHAUSTIVE:
-        yield from itertools.product(*(range(high, low - 1, -1) for low, high in spans))
-    else:
-        yield from sorted(samples(spans), reverse=True)
+def _relations(function: Function) -> Values:
+    values = Values(len(function.sizes))
+    for zero in function.relations:
+        values.require(EQUAL, values.number(zero), values.constant(0))
+    return values
 
 
-def is_exhaustive(ranges: Sequence[Range], used: Sequence[int]) -> bool:
-    """Whether all combinations of sizes are looked at."""
-    total = 1
-    for i in used:
-        total *= _end(ranges[i]) - ranges[i].min + 1
-    return total <= EXHAUSTIVE
+def _related(function: Function, sizes: Sequence[Any]) -> Any:
+    """The combinations that fulfil the relations of a signature."""
+    values = _relations(function)
+    values.end()
+    return right_for(values.words, sizes)
 
 
 def _end(r: Range) -> int:
@@ -90,16 +84,3 @@ def _end(r: Range) -> int:
                     f"Dim({r.name!r}, max=...), or a fixed size, by dims=")
         )  # fmt: skip
     return r.max
-
-
-def _fits(code: Sequence[int], sizes: Sequence[int]) -> bool:
-    return evaluated(code, list(sizes))
-
-
-def _related(function: Function, sizes: Sequence[int]) -> bool:
-    """Whether sizes fulfil the relations of a signature."""
-    values = Values(len(sizes))
-    for zero in function.relations:
-        values.require(EQUAL, values.number(zero), values.constant(0))
-    values.end()
-    return _fits(values.words, sizes)

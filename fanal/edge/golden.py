@@ -18,7 +18,6 @@ from typing import Any
 
 from fanal.core import dtypes
 from fanal.core.errors import message
-from fanal.core.symbols import is_symbolic
 from fanal.edge.interface import Call, Interface
 from fanal.edge.tables import aligned
 from fanal.edge.weights import contents
@@ -69,20 +68,8 @@ def cases_of(program: Program, call: Call, given: Sequence[Mapping[str, Tensor]]
         runner = Runner(copy, call.signature)
         outputs = runner.run(inputs)
         written = {n: state[n] for n in call.signature.writes}
-        found.append(Case(call, _sizes(program, call, inputs), dict(inputs), outputs, written))
+        found.append(Case(call, runner.sizes(inputs), dict(inputs), outputs, written))
     return found
-
-
-def _sizes(program: Program, call: Call, inputs: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """The dimensions' sizes, those that inputs don't show being the least."""
-    found = {r.name: r.min for r in program.dims}
-    for f in call.inputs:
-        for n, wanted in zip(inputs[f.spec.name].shape, f.spec.shape, strict=True):
-            for name in found:
-                symbol = program.symbols.by_name[name]
-                if is_symbolic(wanted) and wanted.terms == symbol.terms:
-                    found[name] = int(n)
-    return tuple(found.values())
 
 
 def drawn(call: Call, value: Callable[[Any], Any]) -> dict[str, Tensor]:

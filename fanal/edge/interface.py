@@ -100,9 +100,9 @@ def interface_of(
     signatures = list(program.signatures.values())
     prefix = identifier(name or program.name)
     ranges = list(program.dims)
-    named = identifiers([r.name for r in ranges])
+    named = identifiers([r.name for r in ranges], ["arena"])  # NAME_ARENA_MAX is there
     dims = [(named[r.name], r) for r in ranges]
-    calls_named = identifiers([s.name for s in signatures], _OWN)
+    calls_named = identifiers([s.name for s in signatures], _OWN + _records(signatures))
     state, state_bytes = _state(program, constants)
     own = {f.name for f in state}
     calls = []
@@ -126,6 +126,11 @@ def interface_of(
     return Interface(
         prefix, program, constants, machine, list(levels), dims, calls, state, state_bytes, dict(program.card)
     )
+
+
+def _records(signatures: Sequence[Signature]) -> tuple[str, ...]:
+    """What the types of records of inputs and outputs are called."""
+    return tuple(f"{identifier(s.name)}_{end}" for s in signatures for end in ("in", "out"))
 
 
 def takes_dim(signature: Signature, program: Program, name: str) -> bool:
@@ -190,7 +195,7 @@ def _state(program: Program, constants: Collection[str]) -> tuple[list[StateFiel
     """The tensors that may change, one behind the other."""
     used = {n for s in program.signatures.values() for n in (*s.reads, *s.writes)}
     names = [n for n in program.state if n in used and n not in constants]
-    named = identifiers(names)
+    named = identifiers(names, ["bytes"])  # NAME_STATE_BYTES is there
     found, at = [], 0
     for name in names:
         t = program.state[name]

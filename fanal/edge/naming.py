@@ -33,14 +33,15 @@ def remark(text: str) -> str:
 
 
 def identifiers(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """Names in C for all of some names, each another one; none is among those taken."""
-    used = set(taken)
+    """Names in C for all of some names, each another one, also in capitals (as in the names of constants);
+    none is among those taken."""
+    used = {name.lower() for name in taken}
     found: dict[str, str] = {}
     for name in names:
         base = made = identifier(name)
         number = 2
-        while made in used:
+        while made.lower() in used:
             made, number = f"{base}_{number}", number + 1
-        used.add(made)
+        used.add(made.lower())
         found[name] = made
     return found

@@ -66,6 +66,10 @@ class Runner:
             for t, memory, l in zip(s.outputs, memories, fresh, strict=True)
         }
 
+    def sizes(self, inputs: Mapping[str, Tensor]) -> tuple[int, ...]:
+        """The sizes of the program's dimensions that inputs have; ValueError where they don't fit."""
+        return self._sizes(self._checked(inputs))
+
     # -- what is given -------------------------------------------------------------------------------
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Tensor]:

@@ -103,6 +103,7 @@ def test_names_are_made_fit_for_c():
     assert identifiers(["a.b", "a_b", "3x", "int", "größe", ""]) == {
         "a.b": "a_b", "a_b": "a_b_2", "3x": "n3x", "int": "int_", "größe": "gr_e", "": "x",
     }  # fmt: skip
+    assert identifiers(["Batch", "batch", "arena"], ["ARENA"]) == {"Batch": "Batch", "batch": "batch_2", "arena": "arena_2"}
 
 
 def test_errors_come_before_any_work(tmp_path):

@@ -216,6 +216,12 @@ def test_fixed_sizes(tmp_path):
         built(program, tmp_path, dims={"batch": 41})
 
 
+def test_a_size_of_zero(tmp_path):
+    dims = ({0: Dim("n", min=0, max=9)},)
+    program = export(lambda x: (x.sum(0), x.cumsum(0), x.softmax(1), x.mean()), (fanal.randn(4, 3),), name="none", dynamic_shapes=dims)
+    compared(program, tmp_path, [(n,) for n in range(10)])
+
+
 def test_some_sizes_fixed_and_others_open(tmp_path):
     dims = ({0: Dim("batch", max=5), 1: Dim("length", max=9)},)
     program = export(lambda x: (x.cumsum(1), x.mean(1)), (fanal.randn(2, 7, 3),), name="some", dynamic_shapes=dims)
