@@ -21,8 +21,9 @@ from fanal.edge.objects import (
     Elf,
 )
 
-# A program loader's own table is written to by some loaders; it is read-only after that.
-_LOADERS = frozenset([".dynamic"])
+# A program loader's own table is written to by some loaders; it is read-only after that, as is the rest of
+# its page, which newer linkers name.
+_LOADERS = frozenset([".dynamic", ".relro_padding"])
 
 
 def check_library(data: bytes, exports: Sequence[str]) -> None:
