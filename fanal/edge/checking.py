@@ -21,7 +21,8 @@ from fanal.edge.objects import (
     Elf,
 )
 
-# A program loader's own table is written to by some loaders; it is read-only after that, to the end of its page.
+# A program loader's own table is written to by some loaders; it is read-only after that, as is the rest of
+# its page, which newer linkers name.
 _LOADERS = frozenset([".dynamic", ".relro_padding"])
 
 

@@ -28,7 +28,8 @@ class Machine:
 
 
 def _machine(name: str, emulation: str, *levels: str) -> Machine:
-    return Machine(name, tuple(TARGETS[level] for level in levels), emulation)
+    several = len(levels) > 1  # then they share packed weights
+    return Machine(name, tuple(replace(TARGETS[n], line_panels=several) for n in levels), emulation)
 
 
 MACHINES = {

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import fanal
 import fanal.edge
 import fanal.nn as nn
 from fanal.core.errors import Limit
+from fanal.edge import link
 from fanal.edge.checking import check_library
 from fanal.edge.link import linker
 from fanal.edge.naming import identifiers
@@ -49,6 +51,15 @@ def test_webassembly_imports_nothing_but_memory(tmp_path):
     fanal.edge.build(network(), tmp_path, "wasm32")
     assert imports((tmp_path / "small.wasm").read_bytes()) == ["memory"]
     assert not (tmp_path / "bindings").exists() or not (tmp_path / "bindings" / "python").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="needs ziglang")
+@pytest.mark.parametrize("target", ["x86_64-linux", "aarch64-linux", "armv7-linux", "riscv64-linux", "wasm32"])
+def test_the_linker_of_ziglang(target, tmp_path, monkeypatch):
+    """Where the PATH has none; it is a newer one than many systems have."""
+    monkeypatch.setattr(link, "linker", lambda name: (sys.executable, "-m", "ziglang", name))
+    made = fanal.edge.build(network(), tmp_path, target)
+    assert made.driver <= 4096
 
 
 @needs_host

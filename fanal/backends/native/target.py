@@ -35,6 +35,9 @@ class Target:
     f16: bool
     function_attributes: str = ""
     pointer_bits: int = 64
+    # Whether panels that are packed ahead are one cache line wide, whatever the tile: the same for all
+    # levels of a processor, and for few rows as for many.
+    line_panels: bool = False
     division_bits: int = 64
     conversion_bits: int = 64
 

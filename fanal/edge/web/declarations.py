@@ -82,7 +82,7 @@ def _doc(f: Field) -> str:
 def _model(library: Interface) -> str:
     lines = ["/** A model with its memory. One call at a time; for several at once, load it several times. */"]
     lines.append("export declare class Model {")
-    lines.append("  constructor(module: WebAssembly.Module, weights?: Uint8Array);")
+    lines.append("  private constructor();")
     for c in library.calls:
         name = _type(c)
         lines.append(

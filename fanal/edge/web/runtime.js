@@ -17,9 +17,10 @@ export class Model {
   #plans = new Map();
   #current = null; // the plan whose records lie in memory
 
-  constructor(module, weights) {
-    this.#memory = new WebAssembly.Memory({ initial: FACTS.pages });
-    this.#exports = new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports;
+  /** `load` makes models. */
+  constructor(instance, memory, weights) {
+    this.#memory = memory;
+    this.#exports = instance.exports;
     if (this.#call("abi") !== FACTS.abi) {
       throw new Error(`[${FACTS.prefix}] the .wasm file is of another build than this module`);
     }
@@ -202,7 +203,9 @@ for (const [name, { method }] of Object.entries(FACTS.signatures)) {
  * this module. */
 export async function load({ wasm, weights } = {}) {
   const code = wasm instanceof WebAssembly.Module ? wasm : await WebAssembly.compile(await bytesOf(wasm, ".wasm"));
-  return new Model(code, FACTS.weights_bytes > 0 ? await bytesOf(weights, ".weights") : undefined);
+  const memory = new WebAssembly.Memory({ initial: FACTS.pages });
+  const instance = await WebAssembly.instantiate(code, { env: { memory } });
+  return new Model(instance, memory, FACTS.weights_bytes > 0 ? await bytesOf(weights, ".weights") : undefined);
 }
 
 export default load;

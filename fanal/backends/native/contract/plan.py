@@ -447,7 +447,7 @@ def _packed_once(
     if not c.shared[B] or p.flow is not None:
         return _packed_ahead(p, c, s, how, right, tables)
     batch = tuple((d.extent, d.steps[B]) for d in c.batch)
-    key = (right, s, how, extent_of(c.cols), extent_of(c.inner), batch)
+    key = (right, s.ahead, how, extent_of(c.cols), extent_of(c.inner), batch)
     if key not in p.panels:
         p.panels[key] = _packed_ahead(p, c, s, how, right, tables)
     found: Side = p.panels[key]
@@ -458,6 +458,8 @@ def _packed_ahead(
     p: ProgramBuilder, c: Contraction, s: Shape, how: str, right: Side, tables: Tables
 ) -> Side:
     """Append the phase that packs all panels of B."""
+    exact = bool(s.line)  # what lies beside the last column is the same for all tiles: untouched
+    s = s.ahead
     source = c.operands[B]
     cols, inner = extent_of(c.cols), extent_of(c.inner)
     panels = -(-cols // s.width)
@@ -476,7 +478,7 @@ def _packed_ahead(
         for d, step in zip(own, steps, strict=True)
     ]
     add_pack(
-        p, s, how, source, access, exact=False, batch=loops, cols=right.second, inner=right.first,
+        p, s, how, source, access, exact=exact, batch=loops, cols=right.second, inner=right.first,
         col_count=cols, inner_count=inner, panel_bytes=inner * s.row_bytes, row_bytes=s.row_bytes,
     )  # fmt: skip
     found = iter(steps)

@@ -23,7 +23,8 @@ STREAMED = {"stream1": 1, "stream2": 2}
 
 
 class Right:
-    """Packed ahead: [panel][k][width]."""
+    """Packed ahead: [panel][k][width]. Where panels are one cache line wide (`Shape.line`), a tile's vectors
+    may lie in several of them, or a tile in a part of one."""
 
     def __init__(
         self, b: Builder, s: Shape, dtype: DType, cols: Walk, inner: Walk, extents: tuple[V, V]
@@ -34,14 +35,50 @@ class Right:
 
     def panel(self, base: V, index: V) -> V:
         """Turn to a panel; returns its first column."""
-        self.base = self.b.at(base, index * self.depth * self.s.row_bytes)
-        return index * self.s.width
+        b, s = self.b, self.s
+        if s.line:
+            self.starts = self._starts(index)
+            self.base = b.at(base, self.starts[0])
+            following = self._starts(index + 1)[0] - self.starts[0]
+        else:
+            self.starts = [index * self.depth * s.row_bytes + v * self.size for v in range(s.vectors)]
+            self.base = b.at(base, self.starts[0])
+            following = self.depth * s.row_bytes
+        self.following = following
+        self.apart = self._apart()
+        return index * s.width
+
+    def _starts(self, index: V) -> list[V]:
+        """How far from the first panel the vectors of a tile begin."""
+        b, s = self.b, self.s
+        row = self.count * s.itemsize
+        last = (row + (s.line - 1)).lshr(s.line.bit_length() - 1) - 1
+        first = index * s.row_bytes
+        found = []
+        for v in range(s.vectors):
+            at = first + v * self.size
+            panel = at.lshr(s.line.bit_length() - 1)
+            panel = b.select(panel.lt(last), panel, last)  # beyond the last one, where nothing is stored
+            found.append(panel * (self.depth * s.line) + (at & (s.line - 1)))
+        return found
+
+    def _apart(self) -> list[Any]:
+        """How far from its first vector a tile's vectors lie."""
+        s = self.s
+        if not s.line or s.line % s.row_bytes == 0:
+            return [v * self.size for v in range(s.vectors)]
+        return [0, *(start - self.starts[0] for start in self.starts[1:])]
+
+    @property
+    def step(self) -> int:
+        """Bytes from one k to the next."""
+        return self.s.line or self.s.row_bytes
 
     def block(self, start: V, depth: V) -> None:
-        self.place = self.b.at(self.base, start * self.s.row_bytes)
+        self.place = self.b.at(self.base, start * self.step)
         # What comes next: the same block of the next panel.
-        self.next = self.b.at(self.place, self.depth * self.s.row_bytes)
-        self.line, self.lines = self.b.i64(self.s.row_bytes), depth
+        self.next = self.b.at(self.place, self.following)
+        self.line, self.lines = self.b.i64(self.step), depth
 
     def sums(
         self, rows: Sequence[V], inner: Walk, start: V, depth: V, at: V
@@ -50,13 +87,20 @@ class Right:
         b, s = self.b, self.s
 
         def columns(place: V, k: V) -> list[V]:
-            return [b.load(s.vector, b.at(place, v * self.size), self.size) for v in range(s.vectors)]
+            return [b.load(s.vector, b.at(place, move), self.size) for move in self.apart]
 
         return accumulate(
-            b, s, rows, inner, start, depth, columns, self.place, s.row_bytes, aside=self.aside(at)
+            b, s, rows, inner, start, depth, columns, self.place, self.step, aside=self.aside(at)
         )
 
     fetches = True
+
+    @property
+    def streams(self) -> list[Any]:
+        """How far from its first vector the panels lie that a tile reads side by side."""
+        if not self.s.line or self.size < self.s.line:
+            return [0]
+        return self.apart
 
     def aside(self, at: V) -> Callable[[V], None] | None:
         """What the tile at row `at` does beside its work, every `UNROLL` k's: fetch a line of what
@@ -72,7 +116,8 @@ class Right:
         def fetch(k: V) -> None:
             line = first + k.lshr(UNROLL.bit_length() - 1)
             line = b.select(line.lt(self.lines), line, 0)
-            b.prefetch(b.at(self.next, line * self.line))
+            for move in self.streams:
+                b.prefetch(b.at(self.next, line * self.line + move))
 
         return fetch
 
@@ -84,11 +129,12 @@ class Streamed(Right):
     def __init__(self, b: Builder, s: Shape, tiles: int, *rest: Any):
         super().__init__(b, s, *rest)
         self.tiles = tiles
-        self.each = max(1, UNROLL * s.row_bytes // LINE // tiles)  # lines every `UNROLL` k's
+        # Lines every `UNROLL` k's, of each stream.
+        self.each = max(1, UNROLL * self.step // LINE // tiles)
 
     def block(self, start: V, depth: V) -> None:
-        self.place = self.b.at(self.base, start * self.s.row_bytes)
-        self.next = self.b.at(self.place, depth * self.s.row_bytes)
+        self.place = self.b.at(self.base, start * self.step)
+        self.next = self.b.at(self.place, depth * self.step)
 
     def aside(self, at: V) -> Callable[[V], None] | None:
         b = self.b
@@ -97,8 +143,9 @@ class Streamed(Right):
 
         def fetch(k: V) -> None:
             place = b.at(first, k.lshr(UNROLL.bit_length() - 1) * (self.each * LINE))
-            for line in range(self.each):
-                b.prefetch(b.at(place, line * LINE))
+            for move in self.streams:
+                for line in range(self.each):
+                    b.prefetch(b.at(b.at(place, line * LINE), move))
 
         return fetch
 
@@ -112,8 +159,17 @@ class Packing(Right):
         self.fetches = how == "lanes" and self.inner.mode == "s"
         self.place = b.alloca("i8", KC * s.row_bytes)
 
+    @property
+    def step(self) -> int:
+        return self.s.row_bytes
+
+    @property
+    def streams(self) -> list[Any]:
+        return [0]
+
     def panel(self, base: V, index: V) -> V:
         self.base = base
+        self.apart = [v * self.size for v in range(self.s.vectors)]
         self.packer = Packer(
             self.b, self.s, self.how, self.dtype, base, self.cols, self.inner, self.count
         )

@@ -14,19 +14,22 @@ from fanal.backends.native.emit import vector
 from fanal.backends.native.target import Target
 
 KC = 256
+_LINE = 64  # bytes of a cache line
 # Rows of one block at most: its totals for one panel lie on the stack, its A in the second cache.
 _ROWS_MAX = 192
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Register shape of a contraction on a target: tile rows, lanes of a vector, vectors."""
+    """Register shape of a contraction on a target: tile rows, lanes of a vector, vectors. `line`: bytes of a
+    row of panels that are packed ahead; 0 if these are as wide as the tile."""
 
     scalar: str
     rows: int
     few_rows: int
     lanes: int
     vectors: int
+    line: int = 0
 
     @property
     def width(self) -> int:
@@ -44,7 +47,7 @@ class Shape:
 
     @property
     def key(self) -> str:
-        return f"{self.scalar}{self.rows}x{self.vectors}"
+        return f"{self.scalar}{self.rows}x{self.vectors}" + ("l" if self.line else "")
 
     @property
     def vector(self) -> str:
@@ -55,6 +58,11 @@ class Shape:
         """Bytes of one k of a panel."""
         return self.width * self.itemsize
 
+    @property
+    def ahead(self) -> Shape:
+        """The shape with panels as they are packed ahead."""
+        return replace(self, vectors=self.line // (self.lanes * self.itemsize)) if self.line else self
+
 
 def shape_for(target: Target, scalar: str) -> Shape:
     """The register tile for a compute type.
@@ -64,7 +72,8 @@ def shape_for(target: Target, scalar: str) -> Shape:
     """
     bits = compute_bits(scalar)
     rows, vectors = target.matmul_tile(bits)
-    return Shape(scalar, rows, 4 if rows == 6 else rows // 2 + 1, target.lanes(bits), vectors)
+    line = _LINE if target.line_panels else 0
+    return Shape(scalar, rows, 4 if rows == 6 else rows // 2 + 1, target.lanes(bits), vectors, line)
 
 
 def thin_shape(s: Shape, rows: int, vectors: int) -> Shape:
