@@ -28,8 +28,8 @@ class Machine:
 
 
 def _machine(name: str, emulation: str, *levels: str) -> Machine:
-    several = len(levels) > 1  # then they share packed weights
-    return Machine(name, tuple(replace(TARGETS[n], line_panels=several) for n in levels), emulation)
+    # All levels and all sizes read the same packed weights.
+    return Machine(name, tuple(replace(TARGETS[n], line_panels=True) for n in levels), emulation)
 
 
 MACHINES = {
