@@ -18,7 +18,7 @@ from fanal.compiler.checked import process_state
 from fanal.compiler.notes import UNREAD
 from fanal.compiler.observer.package import Package
 from fanal.compiler.observer.watch import Observer
-from fanal.compiler.steps import built
+from fanal.compiler.steps import Blank, built
 from fanal.compiler.symbolic import SizeRecorder, Unable
 from fanal.core import dtypes, pytree
 from fanal.core.dispatch import LiveNumber, bind, tracing
@@ -75,7 +75,12 @@ class ExportRecorder(SizeRecorder):
     def _look(self, t: Tensor, memory: Any, start: int, layout: Layout) -> int:
         """Parts of what the function holds are windows of the whole, whichever way they were taken."""
         inner = type(memory) is Cell or id(t._storage) in self.outside
-        if not inner and self._seen(memory, start, layout) is None:
+        number = self._seen(memory, start, layout)
+        if number is not None:
+            return number
+        if layout.numel == 0:  # a part of no elements is found in no whole
+            return self._step((Blank, layout), lambda: Blank(layout), 1)
+        if not inner:
             whole = self.names.around(t)
             if whole is not None and whole is not t:
                 self.number(whole)

@@ -228,6 +228,8 @@ def test_zero_rows() -> None:
     program = export(nn.Linear(3, 2), (fanal.randn(4, 3),), dynamic_shapes=({0: Dim("n", min=0, max=9)},))
     assert program(fanal.ones(0, 3)).shape == (0, 2)
     assert program(fanal.ones(1, 3)).shape == (1, 2)
+    program = export(lambda x: x.softmax(1) @ x.t(), (fanal.randn(4, 3),), dynamic_shapes=({0: Dim("n", min=0, max=9)},))
+    assert program(fanal.ones(0, 3)).shape == (0, 0)
 
 
 def test_strided_arguments() -> None:
