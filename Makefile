@@ -45,7 +45,7 @@ PEERS_STAMP := $(PEERS_VENV)/.installed-$(shell cat pyproject.toml $(PEERS_LIST)
 
 $(PEERS_STAMP): pyproject.toml $(PEERS_LIST)
 	$(PYTHON) -m venv $(PEERS_VENV)
-	$(PEERS_VENV)/bin/python -m pip install -q --disable-pip-version-check -e . packaging
+	$(PEERS_VENV)/bin/python -m pip install -q --disable-pip-version-check -e ".[build]" packaging
 	@while read -r package; do \
 		$(PEERS_VENV)/bin/python -m pip install -q --disable-pip-version-check "$$package" \
 		|| echo "bench-peers: $$package cannot be installed here; it is reported as absent"; \

@@ -99,7 +99,7 @@ def table(name: str, found: dict[str, Any]) -> str:
     for who, row in found.items():
         label = peers.named(who).label
         if "failed" in row:
-            lines.append(f"  {label:22}{row['failed']}")
+            lines.append(f"  {label:22}  {row['failed']}")
             continue
         ratio = f"{row['ratio']:8.2f}" if "ratio" in row else f"{'':8}"
         spread = "{:.2f} to {:.2f}".format(*row["interval"]) if "interval" in row else ""
