@@ -10,7 +10,7 @@ from fanal.core.errors import message
 from fanal.core.symbols.scope import Condition
 from fanal.export.dims import Dim, DimSymbols, samples, typical
 from fanal.export.naming import Names
-from fanal.export.program import Relation, Signature, TensorSpec
+from fanal.export.program import Relation, Signature
 from fanal.export.sameness import same_meaning
 from fanal.export.taking import ExportError, taken
 from fanal.graph.sizes import sized
@@ -125,19 +125,20 @@ def _unsure(symbols: DimSymbols) -> list[tuple[int, ...]]:
     """Sizes at which a rule of an operation answers a question otherwise than in the example. ExportError
     where a user's own does, or where a dimension that was declared open can't be."""
     ranges = [symbols.range_of(n) for n in symbols.by_name]
+    relations = dict.fromkeys(symbols.relations)
     for e in symbols.pinned():
-        where = next((p for c, p in symbols.places.items() if c in symbols.relations), "")
+        where = next((p for c, p in symbols.places.items() if c in relations), "")
         raise ExportError(
             message("export", f"the size {symbols.named(e.terms)!r} is used as a number{f' at {where}' if where else ''}",
                     f"a dimension that is to stay open ({e.example} in the example)",
                     hint="sizes as they are (x.shape[0], -1 in reshape) rather than numbers, or no Dim there")
         )  # fmt: skip
     looked = samples(ranges) if ranges else []
-    related = [s for s in looked if all(symbols.fulfils(c, s) for c in symbols.relations)]
+    related = [s for s in looked if all(symbols.fulfils(c, s) for c in relations)]
     found: dict[tuple[int, ...], None] = {}
     for condition in list(symbols.conditions):
-        if condition.op == "==" and condition.answer:
-            continue  # a relation between sizes: checked at each call
+        if condition in relations:
+            continue  # checked at each call
         others = [sizes for sizes in related if not symbols.fulfils(condition, sizes)]
         if others and condition in symbols.users:
             shown = ", ".join(f"{n}={s}" for n, s in zip(symbols.by_name, others[0], strict=True))
@@ -173,12 +174,5 @@ def _moved(made: Taken, own: DimSymbols, symbols: DimSymbols, examples: Mapping[
     to: list[Any] = [symbols.by_name[n] for n in own.by_name]
     value = own.at(to)
 
-    def specs(some: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-        return tuple(replace(t, shape=tuple(value(n) for n in t.shape)) for t in some)
-
-    relations = tuple(
-        Relation(value(own.number(c.left)), own.places.get(c, "")) for c in own.relations
-    )  # fmt: skip
-    return replace(
-        s, graph=sized(s.graph, value), inputs=specs(s.inputs), outputs=specs(s.outputs), relations=relations
-    ), state
+    relations = tuple(Relation(own.number(c.left), own.places.get(c, "")) for c in own.relations)
+    return replace(s, relations=relations).sized(value), state

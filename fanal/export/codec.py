@@ -167,12 +167,12 @@ class Reader:
     def __init__(self, symbols: Symbols, dims: Sequence[Extent], atoms: Any, origins: Any):
         self.symbols = symbols
         self._atoms: list[Any] = list(dims)
-        self.origins = [self._origin(o) for o in _list(origins, "origins")]
-        for record in _list(atoms, "atoms"):
+        self.origins = [self._origin(o) for o in listed(origins, "origins")]
+        for record in listed(atoms, "atoms"):
             if not isinstance(record, dict) or len(record) != 1:
                 raise damaged("an atom")
             ((name, parts),) = record.items()
-            parts = _list(parts, "an atom")
+            parts = listed(parts, "an atom")
             if name == "quotient" and len(parts) == 2:
                 over, by = (self.terms(p) for p in parts)
                 if by == 0:
@@ -192,11 +192,11 @@ class Reader:
 
     def terms(self, x: Any) -> Any:
         total: Any = 0
-        for term in _list(x, "a polynomial"):
+        for term in listed(x, "a polynomial"):
             if not isinstance(term, list) or len(term) != 2 or type(term[0]) is not int:
                 raise damaged("a polynomial")
             product: Any = term[0]
-            for a in _list(term[1], "a polynomial"):
+            for a in listed(term[1], "a polynomial"):
                 if type(a) is not int or not 0 <= a < len(self._atoms):
                     raise damaged("an atom that is not defined before it is used")
                 product = product * self._atoms[a]
@@ -249,22 +249,22 @@ class Reader:
     def typed(self, x: Any) -> tuple[DType, tuple[Any, ...]]:
         if not isinstance(x, list) or len(x) != 2:
             raise damaged("a type")
-        return dtype_from(x[0]), tuple([self.size(n) for n in _list(x[1], "a shape")])
+        return dtype_from(x[0]), tuple([self.size(n) for n in listed(x[1], "a shape")])
 
     def graph(self, x: Any, depth: int = DEPTH) -> Graph:
         """A graph of which nothing is known but its form: each value is defined before it is used."""
         if depth <= 0 or not isinstance(x, dict) or set(x) != {"inputs", "nodes", "outputs"}:
             raise damaged("a graph")
-        values = [Value(*self.typed(t), None) for t in _list(x["inputs"], "a graph's inputs")]
+        values = [Value(*self.typed(t), None) for t in listed(x["inputs"], "a graph's inputs")]
         inputs, nodes = list(values), []
 
         def numbered(given: Any) -> list[Value]:
-            found = _list(given, "numbers of values")
+            found = listed(given, "numbers of values")
             if not all(type(i) is int and 0 <= i < len(values) for i in found):
                 raise damaged("a value that is not defined before it is used")
             return [values[i] for i in found]
 
-        for record in _list(x["nodes"], "a graph's nodes"):
+        for record in listed(x["nodes"], "a graph's nodes"):
             if not isinstance(record, list) or len(record) != 5:
                 raise damaged("a node")
             name, takes, attributes, types, origin = record
@@ -278,7 +278,7 @@ class Reader:
                 if type(origin) is not int or not 0 <= origin < len(self.origins):
                     raise damaged("an origin")
                 node.origin = self.origins[origin]
-            made = [self.typed(t) for t in _list(types, f"results of {name}")]
+            made = [self.typed(t) for t in listed(types, f"results of {name}")]
             node.outputs = tuple(Value(d, s, node, i) for i, (d, s) in enumerate(made))
             values += node.outputs
             nodes.append(node)
@@ -293,7 +293,8 @@ def dtype_from(name: Any) -> DType:
     return found
 
 
-def _list(x: Any, what: str) -> list[Any]:
+def listed(x: Any, what: str) -> list[Any]:
+    """Something that has to be a list."""
     if not isinstance(x, list):
         raise damaged(what, type(x).__name__)
     return x

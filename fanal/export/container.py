@@ -10,7 +10,7 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,15 +53,22 @@ def write(path: Path, entries: Mapping[str, tuple[str, tuple[int, ...], bytes]],
             header[f"{PADDING}{len(header)}"] = {"dtype": "U8", "shape": [gap], "data_offsets": [at, at + gap]}
             parts.append(bytes(gap))
             at += gap
+    whole = {METADATA: {**metadata, "sha256": _digest(metadata, header, parts)}, **header}
+    head = json.dumps(whole, separators=(",", ":"), ensure_ascii=True).encode()
+    head += b" " * (-(8 + len(head)) % ALIGNMENT)
+    write_atomically(path, b"".join((len(head).to_bytes(8, "little"), head, *parts)))
+
+
+def _digest(
+    metadata: Mapping[str, str], header: Mapping[str, Any], parts: Iterable[bytes | memoryview]
+) -> str:
+    """The digest of a file's metadata, entries and tensors."""
     digest = hashlib.sha256()
     for text in (*(f"{k}\0{metadata[k]}\0" for k in sorted(metadata)), json.dumps(header, sort_keys=True)):
         digest.update(text.encode())
     for data in parts:
         digest.update(data)
-    whole = {METADATA: {**metadata, "sha256": digest.hexdigest()}, **header}
-    head = json.dumps(whole, separators=(",", ":"), ensure_ascii=True).encode()
-    head += b" " * (-(8 + len(head)) % ALIGNMENT)
-    write_atomically(path, b"".join((len(head).to_bytes(8, "little"), head, *parts)))
+    return digest.hexdigest()
 
 
 class File:
@@ -139,11 +146,7 @@ class File:
         if wanted is None:
             return
         rest = {k: v for k, v in self.metadata.items() if k != "sha256"}
-        digest = hashlib.sha256()
-        for text in (*(f"{k}\0{rest[k]}\0" for k in sorted(rest)), json.dumps(header, sort_keys=True)):
-            digest.update(text.encode())
-        digest.update(memoryview(self._map)[start:])
-        if digest.hexdigest() != wanted:
+        if _digest(rest, header, [memoryview(self._map)[start:]]) != wanted:
             raise self._damaged("its contents are not what was written (sha256)")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from fanal.core.errors import message
@@ -76,7 +76,7 @@ class Dim:
         return f"Dim({self.name!r}, min={self.min}, max={self.max})"
 
 
-class _Hint:
+class Hint:
     """How a dimension is to be found out: `Dim.AUTO`, `Dim.DYNAMIC`, `Dim.STATIC`."""
 
     def __init__(self, name: str):
@@ -86,7 +86,7 @@ class _Hint:
         return f"Dim.{self.name}"
 
 
-Dim.AUTO, Dim.DYNAMIC, Dim.STATIC = _Hint("AUTO"), _Hint("DYNAMIC"), _Hint("STATIC")
+Dim.AUTO, Dim.DYNAMIC, Dim.STATIC = Hint("AUTO"), Hint("DYNAMIC"), Hint("STATIC")
 
 
 def dims(*names: str, min: int | None = None, max: int | None = None) -> tuple[Dim, ...]:
@@ -195,76 +195,3 @@ def _some(low: int, high: int, count: int) -> list[int]:
         found.update((low + step, low + step + 1))
         step *= 2
     return sorted(found)
-
-
-class Shapes:
-    """`dynamic_shapes` in one form: for each tensor argument, which of its dimensions are what.
-
-    Given as a dict by argument name, or as a tuple or list by position; for each argument a dict
-    {dimension: Dim} or a tuple with a Dim, None or a number for each dimension, or None; nested as the
-    arguments are.
-    """
-
-    def __init__(self, given: Any, names: Sequence[str]):
-        self.given, self.names = given, list(names)
-
-    def of(self, arguments: Mapping[str, Any]) -> dict[int, dict[int, Any]]:
-        """The dims of tensors by their identity."""
-        if self.given is None:
-            return {}
-        if isinstance(self.given, Mapping):
-            unknown = [n for n in self.given if n not in arguments]
-            if unknown:
-                raise ValueError(
-                    message("export", "dynamic_shapes names arguments that there are not", ", ".join(map(repr, unknown)),
-                            "some of " + ", ".join(map(repr, arguments)))
-                )  # fmt: skip
-            pairs = [(arguments[n], spec) for n, spec in self.given.items()]
-        elif isinstance(self.given, tuple | list):
-            if len(self.given) > len(arguments):
-                raise ValueError(
-                    message("export", "dynamic_shapes has more entries than there are arguments",
-                            len(self.given), f"at most {len(arguments)}")
-                )  # fmt: skip
-            pairs = list(zip(arguments.values(), self.given, strict=False))
-        else:
-            raise TypeError(message("export", "dynamic_shapes is of another type", type(self.given).__name__, "a dict or a tuple"))
-        found: dict[int, dict[int, Any]] = {}
-        for value, spec in pairs:
-            _collect(value, spec, found)
-        return found
-
-
-def _collect(value: Any, spec: Any, found: dict[int, dict[int, Any]]) -> None:
-    from fanal.tensor.tensor import Tensor
-
-    if spec is None:
-        return
-    if isinstance(value, Tensor):
-        entries = spec.items() if isinstance(spec, Mapping) else enumerate(spec) if isinstance(spec, tuple | list) else None
-        if entries is None:
-            raise TypeError(message("export", "no dynamic shape of a tensor", repr(spec), "{dimension: Dim} or a tuple with one entry for each dimension"))
-        chosen = {}
-        for d, dim in entries:
-            if not isinstance(d, int) or not -value.ndim <= d < value.ndim:
-                raise ValueError(message("export", f"a dimension that a tensor of shape {tuple(value.shape)} has not", d, f"0 to {value.ndim - 1}"))
-            if isinstance(dim, int) and not isinstance(dim, bool):
-                if dim != value.shape[d]:
-                    raise ValueError(message("export", f"dynamic_shapes says that dimension {d} is another size than the example's", dim, str(value.shape[d])))
-            elif isinstance(dim, Dim):
-                chosen[d % value.ndim] = dim
-            elif isinstance(dim, _Hint):  # a name for each, since nothing is known to be equal
-                if dim is not Dim.STATIC:
-                    chosen[d % value.ndim] = Dim(f"dim_{sum(map(len, found.values())) + len(chosen)}")
-            elif dim is not None:
-                raise TypeError(message("export", "no dimension", repr(dim), "Dim, None or the size"))
-        found[id(value)] = chosen
-        return
-    if isinstance(value, Mapping) and isinstance(spec, Mapping):
-        for key, inner in spec.items():
-            _collect(value[key], inner, found)
-    elif isinstance(value, tuple | list) and isinstance(spec, tuple | list):
-        for item, inner in zip(value, spec, strict=False):
-            _collect(item, inner, found)
-    else:
-        raise TypeError(message("export", "dynamic_shapes is built otherwise than the arguments", type(spec).__name__, f"as {type(value).__name__}"))

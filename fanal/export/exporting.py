@@ -10,10 +10,11 @@ from typing import Any
 from fanal.core import pytree
 from fanal.core.errors import message
 from fanal.export.call import Call
-from fanal.export.dims import DimSymbols, Shapes
+from fanal.export.dims import DimSymbols
 from fanal.export.naming import Names
 from fanal.export.program import Program, Range, TensorSpec
 from fanal.export.running import Runner
+from fanal.export.shapes import open_dims
 from fanal.export.taking import ExportError
 from fanal.nn import Module
 from fanal.tensor.tensor import Tensor
@@ -38,7 +39,7 @@ def export(
 
     Raises ExportError where the function can't leave Python, with the user's line and the remedy.
     """
-    inner = getattr(mod, "function", mod) if not isinstance(mod, Module) else mod
+    inner = _written(mod)
     program = ExportedProgram(
         name or getattr(inner, "__name__", type(inner).__name__).strip("<>"), DimSymbols(), (), {}, {}, dict(card or {})
     )
@@ -98,22 +99,26 @@ class ExportedProgram(Program):
         symbols = self.symbols
         if self._names is None:
             self._names = Names()
-        function = mod if isinstance(mod, Module) else getattr(mod, "function", mod)
+        function = _written(mod)
         named = dict(kwargs or {})
         arguments = bound(function, args, named)
-        dims_of = Shapes(dynamic_shapes, list(arguments)).of(arguments)
         leaves, _ = pytree.flatten((args, named))
         tensors = [x for x in leaves if isinstance(x, Tensor)]
         if len({id(t) for t in tensors}) < len(tensors):
             raise ExportError(message("export", "one tensor is given as two arguments", hint="x.clone() for one"))
         self._names.add(function)
         call = Call(function, args, named, signature, input_names(arguments, tensors), output_names)
-        made, state = call.captured(tensors, dims_of, symbols, self._names)
+        made, state = call.captured(tensors, open_dims(dynamic_shapes, arguments), symbols, self._names)
         self.signatures[signature] = replace(made, outputs=labelled(made.outputs, labels or {}))
         for name, t in state.items():
             self.state.setdefault(name, t)
         self.dims = tuple(Range(name, *symbols.range_of(name)) for name in symbols.by_name)
         return self
+
+
+def _written(mod: Any) -> Any:
+    """The module or function that somebody wrote, of one that was compiled."""
+    return mod if isinstance(mod, Module) else getattr(mod, "function", mod)
 
 
 def bound(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

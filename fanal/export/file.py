@@ -17,6 +17,7 @@ from fanal.export.codec import (
     Reader,
     Unwritable,
     Writer,
+    listed,
     structure_from,
     structure_to,
 )
@@ -132,20 +133,20 @@ def from_record(record: Any, state: dict[str, Tensor]) -> ExportedProgram:
     if not isinstance(record["name"], str) or not isinstance(record["card"], dict):
         raise damaged("its name or card")
     symbols = DimSymbols()
-    dims = tuple(_range(d[:3], d[3]) for d in _each(record["dims"], "dims") if _is_dim(d))
+    dims = tuple(_range(d[:3], d[3]) for d in listed(record["dims"], "dims") if _is_dim(d))
     if len({d.name for d in dims}) != len(record["dims"]):
         raise damaged("the dimensions")
     examples = [d[3] for d in record["dims"]]
     extents = [symbols.dim(d.name, n, d.min, d.max) for d, n in zip(dims, examples, strict=True)]
     reader = Reader(symbols, extents, record["atoms"], record["origins"])
     signatures = {}
-    for r in _each(record["signatures"], "signatures"):
+    for r in listed(record["signatures"], "signatures"):
         if not isinstance(r, dict) or set(r) != _SIGNATURE or not isinstance(r["name"], str) or not r["name"].isidentifier():
             raise damaged("a signature")
         if r["name"] in signatures:
             raise damaged("a signature twice", r["name"])
         constants = {}
-        for pair in _each(r["constants"], "constants"):
+        for pair in listed(r["constants"], "constants"):
             if not isinstance(pair, list) or len(pair) != 2 or type(pair[0]) is not int or pair[0] < 0:
                 raise damaged("a constant")
             constants[pair[0]] = reader.value(pair[1])
@@ -155,7 +156,7 @@ def from_record(record: Any, state: dict[str, Tensor]) -> ExportedProgram:
             r["name"], reader.graph(r["graph"]), _places(r["takes"], ("input", "state")),
             _places(r["gives"], ("output", "state")), _specs(r["inputs"], reader), _specs(r["outputs"], reader),
             structure_from(r["structure_in"]), structure_from(r["structure_out"]), constants,
-            tuple(_relation(x, reader) for x in _each(r["relations"], "relations")),
+            tuple(_relation(x, reader) for x in listed(r["relations"], "relations")),
         )  # fmt: skip
         check_signature(s, state)
         signatures[s.name] = s
@@ -185,7 +186,7 @@ def _relation(x: Any, reader: Reader) -> Relation:
 
 def _places(x: Any, kinds: tuple[str, ...]) -> tuple[Place, ...]:
     found = []
-    for p in _each(x, "what a signature takes or gives"):
+    for p in listed(x, "what a signature takes or gives"):
         if not isinstance(p, list) or len(p) != 2 or p[0] not in kinds or not isinstance(p[1], str):
             raise damaged("what a signature takes or gives")
         found.append(Place(*p))
@@ -194,7 +195,7 @@ def _places(x: Any, kinds: tuple[str, ...]) -> tuple[Place, ...]:
 
 def _specs(x: Any, reader: Reader) -> tuple[TensorSpec, ...]:
     found = []
-    for t in _each(x, "a signature's tensors"):
+    for t in listed(x, "a signature's tensors"):
         if not isinstance(t, dict) or not {"name", "dtype", "shape"} <= set(t) <= {"name", "dtype", "shape", "labels"}:
             raise damaged("a signature's tensor")
         labels = t.get("labels", [])
@@ -202,9 +203,3 @@ def _specs(x: Any, reader: Reader) -> tuple[TensorSpec, ...]:
             raise damaged("a signature's tensor")
         found.append(TensorSpec(t["name"], *reader.typed([t["dtype"], t["shape"]]), tuple(labels)))
     return tuple(found)
-
-
-def _each(x: Any, what: str) -> list[Any]:
-    if not isinstance(x, list):
-        raise damaged(what)
-    return x

@@ -70,10 +70,6 @@ class Names:
             found = self._owners[id(x)] = (self._free(otherwise), x)
         return found[0]
 
-    def reserve(self, name: str) -> str:
-        """A name like this one that nothing has yet."""
-        return self._free(name)
-
     # -- looking ------------------------------------------------------------------------------------
 
     def _visit(self, name: str, x: Any, optimisers: list[tuple[str, Optimizer]], deep: int) -> None:

@@ -6,14 +6,15 @@ here (`running`) or built for another machine (`fanal.edge`) is for others to kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from fanal.core.dtypes import DType
 from fanal.core.pytree import Structure
 from fanal.export.dims import DimSymbols
 from fanal.graph.ir import Graph
+from fanal.graph.sizes import sized
 from fanal.tensor.tensor import Tensor
 
 
@@ -75,6 +76,17 @@ class Signature:
         """Names of the state that it changes."""
         return [p.name for p in self.gives if p.kind == "state"]
 
+    def sized(self, value: Callable[[Any], Any]) -> Signature:
+        """The same where sizes are what `value` says: numbers, or extents of other symbols."""
+
+        def specs(some: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+            return tuple(replace(t, shape=tuple(map(value, t.shape))) for t in some)
+
+        return replace(
+            self, graph=sized(self.graph, value), inputs=specs(self.inputs), outputs=specs(self.outputs),
+            relations=tuple(Relation(value(zero), place) for zero, place in self.relations),
+        )  # fmt: skip
+
 
 class Range(NamedTuple):
     """A symbolic dimension: its name, the least and the largest size (None: no end)."""
@@ -82,6 +94,15 @@ class Range(NamedTuple):
     name: str
     min: int
     max: int | None
+
+    def holds(self, size: int) -> bool:
+        """Whether a size lies in it."""
+        return self.min <= size and (self.max is None or size <= self.max)
+
+    @property
+    def span(self) -> str:
+        """What it allows, for messages: 1 to 256."""
+        return f"{self.min} to {'any size' if self.max is None else self.max}"
 
 
 @dataclass(slots=True)
@@ -103,12 +124,3 @@ class Program:
     def constants(self) -> set[str]:
         """Names of state that no signature writes."""
         return set(self.state) - {n for s in self.signatures.values() for n in s.writes}
-
-    def sizes(self, found: Mapping[str, int]) -> list[int]:
-        """The symbols' sizes in order, from those of dims by name."""
-        return [found[d.name] for d in self.dims]
-
-
-def names(places: Iterable[Place], kind: str) -> list[str]:
-    """The names of places of one kind, in order."""
-    return [p.name for p in places if p.kind == kind]

@@ -14,7 +14,7 @@ from fanal.core.cache import BoundedCache
 from fanal.core.errors import message
 from fanal.core.symbols import is_symbolic
 from fanal.export.checking import check_graph
-from fanal.export.program import Program, Signature, names
+from fanal.export.program import Program, Signature, TensorSpec
 from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Graph
 from fanal.graph.sizes import sized
@@ -34,6 +34,22 @@ class Runner:
         self._rounding = rounding
         self._made: BoundedCache = BoundedCache(SIZES)
         self._making = threading.Lock()
+        # Of each input, its dimensions: those that are one of the program's, the others, and what of these
+        # says one (of 2*half = 8, half is 4): name, offset, factor.
+        self._named_dims: list[tuple[TensorSpec, int, str]] = []
+        self._other_dims: list[tuple[TensorSpec, int, Any]] = []
+        self._solvable: list[tuple[TensorSpec, int, str, int, int]] = []
+        symbols = program.symbols
+        atoms = {e.terms[0][0][0]: name for name, e in symbols.by_name.items()}
+        for spec in signature.inputs:
+            for d, wanted in enumerate(spec.shape):
+                linear = _linear(wanted, atoms)
+                if linear is not None and linear[1:] == (0, 1):
+                    self._named_dims.append((spec, d, linear[0]))
+                    continue
+                self._other_dims.append((spec, d, wanted))
+                if linear is not None:
+                    self._solvable.append((spec, d, *linear))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """A call as of the function that was exported; what was no tensor then is not looked at."""
@@ -76,7 +92,7 @@ class Runner:
         s = self.signature
         leaves, structure = pytree.flatten((args, kwargs))
         tensors = [x for x in leaves if isinstance(x, Tensor)]
-        wanted = names(s.takes, "input")
+        wanted = [t.name for t in s.inputs]
         if len(tensors) == len(wanted) and structure == s.structure_in:
             return dict(zip(wanted, tensors, strict=True))
         if args and len(args) <= len(wanted) and all(isinstance(x, Tensor) for x in args):
@@ -113,24 +129,20 @@ class Runner:
         s, program = self.signature, self.program
         symbols = program.symbols
         found: dict[str, int] = {}
-        plain = {repr(e): n for n, e in symbols.by_name.items()}
-        later = []
-        for spec in s.inputs:
-            t = given[spec.name]
-            for d, (n, wanted) in enumerate(zip(t.shape, spec.shape, strict=True)):
-                name = plain.get(repr(wanted)) if is_symbolic(wanted) else None
-                if name is None:
-                    later.append((spec, d, n, wanted))
-                elif found.setdefault(name, n) != n:
-                    raise ValueError(message(s.name, f"{name!r} has several sizes", f"{found[name]} and {n} (dimension {d} of {spec.name!r})", "one"))
-        self._solve(found, later)
-        # Dimensions that only others' signatures have.
-        sizes = tuple(found.get(dim.name, symbols.by_name[dim.name].example) for dim in program.dims)
-        for (name, low, high), n in zip(program.dims, sizes, strict=True):
-            if name in found and not (low <= n and (high is None or n <= high)):
-                raise ValueError(message(s.name, f"{name!r} is out of its range", n, f"{low} to {high if high is not None else 'any size'}"))
+        for spec, d, name in self._named_dims:
+            n = given[spec.name].shape[d]
+            if found.setdefault(name, n) != n:
+                raise ValueError(message(s.name, f"{name!r} has several sizes", f"{found[name]} and {n} (dimension {d} of {spec.name!r})", "one"))
+        for spec, d, name, offset, factor in self._solvable:
+            found.setdefault(name, (given[spec.name].shape[d] - offset) // factor)
+        # Dimensions that only others' signatures have are as in the example.
+        sizes = tuple(found.get(r.name, symbols.by_name[r.name].example) for r in program.dims)
+        for r in program.dims:
+            if r.name in found and not r.holds(found[r.name]):
+                raise ValueError(message(s.name, f"{r.name!r} is out of its range", found[r.name], r.span))
         value = symbols.at(sizes)
-        for spec, d, n, wanted in later:
+        for spec, d, wanted in self._other_dims:
+            n = given[spec.name].shape[d]
             if value(wanted) != n:
                 raise ValueError(message(s.name, f"dimension {d} of input {spec.name!r} has another size", n, symbols.shape((wanted,))[1:-2]))
         for zero, place in s.relations:
@@ -140,20 +152,6 @@ class Runner:
                             ", ".join(f"{k}={n}" for k, n in found.items()), f"{symbols.named(zero.terms)} = 0")
                 )  # fmt: skip
         return sizes
-
-    def _solve(self, found: dict[str, int], later: Sequence[Any]) -> None:
-        """Sizes of dimensions that inputs have only multiples of: of 2*half = 8, half is 4."""
-        symbols = self.program.symbols
-        atoms = {symbols.by_name[d.name].terms[0][0][0]: d.name for d in self.program.dims}
-        for _, _, n, wanted in later:
-            if not is_symbolic(wanted):
-                continue
-            terms = dict(wanted.terms)
-            offset = terms.pop((), 0)
-            if len(terms) == 1:
-                ((monomial, factor),) = terms.items()
-                if len(monomial) == 1 and monomial[0] in atoms and atoms[monomial[0]] not in found:
-                    found[atoms[monomial[0]]] = (n - offset) // factor
 
     # -- the program ---------------------------------------------------------------------------------
 
@@ -179,3 +177,15 @@ class Runner:
         except Unnamed:
             place = None
         return Segment(lambda: graph, place, kinds, fresh, targets, steady, self._rounding).named(f"{self.program.name}.{s.name}")
+
+
+def _linear(size: Any, atoms: Mapping[int, str]) -> tuple[str, int, int] | None:
+    """A size as the name of a dimension, an offset and a factor; None if it is another one."""
+    if not is_symbolic(size):
+        return None
+    terms = dict(size.terms)
+    offset = terms.pop((), 0)
+    if len(terms) != 1:
+        return None
+    ((monomial, factor),) = terms.items()
+    return (atoms[monomial[0]], offset, factor) if len(monomial) == 1 and monomial[0] in atoms else None

@@ -47,6 +47,11 @@ class ExportError(RuntimeError):
 class ExportRecorder(SizeRecorder):
     """A recorder that runs nothing and says where a value was asked for."""
 
+    def __init__(self, names: Names, given: Sequence[Tensor]):
+        super().__init__()
+        self.names = names
+        self.outside = {id(t._storage) for t in given}  # the arguments' memory
+
     def settle(self) -> NoReturn:
         raise Unable(
             message(
@@ -54,11 +59,6 @@ class ExportRecorder(SizeRecorder):
                 hint="fanal.where or fanal.cond in the place of `if`, while_loop or scan for loops on data",
             )
         )
-
-    def __init__(self, names: Names, given: Sequence[Tensor]):
-        super().__init__()
-        self.names = names
-        self.outside = {id(t._storage) for t in given}  # the arguments' memory
 
     def effect(self, action: Callable[[], Any]) -> NoReturn:
         """The function is about to do something that is no computation."""
@@ -211,9 +211,7 @@ class _Made:
             self._input(Place("input", argument), t._layout.dtype, t._layout.shape)
         used = set(graph.outputs) | {v for node in graph.nodes for v in node.inputs}
         blank = Value(dtypes.bool_, (), None)  # of inputs that nothing reads
-        given = [
-            b.trace(self._value, v, by_value[v]) if v in used else blank for v in graph.inputs
-        ]  # fmt: skip
+        given = [b.trace(self._value, by_value[v]) if v in used else blank for v in graph.inputs]
         found = b.inlined(graph, given)
         gives = [*self._outputs(len(returned), structure_out, constants, results)]
         for _, region in written:
@@ -263,7 +261,7 @@ class _Made:
         self.state[name] = t
         return name
 
-    def _value(self, v: Value, x: Any) -> Value:
+    def _value(self, x: Any) -> Value:
         """The value that stands for an input of what was taken down."""
         if isinstance(x, LiveNumber):
             entry, number = x.source

@@ -86,6 +86,11 @@ def test_nothing_of_the_capture_is_left() -> None:
     assert model.weight.grad is not None
 
 
+def test_a_question_about_a_part_of_a_size_has_one_answer() -> None:
+    with pytest.raises(ExportError, match=r"something else at other sizes \(test_refusals.py:\d+: .* == 2.0\).*n=5"):
+        export(lambda x: x * 2 if x.shape[0] / 2 == 2.0 else x, (X,), dynamic_shapes=({0: Dim("n", min=4, max=16)},))
+
+
 @pytest.mark.parametrize(
     ("dims", "pattern"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from fanal.export.onnx.kinds import takes
 from fanal.export.onnx.matching import made_by, number, plain, reduced_over, spread_vector, unspread
@@ -67,50 +67,64 @@ def _deviation(v: Value) -> tuple[Value, float] | None:
     return None if total is None or eps is None else (plain(total.inputs[0]), float(eps))
 
 
-def batch_norm(node: Node) -> Any:
-    """((x - mean)/√(var + ε)) · weight + bias by vectors along dimension 1."""
+class _Normal(NamedTuple):
+    """The parts of ((x - mean)/√(variance + eps)) · weight + bias; difference: x - mean."""
+
+    x: Value
+    mean: Value
+    difference: Value
+    variance: Value
+    eps: float
+    weight: Value
+    bias: Value
+
+
+def _normal(node: Node, rank: int, operator: str) -> _Normal | None:
+    """The parts of a normalisation of at least so many dimensions, of a dtype that the operator takes."""
     product, bias = node.inputs
     normal, weight = _operands(product, "mul")
     difference, root = (None, None) if normal is None else _operands(normal, "mul")
     x, mean = (None, None) if difference is None else _operands(difference, "sub")
     deviation = None if root is None else _deviation(root)
-    if x is None or deviation is None or x.ndim < 2 or x.dtype not in takes("BatchNormalization"):
+    if x is None or deviation is None or x.ndim < rank or x.dtype not in takes(operator):
         return None
-    variance = deviation[0].node
-    assert weight is not None and mean is not None
-    vectors = [spread_vector(v, 1) for v in (weight, bias, mean)]
+    assert weight is not None and mean is not None and difference is not None
+    return _Normal(x, mean, difference, *deviation, weight, bias)
+
+
+def batch_norm(node: Node) -> Any:
+    """((x - mean)/√(var + ε)) · weight + bias by vectors along dimension 1."""
+    parts = _normal(node, 2, "BatchNormalization")
+    if parts is None:
+        return None
+    x, eps, variance = parts.x, parts.eps, parts.variance.node
+    vectors = [spread_vector(v, 1) for v in (parts.weight, parts.bias, parts.mean)]
     inner = None if variance is None or variance.primitive.name != "reshape" else plain(variance.inputs[0])
     along = inner is not None and inner.ndim == 1 and same_dim(inner.shape[0], x.shape[1])
-    if any(v is None for v in vectors) or not along or any(not is_one(n) for d, n in enumerate(deviation[0].shape) if d != 1):
+    if any(v is None for v in vectors) or not along or any(not is_one(n) for d, n in enumerate(parts.variance.shape) if d != 1):
         return None
 
     def write(w: Writer, n: Node, *xs: Ref) -> Ref:
         given = [w.whole(v) for v in xs]
-        return w.op("BatchNormalization", given, xs[0].dtype, xs[0].shape, epsilon=deviation[1])
+        return w.op("BatchNormalization", given, xs[0].dtype, xs[0].shape, epsilon=eps)
 
     return write, (x, *vectors, inner)
 
 
 def layer_norm(node: Node) -> Any:
     """((x - mean)/√(Σ(x - mean)²/n + ε)) · weight + bias over the last dimension."""
-    product, bias = node.inputs
-    normal, weight = _operands(product, "mul")
-    difference, root = (None, None) if normal is None else _operands(normal, "mul")
-    x, mean = (None, None) if difference is None else _operands(difference, "sub")
-    deviation = None if root is None else _deviation(root)
-    if x is None or deviation is None or x.ndim < 1 or x.dtype not in takes("LayerNormalization"):
+    parts = _normal(node, 1, "LayerNormalization")
+    if parts is None:
         return None
-    last = x.ndim - 1
-    assert weight is not None and mean is not None
-    vectors = [spread_vector(v, last) for v in (weight, bias)]
-    assert difference is not None
-    if not _is_variance(deviation[0], x, difference, mean, last) or any(v is None for v in vectors):
+    x, eps, last = parts.x, parts.eps, parts.x.ndim - 1
+    vectors = [spread_vector(v, last) for v in (parts.weight, parts.bias)]
+    if not _is_variance(parts.variance, x, parts.difference, parts.mean, last) or any(v is None for v in vectors):
         return None
 
     def write(w: Writer, n: Node, *xs: Ref) -> Ref:
         given = [w.whole(v) for v in xs]
         return w.op(
-            "LayerNormalization", given, xs[0].dtype, xs[0].shape, axis=last, epsilon=deviation[1]
+            "LayerNormalization", given, xs[0].dtype, xs[0].shape, axis=last, epsilon=eps
         )
 
     return write, (x, *vectors)

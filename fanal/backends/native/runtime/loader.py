@@ -19,7 +19,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from fanal.backends.native import elf
-from fanal.backends.native.codegen import parsed, run_on_functions
+from fanal.backends.native.codegen import inlined_and_tidied, parsed
 from fanal.backends.native.runtime.assemble import runtime_ir
 from fanal.backends.native.runtime.layout import RUNTIME_SYMBOLS
 from fanal.backends.native.runtime.threads import default_num_threads
@@ -80,23 +80,8 @@ def compile_object(triple: str | None = None, cpu: str = "", features: str = "")
     )
     with parsed(runtime_ir(triple), machine) as (code, builder):
         code.verify()
-        _optimise(code, builder)
+        inlined_and_tidied(code, builder)
         return bytes(machine.emit_object(code))
-
-
-def _optimise(code: llvm.ModuleRef, builder: llvm.PassBuilder) -> None:
-    """A short pipeline: a sixth of the time of -O2, and there is no loop here to gain by more."""
-    with llvm.create_new_module_pass_manager() as whole:
-        whole.add_always_inliner_pass()
-        whole.add_global_dead_code_eliminate_pass()
-        whole.run(code, builder)
-    with llvm.create_new_function_pass_manager() as passes:
-        passes.add_sroa_pass()
-        passes.add_simplify_cfg_pass()
-        passes.add_new_gvn_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
-        run_on_functions(passes, code, builder)
 
 
 def link_object(data: bytes) -> dict[str, int]:
