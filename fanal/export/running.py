@@ -12,9 +12,9 @@ from fanal.compiler.segments import Segment
 from fanal.core import pytree
 from fanal.core.cache import BoundedCache
 from fanal.core.errors import message
-from fanal.core.symbols import is_symbolic
 from fanal.export.checking import check_graph
-from fanal.export.program import Program, Signature, TensorSpec
+from fanal.export.program import Program, Signature
+from fanal.export.sizing import Sizes
 from fanal.graph.digest import Unnamed, digest
 from fanal.graph.ir import Graph
 from fanal.graph.sizes import sized
@@ -34,22 +34,7 @@ class Runner:
         self._rounding = rounding
         self._made: BoundedCache = BoundedCache(SIZES)
         self._making = threading.Lock()
-        # Of each input, its dimensions: those that are one of the program's, the others, and what of these
-        # says one (of 2*half = 8, half is 4): name, offset, factor.
-        self._named_dims: list[tuple[TensorSpec, int, str]] = []
-        self._other_dims: list[tuple[TensorSpec, int, Any]] = []
-        self._solvable: list[tuple[TensorSpec, int, str, int, int]] = []
-        symbols = program.symbols
-        atoms = {e.terms[0][0][0]: name for name, e in symbols.by_name.items()}
-        for spec in signature.inputs:
-            for d, wanted in enumerate(spec.shape):
-                linear = _linear(wanted, atoms)
-                if linear is not None and linear[1:] == (0, 1):
-                    self._named_dims.append((spec, d, linear[0]))
-                    continue
-                self._other_dims.append((spec, d, wanted))
-                if linear is not None:
-                    self._solvable.append((spec, d, *linear))
+        self._sizes = Sizes(program, signature)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """A call as of the function that was exported; what was no tensor then is not looked at."""
@@ -64,7 +49,7 @@ class Runner:
         """Outputs by name, for inputs by name."""
         s = self.signature
         given = self._checked(inputs)
-        sizes = self._sizes(given)
+        sizes = self._sizes({name: t.shape for name, t in given.items()})
         segment = self._made.get(sizes)
         if segment is None:
             with self._making:
@@ -84,7 +69,7 @@ class Runner:
 
     def sizes(self, inputs: Mapping[str, Tensor]) -> tuple[int, ...]:
         """The sizes of the program's dimensions that inputs have; ValueError where they don't fit."""
-        return self._sizes(self._checked(inputs))
+        return self._sizes({name: t.shape for name, t in self._checked(inputs).items()})
 
     # -- what is given -------------------------------------------------------------------------------
 
@@ -124,35 +109,6 @@ class Runner:
             found[spec.name] = t.detach().contiguous()
         return found
 
-    def _sizes(self, given: Mapping[str, Tensor]) -> tuple[int, ...]:
-        """The dimensions' sizes; ValueError where a shape is not the signature's."""
-        s, program = self.signature, self.program
-        symbols = program.symbols
-        found: dict[str, int] = {}
-        for spec, d, name in self._named_dims:
-            n = given[spec.name].shape[d]
-            if found.setdefault(name, n) != n:
-                raise ValueError(message(s.name, f"{name!r} has several sizes", f"{found[name]} and {n} (dimension {d} of {spec.name!r})", "one"))
-        for spec, d, name, offset, factor in self._solvable:
-            found.setdefault(name, (given[spec.name].shape[d] - offset) // factor)
-        # Dimensions that only others' signatures have are as in the example.
-        sizes = tuple(found.get(r.name, symbols.by_name[r.name].example) for r in program.dims)
-        for r in program.dims:
-            if r.name in found and not r.holds(found[r.name]):
-                raise ValueError(message(s.name, f"{r.name!r} is out of its range", found[r.name], r.span))
-        value = symbols.at(sizes)
-        for spec, d, wanted in self._other_dims:
-            n = given[spec.name].shape[d]
-            if value(wanted) != n:
-                raise ValueError(message(s.name, f"dimension {d} of input {spec.name!r} has another size", n, symbols.shape((wanted,))[1:-2]))
-        for zero, place in s.relations:
-            if value(zero) != 0:
-                raise ValueError(
-                    message(s.name, "sizes don't fit together" + (f" ({place})" if place else ""),
-                            ", ".join(f"{k}={n}" for k, n in found.items()), f"{symbols.named(zero.terms)} = 0")
-                )  # fmt: skip
-        return sizes
-
     # -- the program ---------------------------------------------------------------------------------
 
     def graph(self, sizes: Sequence[int]) -> Graph:
@@ -177,15 +133,3 @@ class Runner:
         except Unnamed:
             place = None
         return Segment(lambda: graph, place, kinds, fresh, targets, steady, self._rounding).named(f"{self.program.name}.{s.name}")
-
-
-def _linear(size: Any, atoms: Mapping[int, str]) -> tuple[str, int, int] | None:
-    """A size as the name of a dimension, an offset and a factor; None if it is another one."""
-    if not is_symbolic(size):
-        return None
-    terms = dict(size.terms)
-    offset = terms.pop((), 0)
-    if len(terms) != 1:
-        return None
-    ((monomial, factor),) = terms.items()
-    return (atoms[monomial[0]], offset, factor) if len(monomial) == 1 and monomial[0] in atoms else None
