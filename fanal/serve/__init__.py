@@ -1,0 +1,1 @@
+"""Models behind the protocols that standard clients speak: `fanal serve PATH`."""

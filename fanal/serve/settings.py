@@ -1,0 +1,87 @@
+"""Everything about a server that can be set: by arguments of `fanal serve`, by FANAL_SERVE_… in the environment.
+
+Each field's description is its help text.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from fanal.core.errors import message
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Settings(BaseSettings):
+    """Settings of a server."""
+
+    model_config = SettingsConfigDict(env_prefix="FANAL_SERVE_", extra="forbid", frozen=True)
+
+    # -- where it listens
+    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback keys are wanted, or --insecure")
+    http_port: Port | None = Field(8000, description="REST: Open Inference Protocol v2 and TensorFlow Serving (0: any free port)")
+    grpc_port: Port | None = Field(8001, description="gRPC: Open Inference Protocol v2 (0: any free port)")
+    metrics_port: Port | None = Field(8002, description="Prometheus metrics (0: any free port)")
+    admin_port: Port | None = Field(None, description="load and unload models; off unless given (0: any free port)")
+
+    # -- who may ask
+    api_key_file: Path | None = Field(None, description="file of keys, one a line, that requests must bring")
+    api_keys: SecretStr = Field(SecretStr(""), description="keys, separated by commas; only from the environment")
+    admin_key_file: Path | None = Field(None, description="file of keys for the admin listener")
+    admin_keys: SecretStr = Field(SecretStr(""), description="keys for the admin listener; only from the environment")
+    insecure: bool = Field(False, description="answer others than this machine without keys")
+    tls_cert: Path | None = Field(None, description="certificate chain (PEM); REST, gRPC and the others then speak TLS")
+    tls_key: Path | None = Field(None, description="its private key (PEM)")
+    tls_client_ca: Path | None = Field(None, description="authorities (PEM) that clients' certificates must come from")
+
+    # -- models
+    workers: int = Field(1, ge=1, le=256, description="processes for each version of a model; they share its weights")
+    threads: int | None = Field(None, ge=1, le=256, description="threads of each worker (default: the processors, shared among workers)")
+    concurrency: int | None = Field(None, ge=1, description="batches that run at once, over all models (default: the processors)")
+    poll: float = Field(1.0, gt=0, description="seconds between looks at the repository")
+    load_timeout: float = Field(600.0, gt=0, description="seconds that a model may take to load")
+
+    # -- batches and queues
+    max_batch: int = Field(32, ge=1, le=65536, description="rows of a batch at most")
+    batch_sizes: Annotated[tuple[int, ...], NoDecode] = Field((), description="sizes that batches are padded to, as 1,8,32 (default: powers of two)")
+    batch_delay_ms: float = Field(0.0, ge=0, description="time that a batch which is not full waits for more")
+    queue_size: int = Field(512, ge=1, description="requests that may wait for a model; more are refused with 429")
+    queue_ms: float = Field(10_000.0, gt=0, description="time that a request may have to wait, as far as can be told; others are refused with 429")
+    request_timeout: float = Field(60.0, gt=0, description="seconds until a request that names no deadline is given up with 504")
+    execution_timeout: float = Field(120.0, gt=0, description="seconds that a batch may run before its worker is replaced")
+
+    # -- limits of what is sent
+    max_body: int = Field(64 << 20, ge=1, description="bytes of a request's body, also after decompression, and of a gRPC message")
+    max_header: int = Field(16 << 10, ge=1024, description="bytes of a request's line and headers")
+    max_depth: int = Field(64, ge=4, le=512, description="how deep JSON may be nested")
+    header_timeout: float = Field(10.0, gt=0, description="seconds that a client may take for a request's headers")
+    body_timeout: float = Field(60.0, gt=0, description="seconds that a client may take for a request's body")
+    keepalive_timeout: float = Field(75.0, gt=0, description="seconds that an idle connection stays open")
+    max_connections: int = Field(4096, ge=1, description="connections at once on the REST listener")
+
+    # -- the end, and what it says
+    drain_timeout: float = Field(30.0, ge=0, description="seconds that requests may take to end after SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is written to the log")
+    access_log: bool = Field(False, description="a line in the log for each request")
+
+    @model_validator(mode="after")
+    def _safe(self) -> Settings:
+        beyond = self.host not in LOOPBACK
+        if beyond and not (self.insecure or self.api_key_file or self.api_keys.get_secret_value()):
+            raise ValueError(
+                message("serve", "anybody who reaches this machine could use the models", f"--host {self.host} without keys",
+                        "keys", "--api-key-file FILE, or --insecure if that is meant")
+            )  # fmt: skip
+        if beyond and self.admin_port is not None and not (self.admin_key_file or self.admin_keys.get_secret_value()):
+            raise ValueError(
+                message("serve", "anybody who reaches this machine could load models", f"--host {self.host} with an admin port",
+                        "keys for it", "--admin-key-file FILE")
+            )  # fmt: skip
+        if (self.tls_cert is None) != (self.tls_key is None) or (self.tls_client_ca and not self.tls_cert):
+            raise ValueError(message("serve", "TLS is half set", None, "--tls-cert and --tls-key together"))
+        return self
