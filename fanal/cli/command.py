@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from fanal.cli import building, inspecting, onnx, op
+from fanal.cli import building, inspecting, onnx, op, serving
 from fanal.cli.console import shown
 from fanal.core.errors import DataError, Limit
 from fanal.export import ExportError
@@ -18,7 +19,7 @@ from fanal.version import __version__
 
 # What a user can cause, and its message says all.
 _USERS = (OSError, DataError, ExportError, Limit, ValueError, ImportError)
-_COMMANDS = (inspecting, op, building, onnx)
+_COMMANDS = (inspecting, op, building, onnx, serving)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,14 +51,26 @@ def _text(error: BaseException) -> str:
     return shown(str(error))
 
 
+class _Command(argparse.ArgumentParser):
+    """A command's parser, whose arguments may be found out when the command is the one that was asked for."""
+
+    later: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        later, self.later = self.later, None
+        if later is not None:
+            later(self)
+        return super().parse_known_args(args, namespace)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fanal", description="Programs that left Python: what is in them, and libraries made of them.",
+        prog="fanal", description="Programs that left Python: what is in them, libraries made of them, servers that answer for them.",
         epilog="fanal COMMAND --help says more of each.",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"fanal {__version__}")
     parser.add_argument("--traceback", action="store_true", help="of an error, where it came up (to report it)")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Command)
     for module in _COMMANDS:
         module.add_parser(commands)
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,13 +19,24 @@ from fanal.serve.workers.executor import Inline
 from fanal.serve.workers.model import Limits, Model
 
 
+class Trouble(NamedTuple):
+    """A version that does not answer: it is being loaded (LOADING), or could not be (ENDED), and why."""
+
+    state: State
+    text: str
+
+
 class Entry:
-    """A model: its versions by number, and labels that point to some of them."""
+    """A model: its versions by number, and labels that point to some of them. `troubles`: versions that should be
+    there and are not; `problem`: what is wrong with its manifest; `policy`: which versions it is to have."""
 
     def __init__(self, name: str):
         self.name = name
         self.versions: dict[int, Version] = {}
         self.labels: dict[str, int] = {}
+        self.troubles: dict[int, Trouble] = {}
+        self.problem = ""
+        self.policy: str | tuple[int, ...] = "latest:1"
 
     def ready(self) -> list[int]:
         """Versions that take requests, in order."""
@@ -32,17 +44,23 @@ class Entry:
 
 
 class Engine:
-    """Models that answer. `draining`: the server is about to end."""
+    """Models that answer. `draining`: the server is about to end; `starting`: it has not yet tried all models;
+    `leaving`: versions that only answer what they had taken; `loads`, `failed_loads`: by model, how many."""
 
     def __init__(self, concurrency: int = 2):
         self.models: dict[str, Entry] = {}
         self.turns = Turns(concurrency)
-        self.draining = False
+        self.draining = self.starting = False
+        self.leaving: set[Version] = set()
+        self.loads: dict[str, int] = {}
+        self.failed_loads: dict[str, int] = {}
 
     @property
     def ready(self) -> bool:
         """Whether all models answer: what /v2/health/ready says."""
-        return not self.draining and all(any(v.ready for v in e.versions.values()) for e in self.models.values())
+        if self.draining or self.starting:
+            return False
+        return all(e.versions and all(v.ready for v in e.versions.values()) for e in self.models.values())
 
     def versions(self) -> Iterator[Version]:
         """All versions there are, of all models, in order."""
@@ -75,6 +93,9 @@ class Engine:
             version = ready[-1]
         found = entry.versions.get(version)
         if found is None:
+            if version in entry.troubles and entry.troubles[version].state is State.LOADING:
+                text = message("infer", f"version {version} of {model!r} is being loaded")
+                raise ServeError(Status.UNAVAILABLE, text, 1.0)
             there = ", ".join(map(str, sorted(entry.versions)))
             raise ServeError(Status.NOT_FOUND, message("infer", f"{model!r} has no version {version}", None, "", there))
         return found
@@ -97,7 +118,7 @@ class Engine:
 
         model = await asyncio.get_running_loop().run_in_executor(None, work)
         version = Version(name, number, description_from(model.description()), flow or Flow(), self.turns)
-        version.executors.append(Inline(model))
+        version.staff = Inline(model)
         version.state = State.READY
         self.models.setdefault(name, Entry(name)).versions[number] = version
         return version

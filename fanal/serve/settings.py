@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fanal.core.errors import message
@@ -48,7 +48,7 @@ class Settings(BaseSettings):
 
     # -- batches and queues
     max_batch: int = Field(32, ge=1, le=65536, description="rows of a batch at most")
-    batch_sizes: Annotated[tuple[int, ...], NoDecode] = Field((), description="sizes that batches are padded to, as 1,8,32 (default: powers of two)")
+    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NoDecode] = Field((), description="sizes that batches are padded to, as 1,8,32 (default: powers of two)")
     batch_delay_ms: float = Field(0.0, ge=0, description="time that a batch which is not full waits for more")
     queue_size: int = Field(512, ge=1, description="requests that may wait for a model; more are refused with 429")
     queue_ms: float = Field(10_000.0, gt=0, description="time that a request may have to wait, as far as can be told; others are refused with 429")
@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     drain_timeout: float = Field(30.0, ge=0, description="seconds that requests may take to end after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is written to the log")
     access_log: bool = Field(False, description="a line in the log for each request")
+
+    @field_validator("batch_sizes", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _safe(self) -> Settings:

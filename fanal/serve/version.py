@@ -16,7 +16,7 @@ from fanal.serve.flow.ticket import Answer, Ticket
 from fanal.serve.flow.turns import Turn, Turns
 from fanal.serve.interface import Description, Function
 from fanal.serve.statistics import Statistics
-from fanal.serve.workers.executor import Executor, Result
+from fanal.serve.workers.executor import Executor, Result, Staff
 
 _SMOOTH = 0.1  # weight of the newest batch in the mean time of a row
 
@@ -49,7 +49,7 @@ class Version:
         self.state = State.LOADING
         self.message = ""
         self.statistics = Statistics()
-        self.executors: list[Executor] = []
+        self.staff: Staff | None = None
         self._flow, self._turns = flow, turns
         self._queue = Queue()
         self._turn = Turn(self._go)
@@ -61,9 +61,17 @@ class Version:
         self._loop = asyncio.get_running_loop()
 
     @property
+    def executors(self) -> Sequence[Executor]:
+        """The workers that are there."""
+        return () if self.staff is None else self.staff.workers
+
+    @property
     def ready(self) -> bool:
-        """Whether it answers: loaded, warm, and all its workers answer."""
-        return self.state is State.READY and bool(self.executors) and all(e.healthy for e in self.executors)
+        """Whether it answers: loaded, warm, and all its workers are there and answer."""
+        if self.state is not State.READY or self.staff is None:
+            return False
+        workers = self.staff.workers
+        return len(workers) >= self.staff.wanted and all(e.healthy for e in workers)
 
     @property
     def waiting(self) -> int:
@@ -248,7 +256,6 @@ class Version:
             for t in self._queue.drain():
                 self._fail(t, ServeError(Status.UNAVAILABLE, message("infer", f"{self.model!r} was unloaded"), 1.0))
         self._turns.leave(self._turn)
-        executors, self.executors = self.executors, []
-        for e in executors:
-            await e.close()
+        if self.staff is not None:
+            await self.staff.close()
         self.state = State.ENDED

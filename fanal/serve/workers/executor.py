@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,22 @@ class Executor(Protocol):
     def run(self, function: str, tickets: Sequence[Ticket], done: Done) -> None:
         """Start a batch; `done` is called in the event loop, later."""
 
+
+class Staff(Protocol):
+    """All executors of one version."""
+
+    @property
+    def workers(self) -> Sequence[Executor]:
+        """Those that are there now."""
+
+    @property
+    def wanted(self) -> int:
+        """How many there should be."""
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """Processes that hold the model."""
+
     async def close(self) -> None:
         """Give everything back."""
 
@@ -53,9 +70,14 @@ def together(tickets: Sequence[Ticket]) -> Mapping[str, np.ndarray]:
 
 
 class Inline:
-    """Runs batches in a thread of this process: where there is one model and nobody to protect it from."""
+    """Runs batches in a thread of this process: where there is one model and nobody to protect it from. An
+    executor, and a staff of itself alone."""
+
+    wanted = 1
 
     def __init__(self, model: Model):
+        self.workers = [self]
+        self.pids = [os.getpid()]
         self._model = model
         self._thread = ThreadPoolExecutor(1, "fanal-serve")
         self._loop = asyncio.get_running_loop()
@@ -90,6 +112,7 @@ class Inline:
         self._thread.submit(work)
 
     async def close(self) -> None:
+        self.workers.clear()
         self._thread.shutdown(wait=False)
 
 

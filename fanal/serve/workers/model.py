@@ -76,6 +76,7 @@ class _Function:
         self.batched = self.symbol is not None
         self.note = "" if self.batched else "inputs and outputs share no open first dimension"
         self._types = {t.name: BY_DTYPE[t.dtype.name].numpy for t in (*signature.inputs, *signature.outputs)}
+        self.inputs = {t.name: self._types[t.name] for t in signature.inputs}
         self.sizes: tuple[int, ...] = ()
         self._examples = program.symbols
         self._dims = program.dims

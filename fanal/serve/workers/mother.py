@@ -1,0 +1,56 @@
+"""A mother: a process that has one version of a model loaded, compiled and warm, and forks its workers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from typing import Any
+
+import fanal
+from fanal.serve.workers import channel, worker
+from fanal.serve.workers.model import Limits, Model
+from fanal.serve.workers.nursery import Family, called
+
+# Loading gives way to requests that are answered meanwhile. (Of a thread: what the process forks later is not
+# less urgent than others.)
+_NICE = 10
+
+
+def main(record: dict[str, Any], files: list[int]) -> None:
+    """`record`: path, name, threads, most, sizes. `files`: the server's socket, the program's file."""
+    called(f"fanal+{record['name']}")
+    end = socket.socket(fileno=files[0])
+    fanal.set_num_threads(record["threads"])
+    found: dict[str, Any] = {}
+
+    def load() -> None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        try:
+            model = Model(f"/proc/self/fd/{files[1]}", Limits(record["most"], record["sizes"]))
+            model.warm()
+            found["model"] = model
+        except Exception as error:
+            found["error"] = f"{error}".replace(f"/proc/self/fd/{files[1]}", record["path"])
+            found["kind"] = type(error).__name__
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    if "model" not in found:
+        channel.send(end, {"kind": "failed", "text": found["error"][:4000], "class": found["kind"]})
+        return
+    os.close(files[1])
+    model: Model = found["model"]
+    text = channel.text_file(json.dumps(model.description()))
+    channel.send(end, {"kind": "ready"}, [text])
+    os.close(text)
+
+    def born(record: dict[str, Any], files: list[int]) -> None:
+        called(f"fanal:{record['name']}")
+        worker.main(model, files)
+
+    Family(end, born).run()
