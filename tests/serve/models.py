@@ -54,6 +54,16 @@ def slow(path: Path, turns: int) -> Path:
     return write(path, work, fanal.zeros(2, 3), dims={"x": {0: Dim("batch", max=64)}})
 
 
+def spinning(path: Path) -> Path:
+    """turns [] → turns, after so many turns of a loop (some tens of nanoseconds each)."""
+
+    def spin(turns: fanal.Tensor) -> fanal.Tensor:
+        (i,) = fanal.while_loop(lambda i: i < turns, lambda i: (i + 1,), (turns * 0,))
+        return i
+
+    return write(path, spin, fanal.tensor(1))
+
+
 def mixing(path: Path) -> Path:
     """x [batch, 3] → x less its mean over the batch: rows depend on one another."""
 

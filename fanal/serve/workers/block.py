@@ -6,6 +6,7 @@ has sent a batch, the worker until it has answered. Either may make it larger; t
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -58,7 +59,10 @@ class Block:
         return found
 
     def close(self) -> None:
+        """Unmap it, as soon as nothing lies in it that somebody uses."""
         os.close(self.descriptor)
+        with contextlib.suppress(BufferError):
+            self._map.close()
 
 
 def aligned(offset: int) -> int:

@@ -116,7 +116,7 @@ class _Function:
         return {k: v[:rows] for k, v in self._once(filled).items()}
 
     def _once(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        given = {k: fanal.from_numpy(np.ascontiguousarray(v)) for k, v in inputs.items()}
+        given = {k: fanal.from_numpy(v if v.flags.c_contiguous else v.copy()) for k, v in inputs.items()}
         return {k: as_array(v) for k, v in self.runner.run(given).items()}
 
     # -- before the first request --------------------------------------------------------------------
@@ -149,9 +149,9 @@ class _Function:
         for t in self.signature.inputs:
             shape, kind = tuple(value(n) for n in t.shape), self._types[t.name]
             if t.dtype.kind == "f":
-                found[t.name] = chance.standard_normal(shape, np.float32).astype(kind)
+                found[t.name] = np.asarray(chance.standard_normal(shape, np.float32)).astype(kind)
             else:
-                found[t.name] = chance.integers(0, 2, shape).astype(kind)
+                found[t.name] = np.asarray(chance.integers(0, 2, shape)).astype(kind)
         return found
 
 
