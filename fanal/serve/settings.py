@@ -41,7 +41,7 @@ class Settings(BaseSettings):
 
     # -- models
     workers: int = Field(1, ge=1, le=256, description="processes for each version of a model; they share its weights")
-    threads: int | None = Field(None, ge=1, le=256, description="threads of each worker (default: the processors, shared among workers)")
+    threads: int | None = Field(None, ge=1, le=256, description="threads of each worker (default: the processors but one, shared among workers)")
     concurrency: int | None = Field(None, ge=1, description="batches that run at once, over all models (default: the processors)")
     poll: float = Field(1.0, gt=0, description="seconds between looks at the repository")
     load_timeout: float = Field(600.0, gt=0, description="seconds that a model may take to load")

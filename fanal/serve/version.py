@@ -162,8 +162,10 @@ class Version:
 
     def _wake(self) -> None:
         """Ask for a turn if there is a batch that could start."""
+        if not any(e.idle for e in self.executors):
+            return
         head = self._queue.head()
-        if head is None or not any(e.idle for e in self.executors):
+        if head is None:
             return
         ticket, rows = head
         if self._flow.batch_delay > 0:

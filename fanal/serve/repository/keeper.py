@@ -162,7 +162,8 @@ class Keeper:
         """A version that is warm and has its workers, but takes no requests yet."""
         s, m, name = self._settings, plan.manifest, entry.name
         count = m.workers.count or s.workers
-        threads = m.workers.threads or s.threads or max(1, len(os.sched_getaffinity(0)) // count)
+        # One processor is the server's own.
+        threads = m.workers.threads or s.threads or max(1, (len(os.sched_getaffinity(0)) - 1) // count)
         options = {
             "threads": threads, "most": m.batch.max or s.max_batch,
             "sizes": list(m.batch.sizes if m.batch.sizes is not None else s.batch_sizes),
