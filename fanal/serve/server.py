@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -87,6 +88,9 @@ class Server:
             return 1  # the log says why
         if not self.engine.models:
             log.warning("the repository has no models yet: %s", self.path)
+        # What is there now stays: a collection of garbage need not look at it, and takes no time from a request.
+        gc.collect()
+        gc.freeze()
         announced = asyncio.create_task(self._announce())
         await stopping
         announced.cancel()

@@ -71,6 +71,19 @@ def test_the_bits_are_those_of_the_program_alone_and_in_any_batch(network: Path)
     assert {1, 32} <= serving(network, use)
 
 
+def test_a_threshold_over_all_rows_is_found_out(tmp_path: Path) -> None:
+    def clipped(x: fanal.Tensor) -> fanal.Tensor:
+        return fanal.where((x > 100).any(), x.clamp(-1, 1), x)
+
+    path = models.write(tmp_path / "clipped.fanal", clipped, fanal.zeros(2, 3), dims={"x": {0: fanal.export.Dim("n", max=64)}})
+
+    async def use(engine: Engine, version: Version) -> None:
+        function = version.description.function(None)
+        assert not function.batched and "inf" in function.note
+
+    serving(path, use)
+
+
 def test_rows_that_depend_on_one_another_never_share_a_batch(tmp_path: Path) -> None:
     path = models.mixing(tmp_path / "mixing.fanal")
 

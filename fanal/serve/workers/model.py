@@ -2,7 +2,7 @@
 
 Rows may share a batch where that changes no bit of any answer. Whether that is so is found out before the
 first request: the dimension that all inputs and outputs begin with is run at each size that batches are padded
-to, on numbers by chance, and each row is compared with what it gives alone.
+to, on numbers by chance and on extreme ones, and each row is compared with what it gives in another company.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fanal.serve.datatypes import BY_DTYPE
 from fanal.tensor.interop import as_array
 
 _SEED = 20_240_229
+_EXTREMES = (float("nan"), float("inf"), -1e30, 1e6, 0.0)
 
 
 class Limits:
@@ -133,11 +134,30 @@ class _Function:
             note(f"{self.signature.name}: batches of {size}")
             for start in {0, max(0, top - size)}:
                 some = {k: v[start : start + size] for k, v in given.items()}
-                found = self._once(some)
-                if any(not _same(found[k], whole[k][start : start + size]) for k in whole):
-                    self.batched = False
-                    self.note = f"rows depend on one another: {size} of {top} rows give other bits"
+                if not _same_rows(self._once(some), whole, slice(start, start + size)):
+                    self._apart(f"{size} of {top} rows give other bits")
                     return
+        for value in _EXTREMES if top > 1 else ():
+            if self._notices(given, whole, value):
+                self._apart(f"where one is {value:g} another is given other bits")
+                return
+
+    def _apart(self, why: str) -> None:
+        self.batched, self.note = False, f"rows depend on one another: {why}"
+
+    def _notices(self, given: Mapping[str, np.ndarray], whole: Mapping[str, np.ndarray], value: float) -> bool:
+        """Whether the first row is answered otherwise when all others are `value`: as a threshold over all rows
+        would, which ordinary numbers don't reach."""
+        filled = {k: v.copy() for k, v in given.items()}
+        for t in self.signature.inputs:
+            if t.dtype.kind == "f":
+                filled[t.name][1:] = value
+        try:
+            with np.errstate(all="ignore"):
+                found = self._once(filled)
+        except (IndexError, ValueError, ZeroDivisionError):
+            return False  # a number that the program refuses says nothing of others
+        return not _same_rows({k: v[:1] for k, v in found.items()}, whole, slice(0, 1))
 
     def _numbers(self, chance: np.random.Generator, rows: int | None) -> dict[str, np.ndarray]:
         symbols = self._examples
@@ -155,8 +175,9 @@ class _Function:
         return found
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and a.tobytes() == b.tobytes()
+def _same_rows(found: Mapping[str, np.ndarray], whole: Mapping[str, np.ndarray], rows: slice) -> bool:
+    """Whether these are the bits of those rows of a larger batch."""
+    return all(found[k].shape == v[rows].shape and found[k].tobytes() == v[rows].tobytes() for k, v in whole.items())
 
 
 def _batch_symbol(program: ExportedProgram, s: Signature) -> str | None:
