@@ -50,7 +50,7 @@ class Version:
         self.message = ""
         self.statistics = Statistics()
         self.staff: Staff | None = None
-        self._flow, self._turns = flow, turns
+        self.flow, self._turns = flow, turns
         self._queue = Queue()
         self._turn = Turn(self._go)
         self._row_seconds = 0.0
@@ -119,7 +119,7 @@ class Version:
             self.statistics.missed += 1
             raise ServeError(Status.DEADLINE, message("infer", "the deadline had passed when the request came"))
         wait = self._queue.rows * self._row_seconds / max(1, len(self.executors))
-        flow = self._flow
+        flow = self.flow
         if self._queue.count >= flow.queue_size or wait > flow.queue_seconds:
             self.statistics.shed += 1
             text = message("infer", f"{self.model!r} has more requests than it can answer", f"{self._queue.count} in its queue")
@@ -168,9 +168,9 @@ class Version:
         if head is None:
             return
         ticket, rows = head
-        if self._flow.batch_delay > 0:
+        if self.flow.batch_delay > 0:
             function = self.description.functions[ticket.key[0]]
-            at = ticket.arrived + self._flow.batch_delay
+            at = ticket.arrived + self.flow.batch_delay
             if function.batched and rows < function.most and at > self._loop.time():
                 if self._delay is None:
                     self._delay = self._loop.call_at(at, self._delayed)
