@@ -1,0 +1,66 @@
+"""ModelInfer: from the bytes of a request to the bytes of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+import grpc
+
+from fanal.serve.engine import Engine
+from fanal.serve.errors import ServeError
+from fanal.serve.flow.ticket import Answer, Ticket
+from fanal.serve.grpc.messages import ModelInferRequest
+from fanal.serve.grpc.replies import parsed, refuse, told
+from fanal.serve.grpc.requests import Call, read, version_of
+from fanal.serve.grpc.responses import check_classes, response
+from fanal.serve.version import Version
+
+
+class Taken(NamedTuple):
+    """A request that is in the queue."""
+
+    version: Version
+    call: Call
+    ticket: Ticket
+    id: str
+
+    def response(self, answer: Answer) -> Any:
+        """The message for its sender."""
+        return response(self.version, self.call.function, self.call.outputs, answer.outputs, self.id)
+
+
+class Inference:
+    """Takes requests into the engine. `longest`: seconds for a request that names no deadline."""
+
+    def __init__(self, engine: Engine, longest: float):
+        self._engine, self._longest = engine, longest
+
+    def take(self, request: Any, left: float | None) -> Taken:
+        """Put a request into its queue. left: seconds until the client gives up; None where it does not."""
+        version = version_of(self._engine, request.model_name, request.model_version)
+        try:
+            call = read(version, request)
+            check_classes(call.function, call.outputs)
+        except ServeError as error:
+            version.refused(error)
+            raise
+        limits = [s for s in (left, call.timeout) if s is not None]
+        deadline = asyncio.get_running_loop().time() + min(limits, default=self._longest)
+        ticket = self._engine.submit(version, call.function, call.inputs, deadline, call.priority)
+        return Taken(version, call, ticket, request.id)
+
+    async def infer(self, data: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        """The method."""
+        try:
+            taken = self.take(parsed(ModelInferRequest, data), context.time_remaining())
+            try:
+                # Shielded: cancelling this call must reach the queue through the ticket, which counts it.
+                answer = await asyncio.shield(taken.ticket.future)
+            except asyncio.CancelledError:
+                taken.ticket.cancel()
+                raise
+            return taken.response(answer).SerializeToString()
+        except Exception as error:
+            why = told(error)
+        await refuse(context, why)

@@ -1,0 +1,117 @@
+"""A ModelInferRequest as what the engine takes: which version, its inputs, which outputs, until when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fanal.serve.engine import Engine
+from fanal.serve.errors import ServeError, Status, invalid
+from fanal.serve.grpc.tensors import from_contents, from_raw
+from fanal.serve.interface import Function
+from fanal.serve.version import Version
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_MOST_PRIORITY = (1 << 31) - 1
+_MOST_TIMEOUT = 1 << 53  # microseconds: two hundred years
+
+
+class Wanted(NamedTuple):
+    """An output that a request asks for; `classes`: that many of its best positions instead of all numbers."""
+
+    name: str
+    classes: int
+
+
+class Call(NamedTuple):
+    """A request that was read. `timeout`: seconds that its sender gives it, None where it does not say."""
+
+    function: Function
+    inputs: Mapping[str, np.ndarray]
+    outputs: list[Wanted]
+    timeout: float | None
+    priority: int
+
+
+def version_of(engine: Engine, name: str, number: str) -> Version:
+    """The version that a name and a number (empty: the newest) mean."""
+    check_name(name)
+    if number and not _NUMBER.fullmatch(number):
+        raise invalid("model_version is no number", repr(number[:40]), "digits, or nothing for the newest")
+    return engine.find(name, int(number) if number else None)
+
+
+def check_name(name: str) -> None:
+    """ServeError where no model can be called that."""
+    if not _NAME.fullmatch(name):
+        raise invalid("model_name is no name", repr(name[:40]), "1 to 128 of A-Z a-z 0-9 _ . -")
+
+
+def read(version: Version, request: Any) -> Call:
+    """What a request says, all of it compared with what is wanted; ServeError, which names the field, if not."""
+    parameters = request.parameters
+    timeout, priority, name = None, 0, None
+    if parameters:
+        microseconds = _whole(parameters, "timeout", _MOST_TIMEOUT)
+        timeout = microseconds / 1e6 if microseconds else None
+        priority = _whole(parameters, "priority", _MOST_PRIORITY)
+        if "signature_name" in parameters:
+            name = parameters["signature_name"].string_param
+    function = version.description.function(name)
+    return Call(function, _inputs(request), _outputs(function, request.outputs), timeout, priority)
+
+
+def _inputs(request: Any) -> dict[str, np.ndarray]:
+    tensors, raw = request.inputs, request.raw_input_contents
+    if raw and len(raw) != len(tensors):
+        raise invalid("raw_input_contents and inputs are not as many", f"{len(raw)} and {len(tensors)}")
+    found: dict[str, np.ndarray] = {}
+    for i, tensor in enumerate(tensors):
+        name = tensor.name
+        if name in found:
+            raise invalid(f"inputs: {name!r} is there twice")
+        if tensor.parameters:
+            _no_shared_memory(f"inputs.{name}", tensor.parameters)
+        if not raw:
+            found[name] = from_contents(tensor)
+        elif tensor.HasField("contents"):
+            raise invalid(f"inputs.{name}.contents stand beside raw_input_contents", None, "one of the two")
+        else:
+            found[name] = from_raw(tensor, raw[i])
+    return found
+
+
+def _outputs(function: Function, tensors: Any) -> list[Wanted]:
+    if not tensors:
+        return [Wanted(name, 0) for name in function.outputs]
+    function.wanted_outputs([t.name for t in tensors])
+    found = []
+    for t in tensors:
+        classes = 0
+        if t.parameters:
+            _no_shared_memory(f"outputs.{t.name}", t.parameters)
+            classes = _whole(t.parameters, "classification", _MOST_PRIORITY, f"outputs.{t.name}.")
+        found.append(Wanted(t.name, classes))
+    return found
+
+
+def _no_shared_memory(where: str, parameters: Any) -> None:
+    if "shared_memory_region" in parameters:
+        raise ServeError(Status.UNIMPLEMENTED, f"[infer] {where}: this server shares no memory with its clients.")
+
+
+def _whole(parameters: Any, key: str, most: int, where: str = "") -> int:
+    """A parameter that is a whole number; 0 where it is not there."""
+    if key not in parameters:
+        return 0
+    parameter = parameters[key]
+    kind = parameter.WhichOneof("parameter_choice")
+    value = getattr(parameter, kind) if kind in ("int64_param", "uint64_param") else None
+    if value is None or not 0 <= value <= most:
+        got = kind or "nothing" if value is None else value
+        raise invalid(f"{where}parameters.{key} is no number for it", got, f"int64_param of 0 to {most}")
+    return value

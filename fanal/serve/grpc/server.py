@@ -1,0 +1,88 @@
+"""The gRPC listener."""
+
+from __future__ import annotations
+
+import grpc
+
+from fanal.core.errors import message
+from fanal.serve.access import Gate
+from fanal.serve.engine import Engine
+from fanal.serve.grpc.administering import Admin, Administration
+from fanal.serve.grpc.health import Health
+from fanal.serve.grpc.inferring import Inference
+from fanal.serve.grpc.informing import Information
+from fanal.serve.grpc.messages import SERVICE
+from fanal.serve.grpc.methods import Door, methods
+from fanal.serve.grpc.reflecting import Reflection
+from fanal.serve.grpc.streaming import Streaming
+from fanal.serve.settings import Settings
+
+# Calls at once on one connection: HTTP/2 holds others back at the client, which is cheaper than refusing them.
+_CALLS = 1024
+# Clients that ping to keep idle connections open do so every ten seconds at the least; gRPC's default of five
+# minutes would throw them out for it.
+_PINGS_MS = 5_000
+
+
+class GrpcServer:
+    """Answers gRPC in the event loop that it is started in. `admin`: what loads and unloads models, if anything."""
+
+    def __init__(self, engine: Engine, settings: Settings, gate: Gate, admin: Admin | None = None):
+        self._settings = settings
+        self._streaming = Streaming(inference := Inference(engine, settings.request_timeout))
+        self._health = Health(engine, (SERVICE.full_name,))
+        self._reflection = Reflection((SERVICE.full_name, "grpc.health.v1.Health"))
+        self.methods = methods(
+            Information(engine), inference, self._streaming, Administration(admin), self._health, self._reflection
+        )
+        self._server = grpc.aio.server(
+            handlers=(Door(self.methods, gate),), options=_options(settings), maximum_concurrent_rpcs=settings.max_connections
+        )
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; the port (that of port 0 is a free one)."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        credentials = _credentials(self._settings)
+        try:
+            if credentials is None:
+                found = self._server.add_insecure_port(address)
+            else:
+                found = self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            found = 0
+        if not found:
+            raise OSError(message("serve", f"cannot listen on {address} for gRPC", None, "", "another --grpc-port"))
+        await self._server.start()
+        return found
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, answer those that there are for up to `grace` seconds, then end them."""
+        self._health.end()
+        self._streaming.end()
+        self._reflection.end()
+        await self._server.stop(grace)
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    idle = round(settings.keepalive_timeout * 1000)
+    return [
+        ("grpc.max_receive_message_length", settings.max_body),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", settings.max_header),
+        ("grpc.absolute_max_metadata_size", 2 * settings.max_header),
+        ("grpc.max_concurrent_streams", _CALLS),
+        # Two servers on one port would share its connections without anybody's having asked for it.
+        ("grpc.so_reuseport", 0),
+        ("grpc.keepalive_time_ms", idle),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _PINGS_MS),
+    ]
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    ca = None if settings.tls_client_ca is None else settings.tls_client_ca.read_bytes()
+    pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
+    return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
