@@ -13,7 +13,7 @@ from fanal.serve.flow.ticket import Answer, Ticket
 from fanal.serve.grpc.messages import ModelInferRequest
 from fanal.serve.grpc.replies import parsed, refuse, told
 from fanal.serve.grpc.requests import Call, read, version_of
-from fanal.serve.grpc.responses import check_classes, response
+from fanal.serve.grpc.responses import response
 from fanal.serve.version import Version
 
 
@@ -27,7 +27,7 @@ class Taken(NamedTuple):
 
     def response(self, answer: Answer) -> Any:
         """The message for its sender."""
-        return response(self.version, self.call.function, self.call.outputs, answer.outputs, self.id)
+        return response(self.version, self.call, answer.outputs, self.id)
 
 
 class Inference:
@@ -35,18 +35,18 @@ class Inference:
 
     def __init__(self, engine: Engine, longest: float):
         self._engine, self._longest = engine, longest
+        self._loop = asyncio.get_running_loop()
 
     def take(self, request: Any, left: float | None) -> Taken:
         """Put a request into its queue. left: seconds until the client gives up; None where it does not."""
         version = version_of(self._engine, request.model_name, request.model_version)
         try:
             call = read(version, request)
-            check_classes(call.function, call.outputs)
         except ServeError as error:
             version.refused(error)
             raise
-        limits = [s for s in (left, call.timeout) if s is not None]
-        deadline = asyncio.get_running_loop().time() + min(limits, default=self._longest)
+        named = [s for s in (left, call.timeout) if s is not None]
+        deadline = self._loop.time() + min(named, default=self._longest)
         ticket = self._engine.submit(version, call.function, call.inputs, deadline, call.priority)
         return Taken(version, call, ticket, request.id)
 

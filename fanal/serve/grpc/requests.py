@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,30 +16,27 @@ from fanal.serve.version import Version
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
-_MOST_PRIORITY = (1 << 31) - 1
+_MOST_PRIORITY = _MOST_CLASSES = (1 << 31) - 1
 _MOST_TIMEOUT = 1 << 53  # microseconds: two hundred years
 
 
-class Wanted(NamedTuple):
-    """An output that a request asks for; `classes`: that many of its best positions instead of all numbers."""
-
-    name: str
-    classes: int
-
-
 class Call(NamedTuple):
-    """A request that was read. `timeout`: seconds that its sender gives it, None where it does not say."""
+    """A request that was read. `outputs`: names of those that it asks for; `classes`: of which of them it wants that
+    many of the best positions instead of all numbers. `timeout`: seconds that its sender gives it, None where it
+    does not say."""
 
     function: Function
     inputs: Mapping[str, np.ndarray]
-    outputs: list[Wanted]
+    outputs: Sequence[str]
+    classes: Mapping[str, int]
     timeout: float | None
     priority: int
 
 
 def version_of(engine: Engine, name: str, number: str) -> Version:
     """The version that a name and a number (empty: the newest) mean."""
-    check_name(name)
+    if name not in engine.models:
+        check_name(name)
     if number and not _NUMBER.fullmatch(number):
         raise invalid("model_version is no number", repr(number[:40]), "digits, or nothing for the newest")
     return engine.find(name, int(number) if number else None)
@@ -62,7 +59,10 @@ def read(version: Version, request: Any) -> Call:
         if "signature_name" in parameters:
             name = parameters["signature_name"].string_param
     function = version.description.function(name)
-    return Call(function, _inputs(request), _outputs(function, request.outputs), timeout, priority)
+    if not request.outputs:
+        return Call(function, _inputs(request), tuple(function.outputs), {}, timeout, priority)
+    names = function.wanted_outputs([t.name for t in request.outputs])
+    return Call(function, _inputs(request), names, _classes(function, request.outputs), timeout, priority)
 
 
 def _inputs(request: Any) -> dict[str, np.ndarray]:
@@ -85,17 +85,20 @@ def _inputs(request: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def _outputs(function: Function, tensors: Any) -> list[Wanted]:
-    if not tensors:
-        return [Wanted(name, 0) for name in function.outputs]
-    function.wanted_outputs([t.name for t in tensors])
-    found = []
+def _classes(function: Function, tensors: Any) -> dict[str, int]:
+    found = {}
     for t in tensors:
-        classes = 0
-        if t.parameters:
-            _no_shared_memory(f"outputs.{t.name}", t.parameters)
-            classes = _whole(t.parameters, "classification", _MOST_PRIORITY, f"outputs.{t.name}.")
-        found.append(Wanted(t.name, classes))
+        if not t.parameters:
+            continue
+        where = f"outputs.{t.name}"
+        _no_shared_memory(where, t.parameters)
+        count = _whole(t.parameters, "classification", _MOST_CLASSES, f"{where}.")
+        if not count:
+            continue
+        port = function.outputs[t.name]
+        if not port.shape or port.datatype.name == "BOOL":
+            raise invalid(f"{where}.parameters.classification: it has no scores", f"[{', '.join(port.dims)}]")
+        found[t.name] = count
     return found
 
 

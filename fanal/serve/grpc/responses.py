@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fanal.serve.datatypes import BYTES
-from fanal.serve.errors import invalid
 from fanal.serve.grpc.messages import ModelInferResponse
-from fanal.serve.grpc.requests import Wanted
+from fanal.serve.grpc.requests import Call
 from fanal.serve.grpc.tensors import to_text
-from fanal.serve.interface import Function, Port
+from fanal.serve.interface import Port
 from fanal.serve.version import Version
 
 
-def check_classes(function: Function, outputs: Sequence[Wanted]) -> None:
-    """ServeError where an output has no positions to choose the best of."""
-    for w in outputs:
-        port = function.outputs[w.name]
-        if w.classes and (not port.shape or port.datatype.name == "BOOL"):
-            raise invalid(f"outputs.{w.name}.parameters.classification: it has no scores", f"[{', '.join(port.dims)}]")
-
-
-def response(version: Version, function: Function, wanted: Sequence[Wanted], found: Mapping[str, np.ndarray], id: str) -> Any:
+def response(version: Version, call: Call, found: Mapping[str, np.ndarray], id: str) -> Any:
     """The message of an answer; elements are always raw."""
     made = ModelInferResponse(model_name=version.model, model_version=str(version.number), id=id)
-    for name, classes in wanted:
-        array, port = found[name], function.outputs[name]
-        if classes:
-            texts, shape = _classes(array, port, classes)
-            made.outputs.add(name=name, datatype=BYTES, shape=shape)
-            made.raw_output_contents.append(to_text(texts))
+    outputs, raw, ports = made.outputs, made.raw_output_contents, call.function.outputs
+    for name in call.outputs:
+        array, port = found[name], ports[name]
+        if name in call.classes:
+            texts, shape = _classes(array, port, call.classes[name])
+            outputs.add(name=name, datatype=BYTES, shape=shape)
+            raw.append(to_text(texts))
         else:
-            made.outputs.add(name=name, datatype=port.datatype.name, shape=array.shape)
-            made.raw_output_contents.append(array.tobytes())
+            outputs.add(name=name, datatype=port.datatype.name, shape=array.shape)
+            raw.append(array.tobytes())
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,6 @@ from fanal.serve.datatypes import BYTES, DATATYPES, Datatype
 from fanal.serve.errors import invalid
 
 _MOST_DIMS = 64
-# No array of more elements than this can have been sent: a product above it is not looked at further.
-_MOST_ELEMENTS = 1 << 48
 
 # The field of InferTensorContents that a datatype's elements come in. FP16 and BF16 have none.
 _FIELDS = {
@@ -89,14 +88,9 @@ def _datatype(tensor: Any) -> Datatype:
 
 
 def _elements(name: str, shape: tuple[int, ...]) -> int:
+    # Whole numbers here have no limit, so a product that is too large for memory is only a length that is not there.
     if len(shape) > _MOST_DIMS:
         raise invalid(f"inputs.{name}.shape has too many dims", len(shape), f"at most {_MOST_DIMS}")
-    count, empty = 1, False
-    for n in shape:
-        if n < 0:
-            raise invalid(f"inputs.{name}.shape has a negative dim", list(shape), "sizes")
-        empty = empty or n == 0
-        count *= n or 1
-        if count > _MOST_ELEMENTS:
-            raise invalid(f"inputs.{name}.shape has more elements than anybody can send", list(shape))
-    return 0 if empty else count
+    if shape and min(shape) < 0:
+        raise invalid(f"inputs.{name}.shape has a negative dim", list(shape), "sizes")
+    return math.prod(shape)

@@ -1,0 +1,184 @@
+"""Load on connections: each sends its next request after an answer (closed loop), or requests are due at a given
+rate whatever the server does (open loop).
+
+In the open loop latency counts from when a request was due. A server that stalls makes those wait that came
+meanwhile, and their waiting is in the figures; measured from the sending it would not be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from array import array
+from collections import deque
+from collections.abc import Callable
+
+from fanal.serve.bench.connection import SUCCESS, Connection, Maker
+from fanal.serve.bench.timer import Ticks, now
+
+_RETRY = 0.05  # seconds before a connection that was lost is opened again
+
+
+class Record:
+    """What happened to requests that were due since `start`."""
+
+    def __init__(self) -> None:
+        self.start = float("inf")
+        self.sent = 0
+        self.latencies, self.refusals, self.late = array("d"), array("d"), array("d")
+        self.refused: dict[str, int] = {}
+        self.errors: dict[str, int] = {}
+
+    def error(self, what: str, count: int = 1) -> None:
+        self.errors[what] = self.errors.get(what, 0) + count
+
+
+class Load:
+    """Drives `count` connections. `rate`: requests a second; None: the closed loop."""
+
+    def __init__(self, make: Maker, host: str, port: int, tls: ssl.SSLContext | None, count: int, rate: float | None):
+        self.record = Record()
+        self._make, self._host, self._port, self._tls = make, host, port, tls
+        self._count, self._rate = count, rate
+        self._idle: deque[Connection] = deque()
+        self._all: set[Connection] = set()
+        self._backlog: deque[float] = deque()
+        self._under_way = 0
+        self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._begin = 0.0
+        self._made = 0
+        self._rested = asyncio.Event()
+
+    async def open(self) -> None:
+        """Open the connections; OSError if the server is not there."""
+        await asyncio.gather(*(self._connect() for _ in range(self._count)))
+
+    async def run(self, warm_up: float, duration: float, patience: float, progress: Callable[[Record, float], None]) -> None:
+        """Warm up, measure, then wait for answers that are still due, at most `patience` seconds."""
+        ticks = None if self._rate is None else Ticks(max(1 / self._rate, 5e-5), self._tick)
+        self._begin = now() if ticks is None else ticks.began
+        if ticks is None:
+            for connection in list(self._idle):
+                self._idle.remove(connection)
+                self._send(connection, now())
+        self.record.start = self._begin + warm_up
+        end = self.record.start + duration
+        try:
+            while (left := end - now()) > 0:
+                await asyncio.sleep(min(left, 0.25))
+                progress(self.record, max(0.0, now() - self.record.start))
+        finally:
+            self._stopped = True
+            if ticks is not None:
+                ticks.stop()
+        self._at_rest()
+        try:
+            await asyncio.wait_for(self._rested.wait(), patience)
+        except TimeoutError:
+            waiting = [c.due for c in self._all if c not in self._idle and c.due >= self.record.start] + list(self._backlog)
+            self.record.error("no answer in time", len(waiting))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+        for connection in list(self._all):
+            connection.close()
+
+    # -- when something is due -------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        assert self._rate is not None
+        due = int((now() - self._begin) * self._rate) + 1
+        while self._made < due:
+            at = self._begin + self._made / self._rate
+            self._made += 1
+            if at >= self.record.start:
+                self.record.sent += 1
+            if self._idle:
+                connection = self._idle.popleft()
+                self._send(connection, at)
+                if at >= self.record.start:
+                    self.record.late.append(now() - at)
+            else:
+                self._backlog.append(at)
+
+    def _send(self, connection: Connection, due: float) -> None:
+        if self._rate is None and due >= self.record.start:
+            self.record.sent += 1
+        self._under_way += 1
+        connection.send(due)
+
+    def _next(self, connection: Connection) -> None:
+        if self._rate is None:
+            if self._stopped:
+                self._idle.append(connection)
+            else:
+                self._send(connection, now())
+        elif self._backlog:
+            self._send(connection, self._backlog.popleft())
+        else:
+            self._idle.append(connection)
+
+    def _at_rest(self) -> None:
+        if self._stopped and not self._under_way and not self._backlog:
+            self._rested.set()
+
+    # -- what connections tell -------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        self._all.add(connection)
+        if self._begin:
+            self._next(connection)
+        else:
+            self._idle.append(connection)
+
+    def answered(self, connection: Connection, status: str, again: bool) -> None:
+        self._under_way -= 1
+        record = self.record
+        if connection.due >= record.start:
+            seconds = now() - connection.due
+            if status == SUCCESS:
+                record.latencies.append(seconds)
+            else:
+                record.refusals.append(seconds)
+                record.refused[status] = record.refused.get(status, 0) + 1
+        if again:
+            self._next(connection)
+        else:
+            connection.close()
+            self._replace(connection)
+        if self._stopped:
+            self._at_rest()
+
+    def lost(self, connection: Connection, error: str, busy: bool) -> None:
+        if busy:
+            self._under_way -= 1
+            if connection.due >= self.record.start:
+                self.record.error(error)
+        elif connection in self._idle:
+            self._idle.remove(connection)
+        self._replace(connection)
+        self._at_rest()
+
+    def _replace(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        if not self._stopped:
+            task = asyncio.get_running_loop().create_task(self._again())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _again(self) -> None:
+        while not self._stopped:
+            try:
+                await self._connect()
+                return
+            except OSError as error:
+                self.record.error(f"no connection: {error.strerror or type(error).__name__}")
+                await asyncio.sleep(_RETRY)
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: self._make(self), self._host, self._port, ssl=self._tls)
