@@ -9,23 +9,22 @@ from typing import Any
 
 import numpy as np
 
-PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 # Above this share of a processor the generator itself may be what is slow.
 _SATURATED = 0.9
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds: percentiles by their name ("p50", …), the mean, the least and the most, of `count` requests."""
+    """Seconds that `count` requests took: the mean, the least, the most, and what so many in a hundred stay under."""
 
-    count: int
-    mean: float
-    least: float
-    most: float
-    percentiles: Mapping[str, float]
-
-    def __getitem__(self, name: str) -> float:
-        return self.percentiles[name]
+    count: int = 0
+    mean: float = 0.0
+    least: float = 0.0
+    p50: float = 0.0
+    p90: float = 0.0
+    p99: float = 0.0
+    p999: float = 0.0
+    most: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Outcome:
 
     `rate`: what was offered (requests a second), None where each connection sent its next request after an answer;
     latencies then count from the sending, else from when a request was due, sent or not. `refused`: answers other
-    than success by status; `errors`: requests without any answer, by what happened. `late`: milliseconds that
+    than success by status; `errors`: requests without any answer, by what happened. `late`: seconds that
     requests were sent after they were due though a connection was free: the generator's own fault.
     """
 
@@ -76,12 +75,7 @@ class Outcome:
 def latency(seconds: array[float]) -> Latency:
     """What a list of durations says."""
     if not seconds:
-        return Latency(0, 0.0, 0.0, 0.0, {_name(p): 0.0 for p in PERCENTILES})
-    numbers = np.frombuffer(seconds, np.float64) * 1e3
-    found = np.percentile(numbers, PERCENTILES, method="higher")
-    named = {_name(p): float(v) for p, v in zip(PERCENTILES, found, strict=True)}
-    return Latency(len(numbers), float(numbers.mean()), float(numbers.min()), float(numbers.max()), named)
-
-
-def _name(percentile: float) -> str:
-    return f"p{percentile:g}"
+        return Latency()
+    numbers = np.frombuffer(seconds, np.float64)
+    found = np.percentile(numbers, (0, 50, 90, 99, 99.9, 100), method="higher").tolist()
+    return Latency(len(numbers), float(numbers.mean()), *found)

@@ -19,17 +19,18 @@ class Sweep(NamedTuple):
     runs: list[Outcome]
 
 
-def holds(outcome: Outcome, limit_ms: float) -> bool:
+def holds(outcome: Outcome, limit: float) -> bool:
     """Whether p99 is within the limit, nothing failed, and what was offered was answered."""
     assert outcome.rate is not None
-    return outcome.latency["p99"] <= limit_ms and not outcome.failed and outcome.throughput >= 0.98 * outcome.rate
+    return outcome.latency.p99 <= limit and not outcome.failed and outcome.throughput >= 0.98 * outcome.rate
 
 
 def sweep(
-    url: str, model: str, *, limit_ms: float, start: float = 500.0, duration: float = 3.0,
+    url: str, model: str, *, limit: float, start: float = 500.0, duration: float = 3.0,
     each: Callable[[Outcome], None] = lambda outcome: None, **how: Any,
 ) -> Sweep:  # fmt: skip
-    """Find it: twice the rate until the limit breaks, then between the two; `how` as for `run`."""
+    """Find it: twice the rate until p99 is over `limit` seconds or something fails, then between the two; `how` as
+    for `run`."""
     runs: list[Outcome] = []
     good: Outcome | None = None
     low, high = 0.0, float("inf")
@@ -38,7 +39,7 @@ def sweep(
         outcome = run(url, model, rate=rate, duration=duration, **how)
         runs.append(outcome)
         each(outcome)
-        if holds(outcome, limit_ms):
+        if holds(outcome, limit):
             good, low = outcome, rate
         else:
             high = rate

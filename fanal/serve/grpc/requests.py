@@ -51,14 +51,12 @@ def check_name(name: str) -> None:
 def read(version: Version, request: Any) -> Call:
     """What a request says, all of it compared with what is wanted; ServeError, which names the field, if not."""
     parameters = request.parameters
-    timeout, priority, name = None, 0, None
+    timeout, priority = None, 0
     if parameters:
         microseconds = _whole(parameters, "timeout", _MOST_TIMEOUT)
         timeout = microseconds / 1e6 if microseconds else None
         priority = _whole(parameters, "priority", _MOST_PRIORITY)
-        if "signature_name" in parameters:
-            name = parameters["signature_name"].string_param
-    function = version.description.function(name)
+    function = version.description.function(None)
     if not request.outputs:
         return Call(function, _inputs(request), tuple(function.outputs), {}, timeout, priority)
     names = function.wanted_outputs([t.name for t in request.outputs])

@@ -1,9 +1,8 @@
-"""Tensors on the wire as arrays, and back. Nothing is trusted: sizes are compared before anything is made."""
+"""Tensors on the wire as arrays. Nothing is trusted: sizes are compared before anything is made."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,12 +56,6 @@ def from_contents(tensor: Any) -> np.ndarray:
     if len(numbers) != wanted:
         raise invalid(f"{where}.{field} has another length", len(numbers), f"{wanted}, for shape {list(shape)}")
     return _narrowed(f"{where}.{field}", np.array(numbers, _READ_AS.get(field, kind.numpy)), kind).reshape(shape)
-
-
-def to_text(values: Sequence[str]) -> bytes:
-    """Elements of datatype BYTES: each after its length."""
-    encoded = [v.encode() for v in values]
-    return b"".join(len(e).to_bytes(4, "little") + e for e in encoded)
 
 
 def _narrowed(where: str, array: np.ndarray, kind: Datatype) -> np.ndarray:
