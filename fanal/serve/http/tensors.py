@@ -1,0 +1,136 @@
+"""Arrays from what requests carry: JSON's lists, or bytes. Nothing is allocated before its size was checked
+against what has been sent, and a message names the field that is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from fanal.serve.datatypes import Datatype
+from fanal.serve.errors import ServeError, invalid
+from fanal.serve.http.text import kind
+
+MAX_DIMS = 32
+_MAX_SIZE = 1 << 62  # bytes that an address can count, with room
+
+
+def checked_shape(value: Any, size: int, field: str) -> tuple[int, ...]:
+    """A shape of elements of `size` bytes, if it is one that an array can have."""
+    if type(value) is not list:
+        raise invalid(f"{field} is no list", kind(value), "dimensions, as [1, 3]")
+    if len(value) > MAX_DIMS:
+        raise invalid(f"{field} has too many dimensions", len(value), f"at most {MAX_DIMS}")
+    total = size
+    for n in value:
+        if type(n) is not int:
+            raise invalid(f"{field} has what is no dimension", kind(n), "integers from 0 on")
+        if n < 0:
+            raise invalid(f"{field} has a negative dimension", n)
+        total *= n or 1
+    if total > _MAX_SIZE:
+        raise invalid(f"{field} is of more elements than can be", value)
+    return tuple(value)
+
+
+def from_binary(data: memoryview, datatype: Datatype, shape: tuple[int, ...], field: str) -> np.ndarray:
+    """Elements as they lie in memory, the low byte first."""
+    expected = math.prod(shape) * datatype.size
+    if len(data) != expected:
+        raise invalid(
+            f"{field} does not fit its shape", f"{len(data)} bytes",
+            f"{expected} for {list(shape)} of {datatype.name}",
+        )  # fmt: skip
+    array = np.frombuffer(data, datatype.numpy) if expected else np.empty(0, datatype.numpy)
+    if datatype.name == "BOOL" and expected and array.view(np.uint8).max() > 1:
+        raise invalid(f"{field} has bytes that are no BOOL", None, "0 or 1")
+    if not array.flags.aligned:
+        array = array.copy()
+    return array.reshape(shape)
+
+
+def from_json(data: Any, datatype: Datatype, shape: Sequence[int], field: str) -> np.ndarray:
+    """Elements in row-major order, flat, or nested as the shape says."""
+    if type(data) is not list:
+        if shape or isinstance(data, dict | str) or data is None:
+            raise invalid(f"{field} is no list", kind(data))
+        data = [data]
+    flat = data
+    if data and type(data[0]) is list:
+        flat = _flattened(data, shape, field)
+    count = math.prod(shape)
+    if len(flat) != count:
+        raise invalid(f"{field} does not fit its shape", f"{len(flat)} elements", f"{count} for {list(shape)}")
+    return _array(flat, datatype, field).reshape(shape)
+
+
+def shape_of(data: Any) -> list[int]:
+    """The shape of nested lists if they are regular, as their first elements show it."""
+    shape: list[int] = []
+    while type(data) is list:
+        shape.append(len(data))
+        if not data or len(shape) > MAX_DIMS:
+            break
+        data = data[0]
+    return shape
+
+
+def _flattened(data: list[Any], shape: Sequence[int], field: str) -> list[Any]:
+    rows = data
+    for level, n in enumerate(shape):
+        if level == 0:
+            rows = [data]
+        for row in rows:
+            if type(row) is not list:
+                raise invalid(f"{field} is nested unevenly", f"{kind(row)} among lists", f"nested as {list(shape)}")
+            if len(row) != n:
+                raise invalid(
+                    f"{field} is not nested as its shape", f"a list of {len(row)}",
+                    f"{n} at level {level + 1} of {list(shape)}",
+                )  # fmt: skip
+        rows = list(chain.from_iterable(rows))
+    return rows
+
+
+_KINDS: dict[str, frozenset[type]] = {
+    "b": frozenset({bool}),
+    "i": frozenset({int}),
+    "u": frozenset({int}),
+    "f": frozenset({int, float}),
+    "V": frozenset({int, float}),
+}
+
+
+def _array(flat: list[Any], datatype: Datatype, field: str) -> np.ndarray:
+    dtype = datatype.numpy
+    allowed = _KINDS[dtype.kind]
+    found = set(map(type, flat))
+    if not found <= allowed:
+        at = next(i for i, v in enumerate(flat) if type(v) not in allowed)
+        raise _wrong(flat[at], datatype, f"{field}[{at}]")
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(flat, dtype)
+    except OverflowError:
+        at = next(i for i, v in enumerate(flat) if not _fits(v, datatype))
+        raise _wrong(flat[at], datatype, f"{field}[{at}]") from None
+    if dtype.kind in "fV" and not np.isfinite(array).all():
+        for at in np.flatnonzero(~np.isfinite(array)).tolist():
+            if math.isfinite(flat[at]):
+                raise _wrong(flat[at], datatype, f"{field}[{at}]")
+    return array
+
+
+def _fits(value: Any, datatype: Datatype) -> bool:
+    try:
+        np.array([value], datatype.numpy)
+    except OverflowError:
+        return False
+    return True
+
+
+def _wrong(value: Any, datatype: Datatype, field: str) -> ServeError:
+    return invalid(f"{field} is no {datatype.name}", kind(value))

@@ -1,0 +1,94 @@
+"""JSON in and out: what is malformed is refused, and numbers are written so that they are read as they were.
+
+NaN, Infinity and -Infinity, which JSON does not have, are read and written as TensorFlow Serving does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import orjson
+
+from fanal.serve.errors import invalid
+
+_TOKENS = (b"NaN", b"Infinity")
+
+
+def parsed(body: bytes | memoryview, depth: int) -> Any:
+    """The value of a text, nested at most `depth` deep; ServeError (400) if it isn't JSON."""
+    if not body:
+        raise invalid("the body is empty", None, "JSON")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as why:
+        raw = bytes(body)
+        if not any(t in raw for t in _TOKENS):
+            raise invalid("the body is no JSON", str(why)) from None
+        value = _with_tokens(raw)
+    raw = body if type(body) is bytes else bytes(body)
+    if raw.count(b"[") + raw.count(b"{") > depth:
+        _check_depth(value, depth)
+    return value
+
+
+def _with_tokens(raw: bytes) -> Any:
+    """What the standard library reads, which knows NaN and the infinities; it is several times as slow."""
+    try:
+        return json.loads(raw.decode(), parse_float=_finite)
+    except RecursionError:
+        raise invalid("the body is nested too deep") from None
+    except ValueError as why:
+        raise invalid("the body is no JSON", str(why)[:200]) from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is beyond the range of float64")
+    return value
+
+
+def _check_depth(value: Any, most: int) -> None:
+    level: list[Any] = [value] if isinstance(value, list | dict) else []
+    for _ in range(most):
+        if not level:
+            return
+        level = [
+            v for c in level for v in (c if type(c) is list else c.values()) if type(v) is list or type(v) is dict
+        ]
+    if level:
+        raise invalid("the body is nested too deep", None, f"at most {most} levels")
+
+
+def numbers(array: np.ndarray) -> bytes:
+    """An array as JSON: nested as its shape is, floats with the fewest digits that give them back."""
+    if array.dtype.kind == "V":  # bfloat16, which is a float32 with fewer bits
+        array = array.astype(np.float32)
+    if not array.ndim:
+        return numbers(array.reshape(1))[1:-1]
+    text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"null" in text:  # what is written where a number is not finite
+        return _tokens(text, array)
+    return text
+
+
+def _tokens(text: bytes, array: np.ndarray) -> bytes:
+    flat = array.reshape(-1)
+    odd = flat[~np.isfinite(flat)]
+    parts = text.split(b"null")
+    names = [b"NaN" if x != x else b"Infinity" if x > 0 else b"-Infinity" for x in odd.tolist()]
+    return b"".join(p for pair in zip(parts, [*names, b""], strict=True) for p in pair)
+
+
+def kind(value: Any) -> str:
+    """What a value of JSON is called."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"the number {value!r}"[:60]
+    return {str: "a string", list: "a list", dict: "an object"}[type(value)]
