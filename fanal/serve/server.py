@@ -20,7 +20,8 @@ from fanal.core.errors import message
 from fanal.serve.access import Gate
 from fanal.serve.engine import Engine
 from fanal.serve.grpc import GrpcServer
-from fanal.serve.http import HttpServer, admin_routes, metrics_routes, rest_routes
+from fanal.serve.http.routes import rest_routes
+from fanal.serve.http.server import HttpServer
 from fanal.serve.repository.keeper import Keeper
 from fanal.serve.repository.layout import check
 from fanal.serve.settings import LOOPBACK, Settings
@@ -49,7 +50,9 @@ class Server:
         nursery = Nursery()
         keeper = Keeper(self.engine, nursery, self.path, settings)
         self._watch_signals(keeper)
-        tables = {"http": rest_routes, "metrics": metrics_routes, "admin": admin_routes}
+        tables = {
+            "http": lambda: rest_routes(self.engine, settings),
+        }
         listeners = {
             name: _listening(settings.host, port, name)
             for name in tables
@@ -60,7 +63,7 @@ class Server:
         code = 0
         try:
             for name, listener in listeners.items():
-                server = HttpServer(self.engine, settings, gate, tables[name](self.engine, keeper, settings))
+                server = HttpServer(self.engine, settings, gate, tables[name]())
                 await server.start(listener)
                 servers.append(server)
                 self.ports[name] = listener.getsockname()[1]
