@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fanal.serve.http.text import numbers
+
 
 def best(scores: np.ndarray, count: int, labels: Sequence[str], batched: bool) -> tuple[list[str], list[int]]:
     """`score:index` or `score:index:label` of the `count` highest scores of each row, the best first, and the
@@ -23,7 +25,7 @@ def best(scores: np.ndarray, count: int, labels: Sequence[str], batched: bool) -
 
 
 def _number(x: np.generic) -> str:
-    return np.format_float_positional(x, unique=True, trim="0") if x.dtype.kind == "f" else str(x.item())
+    return numbers(np.asarray(x)).decode()
 
 
 def packed(texts: Sequence[str]) -> bytes:

@@ -223,14 +223,18 @@ class Connection(HttpToolsProtocol):
         """Whether a request may go on to its body; ServeError if not."""
         headers, settings = request.headers, self.listener.settings
         size = len(self.url) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
-        if size > settings.max_header:
-            request.close = True
-            raise _long(settings.max_header)
-        if version == "1.1" and b"host" not in headers:
-            raise ServeError(Status.INVALID, message("serve", "the header Host is missing"))
         length = headers.get(b"content-length")
-        if self.parser.should_upgrade() and (length is not None or b"transfer-encoding" in headers):
-            raise ServeError(Status.INVALID, message("serve", "a request with a body can't upgrade the connection"))
+        broken = None
+        if size > settings.max_header:
+            broken = _long(settings.max_header)
+        elif version == "1.1" and b"host" not in headers:
+            broken = ServeError(Status.INVALID, message("serve", "the header Host is missing"))
+        elif self.parser.should_upgrade() and (length is not None or b"transfer-encoding" in headers):
+            text = message("serve", "a request with a body can't upgrade the connection")
+            broken = ServeError(Status.INVALID, text)
+        if broken is not None:
+            request.close = True
+            raise broken
         route = self.listener.router.admit(request)
         if length is not None and int(length) > settings.max_body:
             raise _large(settings.max_body)
@@ -321,7 +325,7 @@ class Connection(HttpToolsProtocol):
         self._write(request, response)
 
     def _done(self, task: asyncio.Task[Response]) -> None:
-        self.tasks.discard(task)  # type: ignore[arg-type]
+        self.tasks.discard(task)
         try:
             response = task.result()
         except ServeError as error:

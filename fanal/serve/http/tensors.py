@@ -59,12 +59,13 @@ def from_json(data: Any, datatype: Datatype, shape: Sequence[int], field: str) -
             raise invalid(f"{field} is no list", kind(data))
         data = [data]
     flat = data
-    if data and type(data[0]) is list:
+    nested = bool(data) and type(data[0]) is list
+    if nested:
         flat = _flattened(data, shape, field)
     count = math.prod(shape)
     if len(flat) != count:
         raise invalid(f"{field} does not fit its shape", f"{len(flat)} elements", f"{count} for {list(shape)}")
-    return _array(flat, datatype, field).reshape(shape)
+    return _array(flat, datatype, field, shape if nested else ()).reshape(shape)
 
 
 def shape_of(data: Any) -> list[int]:
@@ -104,23 +105,23 @@ _KINDS: dict[str, frozenset[type]] = {
 }
 
 
-def _array(flat: list[Any], datatype: Datatype, field: str) -> np.ndarray:
+def _array(flat: list[Any], datatype: Datatype, field: str, nested: Sequence[int]) -> np.ndarray:
     dtype = datatype.numpy
     allowed = _KINDS[dtype.kind]
     found = set(map(type, flat))
     if not found <= allowed:
         at = next(i for i, v in enumerate(flat) if type(v) not in allowed)
-        raise _wrong(flat[at], datatype, f"{field}[{at}]")
+        raise _wrong(flat, at, datatype, field, nested)
     try:
         with np.errstate(over="ignore"):
             array = np.array(flat, dtype)
     except OverflowError:
         at = next(i for i, v in enumerate(flat) if not _fits(v, datatype))
-        raise _wrong(flat[at], datatype, f"{field}[{at}]") from None
+        raise _wrong(flat, at, datatype, field, nested) from None
     if dtype.kind in "fV" and not np.isfinite(array).all():
         for at in np.flatnonzero(~np.isfinite(array)).tolist():
             if math.isfinite(flat[at]):
-                raise _wrong(flat[at], datatype, f"{field}[{at}]")
+                raise _wrong(flat, at, datatype, field, nested)
     return array
 
 
@@ -132,5 +133,7 @@ def _fits(value: Any, datatype: Datatype) -> bool:
     return True
 
 
-def _wrong(value: Any, datatype: Datatype, field: str) -> ServeError:
-    return invalid(f"{field} is no {datatype.name}", kind(value))
+def _wrong(flat: list[Any], at: int, datatype: Datatype, field: str, nested: Sequence[int]) -> ServeError:
+    places = np.unravel_index(at, tuple(nested)) if nested else (at,)
+    where = "".join(f"[{i}]" for i in places)
+    return invalid(f"{field}{where} is no {datatype.name}", kind(flat[at]))

@@ -91,4 +91,4 @@ def kind(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return f"the number {value!r}"[:60]
-    return {str: "a string", list: "a list", dict: "an object"}[type(value)]
+    return "a string" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"

@@ -1,0 +1,25 @@
+"""Where Prometheus looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fanal.serve.access import Right
+from fanal.serve.http.messages import Request, Response
+from fanal.serve.http.routing import Route
+
+# From an Accept header: the content type and the text.
+Exposition = Callable[[str], tuple[str, bytes]]
+
+
+def metrics_routes(exposition: Exposition) -> list[Route]:
+    """The paths at which Triton and TensorFlow Serving have their metrics."""
+
+    def metrics(request: Request) -> Response:
+        kind, text = exposition(request.header(b"accept") or "")
+        return Response(200, text, b"content-type: %b\r\n" % kind.encode())
+
+    return [
+        Route("GET", "/metrics", Right.METRICS, metrics),
+        Route("GET", "/monitoring/prometheus/metrics", Right.METRICS, metrics),
+    ]

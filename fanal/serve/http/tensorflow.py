@@ -1,0 +1,140 @@
+"""TensorFlow Serving's REST: predict, classify, regress, status, metadata."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fanal.serve import reports
+from fanal.serve.access import Right
+from fanal.serve.engine import Engine
+from fanal.serve.errors import ServeError, invalid
+from fanal.serve.flow.ticket import Answer
+from fanal.serve.http.encoding import inflated
+from fanal.serve.http.infer import check_type
+from fanal.serve.http.messages import Later, Request, Response, as_json
+from fanal.serve.http.routing import Route
+from fanal.serve.http.rows import (
+    Arrays,
+    from_columns,
+    from_examples,
+    from_instances,
+    to_classes,
+    to_columns,
+    to_predictions,
+)  # fmt: skip
+from fanal.serve.http.text import kind, numbers, parsed
+from fanal.serve.interface import Function, Port
+from fanal.serve.settings import Settings
+from fanal.serve.version import Version
+
+# From a request's object and the function that it calls: the inputs, and how the answer is written.
+Reader = Callable[[dict[str, Any], Function], tuple[Arrays, Callable[[Answer], Response]]]
+
+
+def tensorflow_routes(engine: Engine, settings: Settings) -> list[Route]:
+    """The paths under /v1."""
+
+    def versions(request: Request) -> list[Version]:
+        names = request.names
+        if "version" in names or "label" in names:
+            return [_named(engine, request)]
+        return list(engine.entry(names["model"]).versions.values())
+
+    def status(request: Request) -> Response:
+        return as_json(reports.model_version_status(versions(request)))
+
+    def metadata(request: Request) -> Response:
+        return as_json(reports.signature_metadata(_named(engine, request)))
+
+    readers: dict[str, Reader] = {"predict": _predict, "classify": _classify, "regress": _regress}
+    handlers = {name: _Call(engine, settings, reader) for name, reader in readers.items()}
+    model = "/v1/models/{model}"
+    routes: list[Route] = []
+    for path in (model, model + "/versions/{version}", model + "/labels/{label}"):
+        routes += [
+            Route("GET", path, Right.USE, status),
+            Route("GET", path + "/metadata", Right.USE, metadata),
+            *(Route("POST", f"{path}:{name}", Right.USE, h, work=True) for name, h in handlers.items()),
+        ]
+    return routes
+
+
+def _named(engine: Engine, request: Request) -> Version:
+    names = request.names
+    number = names.get("version")
+    return engine.find(names["model"], None if number is None else int(number), names.get("label"))
+
+
+class _Call:
+    """A handler: one of predict, classify, regress."""
+
+    def __init__(self, engine: Engine, settings: Settings, reader: Reader):
+        self._engine, self._settings, self._reader = engine, settings, reader
+
+    def __call__(self, request: Request) -> Later:
+        version = _named(self._engine, request)
+        try:
+            check_type(request)
+            settings = self._settings
+            head = parsed(inflated(request, settings.max_body), settings.max_depth)
+            if type(head) is not dict:
+                raise invalid("the request is no JSON object", kind(head))
+            name = head.get("signature_name")
+            if name is not None and type(name) is not str:
+                raise invalid("signature_name is no string", kind(name))
+            function = version.description.function(name or None)
+            inputs, finish = self._reader(head, function)
+        except ServeError as error:
+            version.refused(error)
+            raise
+        deadline = asyncio.get_running_loop().time() + settings.request_timeout
+        return Later(self._engine.submit(version, function, inputs, deadline), finish)
+
+
+def _predict(head: dict[str, Any], function: Function) -> tuple[Arrays, Callable[[Answer], Response]]:
+    if ("instances" in head) == ("inputs" in head):
+        both = "both instances and inputs" if "inputs" in head else "neither instances nor inputs"
+        raise invalid(f"the request has {both}", None, '{"instances": [a row, …]} or {"inputs": columns}')
+    if "inputs" in head:
+        return from_columns(head["inputs"], function), _columns
+    inputs = from_instances(head["instances"], function)
+    return inputs, partial(_predictions, len(head["instances"]))
+
+
+def _columns(answer: Answer) -> Response:
+    return Response(200, b'{"outputs":%b}' % to_columns(answer.outputs))
+
+
+def _predictions(rows: int, answer: Answer) -> Response:
+    return Response(200, b'{"predictions":%b}' % to_predictions(answer.outputs, rows))
+
+
+def _classify(head: dict[str, Any], function: Function) -> tuple[Arrays, Callable[[Answer], Response]]:
+    outputs = [p for p in function.outputs.values() if len(p.shape) == 2 and p.labels and len(p.labels) == p.shape[1]]
+    if len(outputs) != 1:
+        raise invalid(
+            f"classify: {function.name!r} does not say classes", f"{len(outputs)} outputs with labels",
+            "one output (rows, classes) whose classes have labels", "predict",
+        )  # fmt: skip
+    return from_examples(head.get("examples"), head.get("context"), function), partial(_classes, outputs[0])
+
+
+def _classes(port: Port, answer: Answer) -> Response:
+    return Response(200, b'{"result":%b}' % to_classes(answer.outputs[port.name], port.labels))
+
+
+def _regress(head: dict[str, Any], function: Function) -> tuple[Arrays, Callable[[Answer], Response]]:
+    outputs = [p for p in function.outputs.values() if len(p.shape) in (1, 2) and p.shape[1:] in ((), (1,))]
+    if len(function.outputs) != 1 or not outputs or outputs[0].datatype.numpy.kind not in "fV":
+        raise invalid(
+            f"regress: {function.name!r} does not give one number for each row", None, "one output of floats (rows)",
+            "predict",
+        )  # fmt: skip
+    return from_examples(head.get("examples"), head.get("context"), function), partial(_values, outputs[0])
+
+
+def _values(port: Port, answer: Answer) -> Response:
+    return Response(200, b'{"result":%b}' % numbers(answer.outputs[port.name].reshape(-1)))
