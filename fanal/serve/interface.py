@@ -10,7 +10,7 @@ import numpy as np
 
 from fanal.core.errors import message, nearest
 from fanal.core.symbols import is_symbolic
-from fanal.export.program import TensorSpec
+from fanal.export.program import Range, TensorSpec
 from fanal.export.record import Interface, Outline, outline_from
 from fanal.export.sizing import Sizes
 from fanal.serve.datatypes import BY_DTYPE, Datatype
@@ -60,6 +60,11 @@ class Function:
         self._wanted = [(p.name, p.datatype.numpy, p.shape[1:]) for p in self.inputs.values()]
         batch_dim = next((d for d in outline.dims if d.name == batch["symbol"]), None)
         self._range = batch_dim
+
+    @property
+    def rows(self) -> Range | None:
+        """How many rows a request may have; None where rows are not answered alone."""
+        return self._range
 
     def check(self, inputs: Mapping[str, np.ndarray]) -> Fit:
         """Whether a request's inputs are this function's; ServeError, which names the input, if not."""

@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 from fanal.serve.access import Right
 from fanal.serve.http.messages import Request, Response
-from fanal.serve.http.routing import Route
+from fanal.serve.http.routing import Operation, Route
 
 # From an Accept header: the content type and the text.
 Exposition = Callable[[str], tuple[str, bytes]]
+
+
+_METRICS = Operation("Metrics", "Metrics for Prometheus", "text/plain")
 
 
 def metrics_routes(exposition: Exposition) -> list[Route]:
@@ -20,6 +23,6 @@ def metrics_routes(exposition: Exposition) -> list[Route]:
         return Response(200, text, b"content-type: %b\r\n" % kind.encode())
 
     return [
-        Route("GET", "/metrics", Right.METRICS, metrics),
-        Route("GET", "/monitoring/prometheus/metrics", Right.METRICS, metrics),
+        Route("GET", "/metrics", Right.METRICS, metrics, operation=_METRICS),
+        Route("GET", "/monitoring/prometheus/metrics", Right.METRICS, metrics, operation=_METRICS),
     ]

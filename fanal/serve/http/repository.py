@@ -12,7 +12,7 @@ from fanal.serve.access import Right
 from fanal.serve.errors import invalid
 from fanal.serve.http.infer import check_type
 from fanal.serve.http.messages import Request, Response, as_json
-from fanal.serve.http.routing import Route
+from fanal.serve.http.routing import Operation, Route
 from fanal.serve.http.text import kind, parsed
 from fanal.serve.settings import Settings
 
@@ -29,6 +29,11 @@ class Repository(Protocol):
 
     async def unload(self, name: str) -> None:
         """Take a model away; its memory is given back when this returns."""
+
+
+_INDEX = Operation("Repository", "The models there are", "RepositoryIndex", "RepositoryIndexRequest", False)
+_LOAD = Operation("Repository", "Load a model, or load it anew", "Nothing", "RepositoryRequest", False)
+_UNLOAD = Operation("Repository", "Take a model away", "Nothing", "RepositoryRequest", False)
 
 
 def repository_routes(repository: Repository, settings: Settings) -> list[Route]:
@@ -62,7 +67,7 @@ def repository_routes(repository: Repository, settings: Settings) -> list[Route]
 
     model = "/v2/repository/models/{model}"
     return [
-        Route("POST", "/v2/repository/index", Right.ADMIN, index),
-        Route("POST", model + "/load", Right.ADMIN, load),
-        Route("POST", model + "/unload", Right.ADMIN, unload),
+        Route("POST", "/v2/repository/index", Right.ADMIN, index, operation=_INDEX),
+        Route("POST", model + "/load", Right.ADMIN, load, operation=_LOAD),
+        Route("POST", model + "/unload", Right.ADMIN, unload, operation=_UNLOAD),
     ]

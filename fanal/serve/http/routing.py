@@ -7,9 +7,8 @@ knows is refused to those who may not use the server, so that they can't find ou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -26,6 +25,20 @@ _REMEMBERED = 1024  # targets whose routes are known without looking
 
 
 @dataclass(frozen=True)
+class Operation:
+    """What the OpenAPI document says of a route. `answer`, `body`: names of its schemas, or of a content type if
+    there is a slash in it; `answers`: those of other statuses that are no errors."""
+
+    tag: str
+    summary: str
+    answer: str
+    body: str | None = None
+    body_needed: bool = True
+    answers: Mapping[int, str] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Route:
     """One operation. `path`: as `/v2/models/{model}/infer`; a place in braces matches one segment of a path, or
     what comes before a colon in it. `work`: it runs a model, so it isn't begun while the server drains.
@@ -36,7 +49,7 @@ class Route:
     right: Right
     handler: Handler
     work: bool = False
-    operation: dict[str, Any] | None = field(default=None, compare=False)
+    operation: Operation | None = None
 
 
 class Found:

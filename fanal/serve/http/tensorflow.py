@@ -15,7 +15,7 @@ from fanal.serve.flow.ticket import Answer
 from fanal.serve.http.encoding import inflated
 from fanal.serve.http.infer import check_type
 from fanal.serve.http.messages import Later, Request, Response, as_json
-from fanal.serve.http.routing import Route
+from fanal.serve.http.routing import Operation, Route
 from fanal.serve.http.rows import (
     Arrays,
     from_columns,
@@ -32,6 +32,13 @@ from fanal.serve.version import Version
 
 # From a request's object and the function that it calls: the inputs, and how the answer is written.
 Reader = Callable[[dict[str, Any], Function], tuple[Arrays, Callable[[Answer], Response]]]
+
+_TAG = "TensorFlow Serving"
+_OPERATIONS = {
+    "predict": Operation(_TAG, "Run a model on rows (instances) or columns (inputs)", "PredictResponse", "PredictRequest"),
+    "classify": Operation(_TAG, "Labels and scores of examples", "ClassifyResponse", "ExamplesRequest"),
+    "regress": Operation(_TAG, "A number for each example", "RegressResponse", "ExamplesRequest"),
+}
 
 
 def tensorflow_routes(engine: Engine, settings: Settings) -> list[Route]:
@@ -55,9 +62,9 @@ def tensorflow_routes(engine: Engine, settings: Settings) -> list[Route]:
     routes: list[Route] = []
     for path in (model, model + "/versions/{version}", model + "/labels/{label}"):
         routes += [
-            Route("GET", path, Right.USE, status),
-            Route("GET", path + "/metadata", Right.USE, metadata),
-            *(Route("POST", f"{path}:{name}", Right.USE, h, work=True) for name, h in handlers.items()),
+            Route("GET", path, Right.USE, status, operation=Operation(_TAG, "The state of a model's versions", "ModelVersionStatus")),
+            Route("GET", path + "/metadata", Right.USE, metadata, operation=Operation(_TAG, "A model's signatures", "SignatureMetadata")),
+            *(Route("POST", f"{path}:{name}", Right.USE, h, work=True, operation=_OPERATIONS[name]) for name, h in handlers.items()),
         ]
     return routes
 
@@ -112,14 +119,27 @@ def _predictions(rows: int, answer: Answer) -> Response:
     return Response(200, b'{"predictions":%b}' % to_predictions(answer.outputs, rows))
 
 
+def class_port(function: Function) -> Port | None:
+    """The output that says classes: the only one (rows, classes) whose classes have labels."""
+    ports = [p for p in function.outputs.values() if len(p.shape) == 2 and p.labels and len(p.labels) == p.shape[1]]
+    return ports[0] if len(ports) == 1 else None
+
+
+def regress_port(function: Function) -> Port | None:
+    """The output that is one number for each row: the only one there is."""
+    ports = list(function.outputs.values())
+    fits = len(ports) == 1 and len(ports[0].shape) in (1, 2) and ports[0].shape[1:] in ((), (1,))
+    return ports[0] if fits and ports[0].datatype.numpy.kind in "fV" else None
+
+
 def _classify(head: dict[str, Any], function: Function) -> tuple[Arrays, Callable[[Answer], Response]]:
-    outputs = [p for p in function.outputs.values() if len(p.shape) == 2 and p.labels and len(p.labels) == p.shape[1]]
-    if len(outputs) != 1:
+    port = class_port(function)
+    if port is None:
         raise invalid(
-            f"classify: {function.name!r} does not say classes", f"{len(outputs)} outputs with labels",
-            "one output (rows, classes) whose classes have labels", "predict",
+            f"classify: {function.name!r} does not say classes", None, "one output (rows, classes) whose classes have labels",
+            "predict",
         )  # fmt: skip
-    return from_examples(head.get("examples"), head.get("context"), function), partial(_classes, outputs[0])
+    return from_examples(head.get("examples"), head.get("context"), function), partial(_classes, port)
 
 
 def _classes(port: Port, answer: Answer) -> Response:
@@ -127,13 +147,13 @@ def _classes(port: Port, answer: Answer) -> Response:
 
 
 def _regress(head: dict[str, Any], function: Function) -> tuple[Arrays, Callable[[Answer], Response]]:
-    outputs = [p for p in function.outputs.values() if len(p.shape) in (1, 2) and p.shape[1:] in ((), (1,))]
-    if len(function.outputs) != 1 or not outputs or outputs[0].datatype.numpy.kind not in "fV":
+    port = regress_port(function)
+    if port is None:
         raise invalid(
             f"regress: {function.name!r} does not give one number for each row", None, "one output of floats (rows)",
             "predict",
         )  # fmt: skip
-    return from_examples(head.get("examples"), head.get("context"), function), partial(_values, outputs[0])
+    return from_examples(head.get("examples"), head.get("context"), function), partial(_values, port)
 
 
 def _values(port: Port, answer: Answer) -> Response:

@@ -7,12 +7,19 @@ from fanal.serve.access import Right
 from fanal.serve.engine import Engine
 from fanal.serve.http.infer import Infer
 from fanal.serve.http.messages import Request, Response, as_json
-from fanal.serve.http.routing import Route
+from fanal.serve.http.routing import Operation, Route
 from fanal.serve.settings import Settings
 from fanal.serve.version import Version
 
 _MODEL = "/v2/models/{model}"
 _VERSION = _MODEL + "/versions/{version}"
+_TAG = "Open Inference Protocol v2"
+_READY = Operation(_TAG, "Whether a model answers", "ModelReady", answers={400: "ModelReady"})
+_INFER = Operation(
+    _TAG, "Run a model", "InferResponse", "InferRequest",
+    description="With the header Inference-Header-Content-Length: n the first n bytes of the body are JSON, and the tensors that "
+    "have parameters.binary_data_size follow, the low byte first. Bodies may be compressed (Content-Encoding: gzip, deflate).",
+)  # fmt: skip
 
 
 def health_routes(engine: Engine) -> list[Route]:
@@ -25,8 +32,8 @@ def health_routes(engine: Engine) -> list[Route]:
         return as_json({"ready": engine.ready}, 200 if engine.ready else 503)
 
     return [
-        Route("GET", "/v2/health/live", Right.HEALTH, live),
-        Route("GET", "/v2/health/ready", Right.HEALTH, ready),
+        Route("GET", "/v2/health/live", Right.HEALTH, live, operation=Operation("Health", "Whether the server runs", "Live")),
+        Route("GET", "/v2/health/ready", Right.HEALTH, ready, operation=Operation("Health", "Whether all models answer", "Ready", answers={503: "Ready"})),
     ]
 
 
@@ -64,15 +71,15 @@ def v2_routes(engine: Engine, settings: Settings) -> list[Route]:
 
     infer = Infer(engine, settings)
     routes = [
-        Route("GET", "/v2", Right.USE, server),
-        Route("GET", "/v2/models/stats", Right.USE, statistics),
+        Route("GET", "/v2", Right.USE, server, operation=Operation(_TAG, "What the server is and can", "ServerMetadata")),
+        Route("GET", "/v2/models/stats", Right.USE, statistics, operation=Operation(_TAG, "Statistics of all models", "Statistics")),
     ]
     for path in (_MODEL, _VERSION):
         routes += [
-            Route("GET", path, Right.USE, metadata),
-            Route("GET", path + "/ready", Right.USE, ready),
-            Route("GET", path + "/config", Right.USE, config),
-            Route("GET", path + "/stats", Right.USE, statistics),
-            Route("POST", path + "/infer", Right.USE, infer, work=True),
+            Route("GET", path, Right.USE, metadata, operation=Operation(_TAG, "What a model takes and gives", "ModelMetadata")),
+            Route("GET", path + "/ready", Right.USE, ready, operation=_READY),
+            Route("GET", path + "/config", Right.USE, config, operation=Operation(_TAG, "How a model is served", "ModelConfig")),
+            Route("GET", path + "/stats", Right.USE, statistics, operation=Operation(_TAG, "What happened to a model's requests", "Statistics")),
+            Route("POST", path + "/infer", Right.USE, infer, work=True, operation=_INFER),
         ]
     return health_routes(engine) + routes
