@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: demo test bench bench-peers bench-edge lint clean help
+.PHONY: demo test bench bench-peers bench-edge bench-serving soak lint clean help
 
 help:
 	@echo "make demo   train a small network on real digits, eagerly and compiled; save, reload, draw a picture"
@@ -13,6 +13,8 @@ help:
 	@echo "make bench  speed against PyTorch on this machine, as text and JSON (installs PyTorch)"
 	@echo "make bench-peers  ten models on Fanal and six frameworks, as JSON and a page (installs them: 3 GB)"
 	@echo "make bench-edge  native libraries beside ONNX Runtime, LiteRT and ExecuTorch, in the same environment"
+	@echo "make bench-serving  fanal serve beside LitServe, TorchServe and Triton, as JSON and a page (installs them: 1.5 GB)"
+	@echo "make soak   the server's behaviours at full counts: hours of load, reloads, kills"
 	@echo "make lint   only the linters"
 	@echo "make clean  remove environments and caches"
 
@@ -59,5 +61,26 @@ bench-edge: $(PEERS_STAMP)
 bench-peers: $(PEERS_STAMP)
 	$(PEERS_VENV)/bin/python -m benchmarks.peers $(ARGS)
 
+# The same for servers: what to measure: make bench-serving ARGS="--cases digits --rounds 5" (see ARGS=--help).
+SERVING_VENV  := .venv-serving
+SERVING_LIST  := benchmarks/serving/packages.txt
+SERVING_STAMP := $(SERVING_VENV)/.installed-$(shell cat pyproject.toml $(SERVING_LIST) | cksum | cut -d' ' -f1)
+
+$(SERVING_STAMP): pyproject.toml $(SERVING_LIST)
+	$(PYTHON) -m venv $(SERVING_VENV)
+	$(SERVING_VENV)/bin/python -m pip install -q --disable-pip-version-check -e ".[serve]"
+	@while read -r package; do \
+		$(SERVING_VENV)/bin/python -m pip install -q --disable-pip-version-check "$$package" \
+		|| echo "bench-serving: $$package cannot be installed here; it is reported as absent"; \
+	done < $(SERVING_LIST)
+	@rm -f $(SERVING_VENV)/.installed-*
+	@touch $@
+
+bench-serving: $(SERVING_STAMP)
+	$(SERVING_VENV)/bin/python -m benchmarks.serving $(ARGS)
+
+soak: $(STAMP)
+	$(BIN)/python -m tests.serve.soak $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(PEERS_VENV) $(SERVING_VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
