@@ -4,7 +4,7 @@ The 1,797 scans of 8×8 pixels lie beside this file (UCI Optical Recognition of 
 bundled with scikit-learn). A fifth is held out, the same share of each digit. Everything is
 ordinary code: change `fanal` to `torch` and it trains there too. The second training is the first one with
 `fanal.compile` around its step: the same bits, in less time. At the end it leaves Python (`digits_leave.py`): a file, a
-native library called through ctypes and from C, WebAssembly.
+native library called through ctypes and from C, WebAssembly; and it is served to clients (`digits_serve.py`).
 
     python examples/digits.py [--epochs 20] [--seed 0] [--out out]
 """
@@ -240,10 +240,11 @@ def main() -> None:
     print(f"a fresh process with the saved weights gives the same bits: {'yes' if same else 'NO'}")
     draw(model, losses, args.out / "digits.png")
     from digits_leave import leave  # what only the end needs
+    from digits_serve import serve
 
     images, labels = load_digits()
     _, held = split(labels)
-    left = leave(model, images[held], labels[held], args.out)
+    left = leave(model, images[held], labels[held], args.out) and serve(model, images[held], labels[held], args.out)
     print(f"written: {args.out}/digits.safetensors, .png, .fanal, library/, wasm/  ({time.perf_counter() - STARTED:.1f} s)")
     made, kept, seconds = (kernels.statistics[k] for k in ("compiled", "loaded", "seconds"))
     print(f"kernels: {made} compiled, {kept} loaded from the cache, in {seconds:.1f} s")

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,8 @@ from fanal.export import Dim, export, save
 from fanal.serve import Client, bench
 
 CONNECTIONS = 8
-SECONDS = 2.0
+SECONDS = 1.0  # for which each version is asked
+MOST_SECONDS = 30.0
 
 
 class Said(NamedTuple):
@@ -101,14 +103,16 @@ def write(model: nn.Module, x: fanal.Tensor, path: Path, output: str) -> None:
     save(program, path)
 
 
-def asked(url: str, images: np.ndarray, swap: object) -> tuple[list[Said], list[str]]:
+def asked(url: str, images: np.ndarray, swap: Callable[[], None]) -> tuple[list[Said], list[str]]:
     """Ask for all digits again and again, over several connections; `swap` is called in the middle."""
-    client, said, errors = Client(url), [], []
-    end = time.perf_counter() + SECONDS
+    client = Client(url)
+    said: list[Said] = []
+    errors: list[str] = []
+    done = threading.Event()
 
     def ask(first: int) -> None:
         i = first
-        while time.perf_counter() < end:
+        while not done.is_set():
             start = time.perf_counter()
             try:
                 ((name, numbers),) = client.infer("digits", {"x": images[i : i + 1]}).items()
@@ -120,8 +124,14 @@ def asked(url: str, images: np.ndarray, swap: object) -> tuple[list[Said], list[
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(CONNECTIONS)]
     for thread in threads:
         thread.start()
-    time.sleep(SECONDS / 4)
-    swap()  # type: ignore[operator]
+    time.sleep(SECONDS)
+    first = said[0].output if said else ""
+    swap()
+    end = time.perf_counter() + MOST_SECONDS
+    while said and said[-1].output == first and time.perf_counter() < end:
+        time.sleep(0.01)
+    time.sleep(SECONDS)
+    done.set()
     for thread in threads:
         thread.join()
     return said, errors

@@ -20,8 +20,11 @@ from fanal.core.errors import message
 from fanal.serve.access import Gate
 from fanal.serve.engine import Engine
 from fanal.serve.grpc import GrpcServer
+from fanal.serve.http.exposition import metrics_routes
+from fanal.serve.http.repository import repository_routes
 from fanal.serve.http.routes import rest_routes
 from fanal.serve.http.server import HttpServer
+from fanal.serve.metrics import exposition
 from fanal.serve.repository.keeper import Keeper
 from fanal.serve.repository.layout import check
 from fanal.serve.settings import LOOPBACK, Settings
@@ -52,6 +55,8 @@ class Server:
         self._watch_signals(keeper)
         tables = {
             "http": lambda: rest_routes(self.engine, settings),
+            "metrics": lambda: metrics_routes(lambda accept: exposition(self.engine, accept)),
+            "admin": lambda: repository_routes(keeper, settings),
         }
         listeners = {
             name: _listening(settings.host, port, name)

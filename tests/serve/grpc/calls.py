@@ -8,7 +8,11 @@ import grpc
 import numpy as np
 
 from fanal.serve.datatypes import BY_DTYPE
-from fanal.serve.grpc.messages import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
+from fanal.serve.grpc.messages import (
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelStreamInferResponse,
+)
 
 SERVICE = "/inference.GRPCInferenceService"
 
