@@ -149,12 +149,12 @@ class _Function:
         """Whether the first row is answered otherwise when all others are `value`: as a threshold over all rows
         would, which ordinary numbers don't reach."""
         filled = {k: v.copy() for k, v in given.items()}
-        for t in self.signature.inputs:
-            if t.dtype.kind == "f":
-                filled[t.name][1:] = value
+        with np.errstate(over="ignore"):  # in half precision some are infinite
+            for t in self.signature.inputs:
+                if t.dtype.kind == "f":
+                    filled[t.name][1:] = value
         try:
-            with np.errstate(all="ignore"):
-                found = self._once(filled)
+            found = self._once(filled)
         except (IndexError, ValueError, ZeroDivisionError):
             return False  # a number that the program refuses says nothing of others
         return not _same_rows({k: v[:1] for k, v in found.items()}, whole, slice(0, 1))
