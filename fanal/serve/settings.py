@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     max_batch: int = Field(32, ge=1, le=65536, description="rows of a batch at most")
     batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NoDecode] = Field((), description="sizes that batches are padded to, as 1,8,32 (default: powers of two)")
     batch_delay_ms: float = Field(0.0, ge=0, description="time that a batch which is not full waits for more")
-    queue_size: int = Field(512, ge=1, description="requests that may wait for a model; more are refused with 429")
+    queue_size: int = Field(128, ge=1, description="requests that may wait for a model; more are refused with 429")
     queue_ms: float = Field(10_000.0, gt=0, description="time that a request may have to wait, as far as can be told; others are refused with 429")
     request_timeout: float = Field(60.0, gt=0, description="seconds until a request that names no deadline is given up with 504")
     execution_timeout: float = Field(120.0, gt=0, description="seconds that a batch may run before its worker is replaced")

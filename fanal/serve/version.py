@@ -37,7 +37,7 @@ class Flow:
     are refused at once. batch_delay: seconds that a batch which is not full waits for more rows.
     """
 
-    def __init__(self, queue_size: int = 512, queue_seconds: float = 10.0, batch_delay: float = 0.0):
+    def __init__(self, queue_size: int = 128, queue_seconds: float = 10.0, batch_delay: float = 0.0):
         self.queue_size, self.queue_seconds, self.batch_delay = queue_size, queue_seconds, batch_delay
 
 
