@@ -83,23 +83,7 @@ class Server:
 
     def tree(self) -> dict[int, str]:
         """It and its descendants, with their names."""
-        children: dict[int, list[int]] = {}
-        names: dict[int, str] = {}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
-            except OSError:
-                continue
-            if rest.split()[0] == "Z":
-                continue
-            names[int(entry.name)] = name
-            children.setdefault(int(rest.split()[1]), []).append(int(entry.name))
-        found = [self.pid]
-        for pid in found:
-            found += children.get(pid, [])
-        return {pid: names.get(pid, "") for pid in found}
+        return descendants(self.pid)
 
     def workers(self, model: str) -> list[int]:
         """The processes that compute a model."""
@@ -108,6 +92,27 @@ class Server:
     def memory(self) -> float:
         """MiB of all its processes, pages that they share counted once."""
         return sum(_proportional(pid) for pid in self.tree()) / 1024
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """A process and all that came from it, with their names."""
+    children: dict[int, list[int]] = {}
+    names: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        if rest.split()[0] == "Z":
+            continue
+        names[int(entry.name)] = name
+        children.setdefault(int(rest.split()[1]), []).append(int(entry.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return {one: names.get(one, "") for one in found}
 
 
 def _proportional(pid: int) -> int:
