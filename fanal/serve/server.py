@@ -39,7 +39,7 @@ class Server:
     """A server of the models at a path. `run` returns the exit code."""
 
     def __init__(self, path: Path, settings: Settings, ready_file: Path | None = None):
-        check(path)
+        check(path, settings.name)
         self.path, self.settings, self._ready_file = path, settings, ready_file
         self.ports: dict[str, int | None] = {"http": None, "grpc": None, "metrics": None, "admin": None}
         self._stopping = asyncio.Event()

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = Field(None, description="authorities (PEM) that clients' certificates must come from")
 
     # -- models
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="name of the only model: the path is its file, or the folder of its versions")
     workers: int = Field(1, ge=1, le=256, description="processes for each version of a model; they share its weights")
     threads: int | None = Field(None, ge=1, le=256, description="threads of each worker (default: the processors but one, shared among workers)")
     concurrency: int | None = Field(None, ge=1, description="batches that run at once, over all models (default: the processors)")

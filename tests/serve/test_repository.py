@@ -91,6 +91,22 @@ def test_what_is_found(tmp_path: Path) -> None:
         check(tmp_path / "bad name.fanal")
 
 
+def test_a_folder_that_is_one_model(tmp_path: Path) -> None:
+    """As KServe and others lay it down: the name comes from elsewhere."""
+    file = tmp_path / "whatever it is called.fanal"
+    file.write_bytes(b"")
+    assert {n: m.versions[1].path for n, m in scan(tmp_path, "m").items()} == {"m": file}
+    assert scan(file, "m")["m"].versions[1].path == file
+    check(file, "m")
+    (tmp_path / "other.fanal").write_bytes(b"")
+    assert "which of the files is 'm'" in scan(tmp_path, "m")["m"].problem
+    for number in (1, 2):
+        (tmp_path / f"{number}.fanal").write_bytes(b"")
+    (tmp_path / "model.toml").write_text('[versions]\npolicy = "all"')
+    found = scan(tmp_path, "m")["m"]
+    assert sorted(found.versions) == [1, 2] and found.manifest.versions.policy == "all" and not found.problem
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

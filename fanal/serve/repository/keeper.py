@@ -82,7 +82,7 @@ class Keeper:
 
     async def _scanned(self) -> dict[str, Found]:
         try:
-            self._found = await asyncio.get_running_loop().run_in_executor(None, scan, self._path)
+            self._found = await asyncio.get_running_loop().run_in_executor(None, scan, self._path, self._settings.name)
         except OSError as why:
             # A repository that can't be read for a while takes no model away.
             log.warning("the repository can't be read: %s", why)

@@ -6,6 +6,8 @@
     REPO/digits/3/anything.fanal     version 3
     REPO/digits/model.toml           how it is to be served (`manifest`)
 
+With `--name digits` the path is the model's own file or folder, whatever they are called.
+
 Names that begin with a point are looked over. Nothing that a client says ever becomes part of a path.
 """
 
@@ -52,11 +54,13 @@ class Found:
     problem: str = ""
 
 
-def scan(path: Path) -> dict[str, Found]:
-    """All models; OSError if the repository itself can't be read."""
+def scan(path: Path, only: str | None = None) -> dict[str, Found]:
+    """All models; OSError if the repository itself can't be read. `only`: the name of the one that all of it is."""
     if path.is_file():
-        name = path.name.removesuffix(_ENDING)
+        name = only or path.name.removesuffix(_ENDING)
         return {name: Found(name, {1: Source.of(path)})}
+    if only is not None:
+        return {only: _only(only, path)}
     found: dict[str, Found] = {}
     for entry in sorted(os.scandir(path), key=lambda e: e.name):
         name = entry.name.removesuffix(_ENDING)
@@ -95,9 +99,21 @@ def _model(name: str, folder: Path) -> Found:
     return found
 
 
-def check(path: Path) -> None:
+def _only(name: str, folder: Path) -> Found:
+    """A folder that is one model's: its versions, or a single file of any name."""
+    found = _model(name, folder)
+    if not found.versions:
+        files = sorted(p for p in folder.iterdir() if p.suffix == _ENDING and not p.name.startswith("."))
+        if len(files) == 1:
+            found.versions[1] = Source.of(files[0])
+        elif files:
+            found.problem = message("serve", f"which of the files is {name!r}", ", ".join(p.name for p in files[:8]), "one, or versions: 1.fanal, 2.fanal")
+    return found
+
+
+def check(path: Path, only: str | None = None) -> None:
     """ValueError where there is nothing that could be served."""
     if not path.exists():
         raise ValueError(message("serve", "there is no such file or folder", str(path), "a .fanal file, or a folder of them"))
-    if path.is_file() and (path.suffix != _ENDING or not NAMES.fullmatch(path.name.removesuffix(_ENDING))):
+    if path.is_file() and only is None and (path.suffix != _ENDING or not NAMES.fullmatch(path.name.removesuffix(_ENDING))):
         raise ValueError(message("serve", "the file's name is no model's", path.name, "NAME.fanal, of letters, digits, _, . and -"))

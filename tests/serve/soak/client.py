@@ -61,6 +61,11 @@ class Connection:
             self.close()
         return reply
 
+    @property
+    def idle(self) -> bool:
+        """Whether it can take a request: the server closes connections that were idle for long."""
+        return self.open and not self._reader.at_eof()
+
     async def ended(self) -> bool:
         """Whether the other side closes it without a word."""
         return not await self._reader.read(1)
@@ -90,7 +95,14 @@ class Pool:
         self._idle: list[Connection] = []
 
     async def ask(self, request: bytes, due: float | None = None) -> Reply:
-        connection = self._idle.pop() if self._idle else await Connection.to(self.port)
+        connection = None
+        while self._idle and connection is None:
+            found = self._idle.pop()
+            if found.idle:
+                connection = found
+            else:
+                found.close()
+        connection = connection or await Connection.to(self.port)
         reply = await connection.ask(request, due)
         if connection.open:
             self._idle.append(connection)

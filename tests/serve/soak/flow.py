@@ -115,7 +115,8 @@ def cancellation(folder: Path, scale: Scale) -> dict[str, Any]:
                 await asyncio.sleep(0.05)
             await asyncio.gather(*tasks, return_exceptions=True)
             reply = await pool.ask(infer("m", X))  # next in the queue if those are gone
-            assert reply.status == 200 and reply.seconds < 2.5 * scale.slack * alone, reply.seconds
+            # The rest of the first and its own; with those that left it would be twenty times as long.
+            assert reply.status == 200 and reply.seconds < 4 * scale.slack * alone, reply.seconds
             await first
         after = await statistics(pool, "m")
         pool.close()
