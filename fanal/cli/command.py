@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fanal.cli import building, inspecting, onnx, op, serving
+from fanal.cli import benching, building, inspecting, onnx, op, serving
 from fanal.cli.console import shown
 from fanal.core.errors import DataError, Limit
 from fanal.export import ExportError
@@ -19,7 +19,7 @@ from fanal.version import __version__
 
 # What a user can cause, and its message says all.
 _USERS = (OSError, DataError, ExportError, Limit, ValueError, ImportError)
-_COMMANDS = (inspecting, op, building, onnx, serving)
+_COMMANDS = (inspecting, op, building, onnx, serving, benching)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

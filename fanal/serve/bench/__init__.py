@@ -2,6 +2,6 @@
 
 from fanal.serve.bench.outcome import Latency, Outcome
 from fanal.serve.bench.running import run
-from fanal.serve.bench.sweeping import Sweep, sweep
+from fanal.serve.bench.sweeping import Sweep, holds, sweep
 
-__all__ = ["Latency", "Outcome", "Sweep", "run", "sweep"]
+__all__ = ["Latency", "Outcome", "Sweep", "holds", "run", "sweep"]

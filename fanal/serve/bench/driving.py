@@ -20,11 +20,12 @@ _RETRY = 0.05  # seconds before a connection that was lost is opened again
 
 
 class Record:
-    """What happened to requests that were due since `start`."""
+    """What happened to requests that were due from `start` to `end`. `completed`: results that came in that time,
+    whenever they had been due."""
 
     def __init__(self) -> None:
-        self.start = float("inf")
-        self.sent = 0
+        self.start = self.end = float("inf")
+        self.sent = self.completed = 0
         self.latencies, self.refusals, self.late = array("d"), array("d"), array("d")
         self.refused: dict[str, int] = {}
         self.errors: dict[str, int] = {}
@@ -63,7 +64,7 @@ class Load:
                 self._idle.remove(connection)
                 self._send(connection, now())
         self.record.start = self._begin + warm_up
-        end = self.record.start + duration
+        self.record.end = end = self.record.start + duration
         try:
             while (left := end - now()) > 0:
                 await asyncio.sleep(min(left, 0.25))
@@ -76,8 +77,8 @@ class Load:
         try:
             await asyncio.wait_for(self._rested.wait(), patience)
         except TimeoutError:
-            waiting = [c.due for c in self._all if c not in self._idle and c.due >= self.record.start] + list(self._backlog)
-            self.record.error("no answer in time", len(waiting))
+            waiting = [*(c.due for c in self._all if c not in self._idle), *self._backlog]
+            self.record.error("no answer in time", sum(due >= self.record.start for due in waiting))
 
     def close(self) -> None:
         """Close all connections."""
@@ -137,9 +138,11 @@ class Load:
 
     def answered(self, connection: Connection, status: str, again: bool) -> None:
         self._under_way -= 1
-        record = self.record
+        record, at = self.record, now()
+        if status == SUCCESS and record.start <= at < record.end:
+            record.completed += 1
         if connection.due >= record.start:
-            seconds = now() - connection.due
+            seconds = at - connection.due
             if status == SUCCESS:
                 record.latencies.append(seconds)
             else:

@@ -32,7 +32,8 @@ class Outcome:
     """One run.
 
     `rate`: what was offered (requests a second), None where each connection sent its next request after an answer;
-    latencies then count from the sending, else from when a request was due, sent or not. `refused`: answers other
+    latencies then count from the sending, else from when a request was due, sent or not. `sent` and `succeeded` are of
+    the requests that were due in the `seconds`; `completed` are answers that came in them. `refused`: answers other
     than success by status; `errors`: requests without any answer, by what happened. `late`: seconds that
     requests were sent after they were due though a connection was free: the generator's own fault.
     """
@@ -45,6 +46,7 @@ class Outcome:
     seconds: float
     sent: int
     succeeded: int
+    completed: int
     latency: Latency
     refusal: Latency
     late: Latency
@@ -54,8 +56,8 @@ class Outcome:
 
     @property
     def throughput(self) -> float:
-        """Successful requests a second."""
-        return self.succeeded / self.seconds
+        """Results that came in a second."""
+        return self.completed / self.seconds
 
     @property
     def failed(self) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -20,21 +22,21 @@ from fanal.serve.bench.requests import Target, examples, maker
 
 Protocol = Literal["binary", "json", "grpc"]
 Progress = Callable[[Record, float], None]
-_PATIENCE = 10.0  # seconds that answers may take after the last request was due
 
 
 def run(
     url: str, model: str, *, rate: float | None = None, concurrency: int = 32, duration: float = 10.0,
-    warm_up: float = 1.0, protocol: Protocol = "binary", inputs: Sequence[Mapping[str, np.ndarray]] | None = None,
+    warm_up: float = 1.0, patience: float = 10.0, protocol: Protocol = "binary", inputs: Sequence[Mapping[str, np.ndarray]] | None = None,
     rows: int = 1, shapes: Mapping[str, Sequence[int]] | None = None, api_key: str | None = None,
-    tls: ssl.SSLContext | None = None, progress: Progress | None = None,
+    ca: str | os.PathLike[str] | None = None, progress: Progress | None = None,
 ) -> Outcome:  # fmt: skip
     """Put load on a server and say how it took it.
 
     rate: requests a second that are due whatever the server does; None: each of `concurrency` connections sends its
-    next request after an answer. inputs: requests' arrays by name, sent in turn (by chance, of what the model's
+    next request after an answer. patience: seconds that answers may take after the last request was due. inputs: requests' arrays by name, sent in turn (by chance, of what the model's
     metadata says, if not given: `rows` rows; `shapes` by input where other dimensions are open, too).
-    url: of the REST listener, or of the gRPC listener for protocol "grpc".
+    url: of the REST listener, or of the gRPC listener for protocol "grpc". ca: a file of authorities (PEM) that the
+    server's certificate may come from (the system's if not given).
     """
     if rate is not None and not 0 < rate < 1e7:
         raise ValueError(message("bench-serve", "rate is no rate", rate, "requests a second"))
@@ -42,19 +44,18 @@ def run(
         got = f"concurrency={concurrency}, duration={duration}, warm_up={warm_up}"
         raise ValueError(message("bench-serve", "there is nothing to do", got, "at least one connection and some time"))
     target = target_of(url, api_key, "grpc" if protocol == "grpc" else "http")
-    if target.secure and tls is None:
-        tls = ssl.create_default_context()
+    samples = inputs or examples(_metadata(target, model, protocol, ca), rows, shapes or {})
+    tls = ssl.create_default_context(cafile=ca) if target.secure else None
     if tls is not None and protocol == "grpc":
         tls.set_alpn_protocols(["h2"])
-    samples = inputs or examples(_metadata(target, model, protocol, tls), rows, shapes or {})
     make = maker(target, model, protocol, samples)
 
     async def work() -> tuple[Record, float]:
-        load = Load(make, target.host, target.port, tls if target.secure else None, concurrency, rate)
+        load = Load(make, target.host, target.port, tls, concurrency, rate)
         try:
             await load.open()
             begin, used = time.monotonic(), time.process_time()
-            await load.run(warm_up, duration, _PATIENCE, progress or (lambda record, seconds: None))
+            await load.run(warm_up, duration, patience, progress or (lambda record, seconds: None))
             return load.record, (time.process_time() - used) / (time.monotonic() - begin)
         finally:
             load.close()
@@ -69,7 +70,7 @@ def run(
         if collected:
             gc.enable()
     return Outcome(
-        url, model, protocol, concurrency, rate, duration, record.sent, len(record.latencies),
+        url, model, protocol, concurrency, rate, duration, record.sent, len(record.latencies), record.completed,
         latency(record.latencies), latency(record.refusals), latency(record.late), record.refused, record.errors, cpu,
     )  # fmt: skip
 
@@ -84,23 +85,31 @@ def target_of(url: str, api_key: str | None, scheme: str) -> Target:
     return Target(parts.hostname, port, secure, parts.path.rstrip("/"), api_key)
 
 
-def _metadata(target: Target, model: str, protocol: Protocol, tls: ssl.SSLContext | None) -> Mapping[str, Any]:
-    from fanal.serve.client import Client
+def _metadata(target: Target, model: str, protocol: Protocol, ca: str | os.PathLike[str] | None) -> Mapping[str, Any]:
+    from fanal.serve.client import Client, RequestError
 
     if protocol == "grpc":
-        return _grpc_metadata(target, model)
-    scheme = "https" if target.secure else "http"
-    with Client(f"{scheme}://{target.authority}{target.prefix}", api_key=target.api_key, tls=tls) as client:
-        return client.metadata(model)
+        return _grpc_metadata(target, model, ca)
+    scheme, tls = "http", None
+    if target.secure:
+        scheme, tls = "https", ssl.create_default_context(cafile=ca)
+    try:
+        with Client(f"{scheme}://{target.authority}{target.prefix}", api_key=target.api_key, tls=tls) as client:
+            return client.metadata(model)
+    except RequestError as error:
+        raise OSError(message("bench-serve", f"{target.authority} refuses", error)) from None
+    except OSError as error:
+        raise OSError(message("bench-serve", f"{target.authority} does not answer", error.strerror or error)) from None
 
 
-def _grpc_metadata(target: Target, model: str) -> Mapping[str, Any]:
+def _grpc_metadata(target: Target, model: str, ca: str | os.PathLike[str] | None) -> Mapping[str, Any]:
     import grpc
     from google.protobuf.json_format import MessageToDict
 
     from fanal.serve.grpc.messages import POOL, SERVICE, request_of, response_of
 
-    credentials = grpc.ssl_channel_credentials() if target.secure else None
+    roots = None if ca is None else Path(ca).read_bytes()
+    credentials = grpc.ssl_channel_credentials(roots) if target.secure else None
     address = target.authority
     with grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address) as channel:
         call = channel.unary_unary(
@@ -110,5 +119,5 @@ def _grpc_metadata(target: Target, model: str) -> Mapping[str, Any]:
         try:
             found = call(request_of("ModelMetadata")(name=model), timeout=10, metadata=keys)
         except grpc.RpcError as error:
-            raise OSError(message("bench-serve", f"{address} does not answer: {error.details()}")) from None
+            raise OSError(message("bench-serve", f"{address} refuses or does not answer", error.details())) from None
     return MessageToDict(found, preserving_proto_field_name=True, descriptor_pool=POOL)

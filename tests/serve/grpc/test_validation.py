@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanal.serve.version import Flow
 from tests.serve import models
 from tests.serve.grpc.calls import infer, output, request
 from tests.serve.grpc.house import House, house, status
@@ -190,15 +191,13 @@ def test_messages_that_are_too_large_are_not_taken_compressed_or_not(channel: gr
 
 
 def test_a_full_queue_says_when_to_come_back(tmp_path: Path) -> None:
-    from fanal.serve.version import Flow
-
-    with house({"m": models.spinning(tmp_path / "m.fanal")}, flow=Flow(queue_size=1)) as served:
-        with grpc.insecure_channel(served.address) as channel:
-            message = request("m", turns=np.array(10_000_000)).SerializeToString()
-            call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-            futures = [call.future(message) for _ in range(6)]
-            ended = [f.exception(20) for f in futures]
-            refused = [e for e in ended if e is not None]
-            assert refused and all(e.code().name == "RESOURCE_EXHAUSTED" for e in refused)
-            trailers = dict(refused[0].trailing_metadata())
-            assert float(trailers["retry-after"]) > 0 and int(trailers["grpc-retry-pushback-ms"]) > 0
+    files = {"m": models.spinning(tmp_path / "m.fanal")}
+    with house(files, flow=Flow(queue_size=1)) as served, grpc.insecure_channel(served.address) as channel:
+        message = request("m", turns=np.array(10_000_000)).SerializeToString()
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        futures = [call.future(message) for _ in range(6)]
+        ended = [f.exception(20) for f in futures]
+        refused = [e for e in ended if e is not None]
+        assert refused and all(e.code().name == "RESOURCE_EXHAUSTED" for e in refused)
+        trailers = dict(refused[0].trailing_metadata())
+        assert float(trailers["retry-after"]) > 0 and int(trailers["grpc-retry-pushback-ms"]) > 0
