@@ -59,12 +59,14 @@ class Load:
         """Warm up, measure, then wait for answers that are still due, at most `patience` seconds."""
         ticks = None if self._rate is None else Ticks(max(1 / self._rate, 5e-5), self._tick)
         self._begin = now() if ticks is None else ticks.began
+        self.record.start = self._begin + warm_up
+        self.record.end = end = self.record.start + duration
         if ticks is None:
             for connection in list(self._idle):
                 self._idle.remove(connection)
                 self._send(connection, now())
-        self.record.start = self._begin + warm_up
-        self.record.end = end = self.record.start + duration
+        else:
+            self._tick()
         try:
             while (left := end - now()) > 0:
                 await asyncio.sleep(min(left, 0.25))
@@ -95,6 +97,8 @@ class Load:
         due = int((now() - self._begin) * self._rate) + 1
         while self._made < due:
             at = self._begin + self._made / self._rate
+            if at >= self.record.end:
+                return
             self._made += 1
             if at >= self.record.start:
                 self.record.sent += 1

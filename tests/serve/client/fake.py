@@ -26,6 +26,7 @@ class Fake(ThreadingHTTPServer):
     """`seen`: requests' lines and heads; `refusals`: how many to refuse before one is answered; `ready`."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
