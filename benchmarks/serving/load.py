@@ -75,7 +75,7 @@ async def _load(order: dict[str, Any]) -> dict[str, Any]:
     record = load.record
     summary = latency(record.latencies)
     return {
-        "throughput": len(record.latencies) / order["seconds"], "p50": summary.p50 * 1e3, "p99": summary.p99 * 1e3,
+        "throughput": record.completed / order["seconds"], "p50": summary.p50 * 1e3, "p99": summary.p99 * 1e3,
         "refused": record.refused, "errors": record.errors, "generator_cpu": cpu,
     }  # fmt: skip
 
