@@ -109,7 +109,7 @@ def test_histograms(engine: Engine) -> None:
     buckets = {le: v for (le, model, version), v in found["fanal_request_seconds_bucket"].items() if (model, version) == ("m", "2")}
     assert [float(b) for b in buckets] == [*BUCKETS, float("inf")] and list(buckets.values()) == sorted(buckets.values())
     assert buckets["+Inf"] == found["fanal_request_seconds_count"]["m", "2"] == 21
-    assert found["fanal_queue_seconds_count"]["m", "2"] == found["nv_inference_request_success"]["m", "2"]
+    assert found["fanal_queue_seconds_count"]["m", "2"] >= found["nv_inference_request_success"]["m", "2"] > 0
 
 
 def test_both_formats_say_the_same(engine: Engine) -> None:
