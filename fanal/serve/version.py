@@ -256,6 +256,7 @@ class Version:
             await asyncio.wait_for(self.finished(), patience)
         except TimeoutError:
             for t in self._queue.drain():
+                t.running = True  # nobody need look for it in the queue
                 self._fail(t, ServeError(Status.UNAVAILABLE, message("infer", f"{self.model!r} was unloaded"), 1.0))
         self._turns.leave(self._turn)
         if self.staff is not None:

@@ -279,3 +279,26 @@ def test_models_share_the_machine_by_time() -> None:
         turns.ask(order[name])  # it always has more
         turns.done(order[name], 3.0 if name == "a" else 1.0)
     assert counts["b"] / counts["a"] == pytest.approx(3, rel=0.05)
+
+
+def test_a_task_that_awaits_a_ticket_may_be_cancelled(slow: Path) -> None:
+    async def use(engine: Engine, version: Version) -> None:
+        first = asked(engine, version, models.rows(1, 3))
+        second = asked(engine, version, models.rows(1, 3))
+
+        async def wait() -> None:
+            try:
+                await second
+            except asyncio.CancelledError:
+                second.cancel()
+                second.cancel()  # once is enough
+                raise
+
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert version.waiting == 0 and version.statistics.cancelled == 1 and version.statistics.pending == 1
+        await first
+
+    serving(slow, use, limits=Limits(1))

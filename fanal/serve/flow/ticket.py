@@ -44,6 +44,10 @@ class Ticket:
         return self.future.__await__()
 
     def cancel(self) -> None:
-        """Its sender is gone: it is not computed if it waits still, and nobody hears of its answer."""
-        if not self.future.done() and self.withdraw is not None:
-            self.withdraw(self)
+        """Its sender is gone: it is not computed if it waits still, and nobody hears of its answer.
+
+        Where a task that awaits the ticket is cancelled, its future is already; the ticket still has to be.
+        """
+        withdraw, self.withdraw = self.withdraw, None
+        if withdraw is not None and (self.future.cancelled() or not self.future.done()):
+            withdraw(self)

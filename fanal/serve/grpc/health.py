@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2
 
 from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status
-from fanal.serve.grpc.replies import parsed, refuse, told
+from fanal.serve.grpc.replies import parsed, refuse, told, written
 
 _EVERY = 0.2  # seconds between looks for somebody who watches
 
@@ -42,7 +42,8 @@ class Health:
         while True:
             status = self._status(service)
             if status != last:
-                await context.write(health_pb2.HealthCheckResponse(status=status).SerializeToString())
+                if not await written(context, health_pb2.HealthCheckResponse(status=status).SerializeToString()):
+                    return
                 last = status
             if self._ended.is_set():
                 return

@@ -55,8 +55,7 @@ class Inference:
         try:
             taken = self.take(parsed(ModelInferRequest, data), context.time_remaining())
             try:
-                # Shielded: cancelling this call must reach the queue through the ticket, which counts it.
-                answer = await asyncio.shield(taken.ticket.future)
+                answer = await taken.ticket
             except asyncio.CancelledError:
                 taken.ticket.cancel()
                 raise

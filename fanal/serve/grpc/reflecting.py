@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from fanal.serve.errors import invalid
 from fanal.serve.grpc.messages import POOL
-from fanal.serve.grpc.replies import refuse
+from fanal.serve.grpc.replies import refuse, written
 
 NAMES = (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
 _IDLE = 60.0  # seconds without a question
@@ -43,7 +43,8 @@ class Reflection:
             except DecodeError:
                 await refuse(context, invalid("the bytes are no ServerReflectionRequest"))
             for found in self._servicer.ServerReflectionInfo(iter((question,)), context):
-                await context.write(found.SerializeToString())
+                if not await written(context, found.SerializeToString()):
+                    return
 
     def end(self) -> None:
         """The server stops: nobody needs to ask any more."""

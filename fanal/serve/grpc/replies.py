@@ -46,6 +46,15 @@ async def refuse(context: grpc.aio.ServicerContext, error: ServeError) -> NoRetu
     raise error  # `abort` has raised; this is for those who read types
 
 
+async def written(context: grpc.aio.ServicerContext, data: bytes) -> bool:
+    """Send one message of several; False where nobody is there any more."""
+    try:
+        await context.write(data)
+    except grpc.aio.InternalError:  # gRPC tells it so if that happens in the middle of sending
+        return False
+    return True
+
+
 def unary(kind: Any, answer: Answering) -> grpc.RpcMethodHandler:
     """A method of one request and one response: `answer` makes a message of a message."""
 

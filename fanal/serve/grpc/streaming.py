@@ -16,7 +16,7 @@ from fanal.serve.errors import ServeError, Status
 from fanal.serve.flow.ticket import Ticket
 from fanal.serve.grpc.inferring import Inference, Taken
 from fanal.serve.grpc.messages import ModelInferRequest, ModelStreamInferResponse
-from fanal.serve.grpc.replies import parsed, refuse, told
+from fanal.serve.grpc.replies import parsed, refuse, told, written
 
 # Requests of one stream that are in the queue, or whose answers its client has not taken yet; the next is read
 # after that (HTTP/2 then holds the client back).
@@ -131,7 +131,8 @@ class _Stream:
     async def _write(self, reader: asyncio.Task[None]) -> None:
         while True:
             while self._out:
-                await self._context.write(self._out.popleft())
+                if not await written(self._context, self._out.popleft()):
+                    return
                 self._room.set()
             if self._ending and not reader.done():
                 reader.cancel()
