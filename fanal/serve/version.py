@@ -88,7 +88,7 @@ class Version:
         inputs: arrays by name, of the datatypes' dtypes, contiguous, not written to while it waits.
         deadline: the event loop's time until which it is worth computing.
         """
-        now = self._loop.time()
+        now = time.monotonic()
         statistics = self.statistics
         statistics.received += 1
         try:
@@ -138,7 +138,7 @@ class Version:
         self.statistics.cancelled += 1
         self._take_back(ticket)
         self._ended(ticket)
-        self.statistics.failure("cancelled", self._loop.time() - ticket.arrived)
+        self.statistics.failure("cancelled", time.monotonic() - ticket.arrived)
         ticket.future.cancel()
 
     def _take_back(self, ticket: Ticket) -> None:
@@ -150,7 +150,7 @@ class Version:
         if ticket.future.done():
             return
         self._ended(ticket)
-        self.statistics.failure(error.status.name.lower(), self._loop.time() - ticket.arrived)
+        self.statistics.failure(error.status.name.lower(), time.monotonic() - ticket.arrived)
         ticket.future.set_exception(error)
 
     def _ended(self, ticket: Ticket) -> None:
@@ -171,7 +171,7 @@ class Version:
         if self.flow.batch_delay > 0:
             function = self.description.functions[ticket.key[0]]
             at = ticket.arrived + self.flow.batch_delay
-            if function.batched and rows < function.most and at > self._loop.time():
+            if function.batched and rows < function.most and at > time.monotonic():
                 if self._delay is None:
                     self._delay = self._loop.call_at(at, self._delayed)
                 return
@@ -189,7 +189,7 @@ class Version:
             return False
         function = self.description.functions[head[0].key[0]]
         tickets = self._queue.take(function.most if function.batched else 1)
-        now = self._loop.time()
+        now = time.monotonic()
         queue = self.statistics.queue
         for t in tickets:
             t.running, t.started = True, now
@@ -199,7 +199,7 @@ class Version:
 
         def done(found: Result | ServeError) -> None:
             self._running -= 1
-            seconds = self._loop.time() - now
+            seconds = time.monotonic() - now
             if isinstance(found, ServeError):
                 for t in tickets:
                     self._fail(t, found)
@@ -219,7 +219,7 @@ class Version:
         statistics.batch(rows, len(tickets), found.given, found.computed, found.taken)
         statistics.last_inference = time.time()
         self._row_seconds += (_SMOOTH if self._row_seconds else 1.0) * (seconds / rows - self._row_seconds)
-        now = self._loop.time()
+        now = time.monotonic()
         at = 0
         for t in tickets:
             outputs = found.outputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -81,7 +81,7 @@ class Infer:
         outputs = wanted(head, parameters, function)
         return Call(
             _id(head), inputs(head, binary), outputs,
-            asyncio.get_running_loop().time() + timeout(parameters, self._settings.request_timeout),
+            time.monotonic() + timeout(parameters, self._settings.request_timeout),
             _integer(parameters, "priority", 0, -(1 << 31), 1 << 31),
         )  # fmt: skip
 

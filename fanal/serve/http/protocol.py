@@ -45,6 +45,7 @@ NEVER = float("inf")
 _DROPPED = 64 << 10
 _LINGER = 2.0  # seconds that a sender may go on sending after the last answer
 _TURNED_AWAY = 256  # connections that are being told that there are too many
+_PROGRESS = 64 << 10  # bytes of an answer that a client must take in the time that a body may take
 _QUEUED = 16  # requests that a client may send ahead before its connection is not read from
 
 
@@ -80,11 +81,12 @@ class Connection(HttpToolsProtocol):
         super().__init__(server.config, server.state, {}, server.loop)
         self.listener = server
         self.due = NEVER
-        self.stalled = NEVER  # when a client that takes no answer is given up
+        self.stalled = NEVER  # when a client that takes nothing of its answer is given up
         self.phase = Phase.IDLE
         self.late = False  # it came while the server was draining
         self.ending = False  # the answer that comes next is the last
         self._head: dict[bytes, bytes] = {}
+        self._unsent = 0  # bytes that it has still to take
         self._got = 0  # bytes of a head or of a body's framing
         self._heading = False  # a head has begun and not ended
         self._deaf = False  # nothing more is read
@@ -118,6 +120,7 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._unsent = self.transport.get_write_buffer_size()
         self.stalled = self.loop.time() + self.listener.settings.body_timeout
 
     def resume_writing(self) -> None:
@@ -128,6 +131,12 @@ class Connection(HttpToolsProtocol):
 
     def expired(self) -> None:
         """`due` or `stalled` has passed."""
+        if self.stalled < NEVER:
+            unsent = self.transport.get_write_buffer_size()
+            if self._unsent - unsent >= _PROGRESS:
+                self._unsent = unsent
+                self.stalled = self.loop.time() + self.listener.settings.body_timeout
+                return
         if self.phase is Phase.LINGER or self.stalled < NEVER:
             self.transport.abort()
             return
@@ -227,6 +236,8 @@ class Connection(HttpToolsProtocol):
         broken = None
         if size > settings.max_header:
             broken = _long(settings.max_header)
+        elif version != "1.1" and version != "1.0":
+            broken = ServeError(Status.INVALID, message("serve", "this is no version of HTTP that is spoken here", version, "1.1"))
         elif version == "1.1" and b"host" not in headers:
             broken = ServeError(Status.INVALID, message("serve", "the header Host is missing"))
         elif self.parser.should_upgrade() and (length is not None or b"transfer-encoding" in headers):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -97,7 +97,7 @@ class _Call:
         except ServeError as error:
             version.refused(error)
             raise
-        deadline = asyncio.get_running_loop().time() + settings.request_timeout
+        deadline = time.monotonic() + settings.request_timeout
         return Later(self._engine.submit(version, function, inputs, deadline), finish)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fanal.serve import reports
 from fanal.serve.access import Right
 from fanal.serve.engine import Engine
+from fanal.serve.errors import ServeError, Status
 from fanal.serve.http.infer import Infer
 from fanal.serve.http.messages import Request, Response, as_json
 from fanal.serve.http.routing import Operation, Route
@@ -52,7 +53,12 @@ def v2_routes(engine: Engine, settings: Settings) -> list[Route]:
         return as_json(reports.model_metadata(version, engine.entry(version.model)))
 
     def ready(request: Request) -> Response:
-        version = named(request)
+        try:
+            version = named(request)
+        except ServeError as error:
+            if error.status is not Status.UNAVAILABLE:
+                raise
+            return as_json({"error": error.text}, 400)
         answers = version.ready and not engine.draining
         report = {"name": version.model, "version": str(version.number), "ready": answers}
         return as_json(report, 200 if answers else 400)

@@ -17,6 +17,7 @@ from fanal.serve.http.messages import Response, as_json
 from fanal.serve.http.routes import rest_routes
 from fanal.serve.http.routing import Route
 from fanal.serve.settings import Settings
+from fanal.serve.version import Flow
 from tests.serve.http.serving import Served, everything
 
 BODY = b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]}]}'
@@ -189,6 +190,21 @@ def test_idle_connections_end(strict: Served) -> None:
             assert 0.2 < time.monotonic() - start < 1.5 and answer.count(b"HTTP/1.1 200") == bool(first.strip())
 
 
+def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(models: dict[str, Path]) -> None:
+    big = as_json({"x": "y" * (1 << 25)})
+
+    def routes(engine, settings):
+        return [Route("GET", "/big", Right.USE, lambda r: big)]
+
+    with Served({}, Settings(body_timeout=0.5), routes=routes) as s, s.connect() as c:
+        c.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        found = b""
+        while part := c.recv(1 << 19):
+            found += part
+            time.sleep(0.02)  # the whole takes longer than the time for a part of it
+        assert split(found)[0][2] == big.body
+
+
 def test_a_client_that_takes_no_answers_is_given_up(models: dict[str, Path]) -> None:
     big = as_json({"x": "y" * (1 << 22)})
     def routes(engine, settings):
@@ -243,8 +259,6 @@ def test_too_many_connections(strict: Served) -> None:
 
 
 def test_a_client_that_goes_away_takes_its_request_with_it(models: dict[str, Path]) -> None:
-    from fanal.serve.version import Flow
-
     with Served({"shapes": models["shapes"]}, flow=Flow(batch_delay=5.0)) as s:
         with s.connect() as c:
             c.sendall(post())
@@ -252,6 +266,15 @@ def test_a_client_that_goes_away_takes_its_request_with_it(models: dict[str, Pat
         wait(lambda: s.engine.find("shapes").waiting == 0)
         found = s.engine.find("shapes").statistics
         assert found.failures == {"cancelled": 1} and found.cancelled == 1 and found.executions == 0
+
+
+def test_a_full_queue_says_when_to_come_back(models: dict[str, Path]) -> None:
+    with Served({"shapes": models["shapes"]}, flow=Flow(queue_size=1, batch_delay=5.0)) as s, s.connect() as c:
+        c.sendall(post())
+        wait(lambda: s.engine.find("shapes").waiting == 1)
+        start = time.monotonic()
+        status, headers, error = one(s.raw(post(headers=b"Connection: close\r\n")))
+        assert status == 429 and headers["retry-after"] == "1" and "queue" in error and time.monotonic() - start < 0.1
 
 
 def wait(until) -> None:

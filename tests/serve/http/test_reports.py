@@ -8,6 +8,7 @@ from pathlib import Path
 import requests
 
 from fanal.serve.http.exposition import metrics_routes
+from fanal.serve.version import State
 from fanal.version import __version__
 from tests.serve.http.serving import Served
 
@@ -30,6 +31,21 @@ def test_a_model(served: Served) -> None:
     assert requests.get(f"{served.url}/v2/models/pair/ready").status_code == 200
     assert requests.get(f"{served.url}/v2/models/pairs/ready").status_code == 404
     assert requests.get(f"{served.url}/v2/models/pair/versions/3").status_code == 404
+
+
+def test_a_model_that_does_not_answer_yet(models: dict[str, Path]) -> None:
+    with Served({"shapes": models["shapes"]}) as s:
+        version = s.engine.find("shapes")
+        for state, ready in ((State.LOADING, 400), (State.UNLOADING, 400), (State.READY, 200)):
+            version.state = state
+            assert requests.get(f"{s.url}/v2/models/shapes/ready").status_code == ready
+            assert requests.get(f"{s.url}/v2/models/shapes/versions/1/ready").status_code == ready
+            assert requests.get(f"{s.url}/v2/health/ready").status_code == (200 if ready == 200 else 503)
+            assert requests.get(f"{s.url}/v2/health/live").status_code == 200
+            status = requests.get(f"{s.url}/v1/models/shapes").json()["model_version_status"][0]
+            assert status["state"] == state.value
+            r = requests.post(f"{s.url}/v1/models/shapes:predict", json={"instances": [[1, 2]]})
+            assert r.status_code == (200 if ready == 200 else 503) and ("retry-after" in r.headers) == (ready != 200)
 
 
 def test_configurations(served: Served) -> None:
