@@ -21,7 +21,7 @@ def best(scores: np.ndarray, count: int, labels: Sequence[str], batched: bool) -
         # Of whole numbers ~x is the other order without overflow.
         order = np.argsort(np.invert(row) if whole else -row.astype(np.float64), kind="stable")[:count]
         for i in order.tolist():
-            score = str(row[i]) if whole else f"{row[i]:f}"
+            score = str(row[i]) if whole else f"{float(row[i]):f}"
             texts.append(f"{score}:{i}:{labels[i]}" if named else f"{score}:{i}")
     return texts, [rows.shape[0], count] if batched else [count]
 

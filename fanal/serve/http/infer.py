@@ -11,11 +11,11 @@ import numpy as np
 import orjson
 
 from fanal.core.errors import message
+from fanal.serve.classes import best, packed
 from fanal.serve.datatypes import BYTES, DATATYPES
 from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status, invalid
 from fanal.serve.flow.ticket import Answer
-from fanal.serve.http.classes import best, packed
 from fanal.serve.http.encoding import inflated
 from fanal.serve.http.messages import Later, Request, Response
 from fanal.serve.http.tensors import checked_shape, from_binary, from_json

@@ -113,7 +113,7 @@ def test_classes_instead_of_scores(served: Served) -> None:
     wanted = [{"name": "scores", "parameters": {"classification": 2}}]
     output = infer(served, "shapes", {"inputs": [x], "outputs": wanted}).json()["outputs"][0]
     assert output["datatype"] == "BYTES" and output["shape"] == [2, 2]
-    assert output["data"] == [f"4.0:1:{LABELS[1]}", f"2.0:0:{LABELS[0]}", f"4.0:0:{LABELS[0]}", f"0.0:1:{LABELS[1]}"]
+    assert output["data"] == [f"4.000000:1:{LABELS[1]}", f"2.000000:0:{LABELS[0]}", f"4.000000:0:{LABELS[0]}", f"0.000000:1:{LABELS[1]}"]
     wanted[0]["parameters"]["classification"] = 100  # more than there are
     assert infer(served, "shapes", {"inputs": [x], "outputs": wanted}).json()["outputs"][0]["shape"] == [2, 3]
 
@@ -160,3 +160,19 @@ def test_an_answer_has_the_bits_of_any_batch(served: Served) -> None:
     together = np.array(ask(rows)["outputs"][0]["data"], "f4").reshape(64, 3)
     alone = [ask(rows[i : i + 1])["outputs"][0]["data"] for i in range(8)]
     assert np.array(alone, "f4").tobytes() == together[:8].tobytes()
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_classes_of_every_datatype(served: Served, name: str) -> None:
+    x = samples(name)
+    head = json.dumps({
+        "inputs": [{"name": "x", "shape": [2, 2], "datatype": name, "parameters": {"binary_data_size": x.nbytes}}],
+        "outputs": [{"name": "y", "parameters": {"classification": 1}}],
+    }).encode()  # fmt: skip
+    r = requests.post(
+        f"{served.url}/v2/models/{name.lower()}/infer", data=head + x.tobytes(),
+        headers={"Inference-Header-Content-Length": str(len(head))},
+    )  # fmt: skip
+    assert r.status_code == 200, r.text
+    texts = r.json()["outputs"][0]["data"]
+    assert [int(t.split(":")[1]) for t in texts] == x.argmax(1).tolist()

@@ -62,7 +62,7 @@ def test_classes(client: Any, binary: bool) -> None:
     wanted = [httpclient.InferRequestedOutput("scores", binary_data=binary, class_count=2)]
     found = client.infer("shapes", inputs(ROWS, "FP32", True), outputs=wanted).as_numpy("scores")
     texts = [[t if isinstance(t, str) else t.decode() for t in row] for row in found.tolist()]
-    assert texts == [[f"4.0:1:{LABELS[1]}", f"2.0:0:{LABELS[0]}"], [f"0.0:0:{LABELS[0]}", f"-0.75:2:{LABELS[2]}"]]
+    assert texts == [[f"4.000000:1:{LABELS[1]}", f"2.000000:0:{LABELS[0]}"], [f"0.000000:0:{LABELS[0]}", f"-0.750000:2:{LABELS[2]}"]]
 
 
 def test_short_floats(client: Any) -> None:
