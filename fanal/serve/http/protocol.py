@@ -88,6 +88,7 @@ class Connection(HttpToolsProtocol):
         self._head: dict[bytes, bytes] = {}
         self._unsent = 0  # bytes that it has still to take
         self._got = 0  # bytes of a head or of a body's framing
+        self._part = 0  # bytes of what came last
         self._heading = False  # a head has begun and not ended
         self._deaf = False  # nothing more is read
         self._reading: _Incoming | None = None
@@ -157,7 +158,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._got += len(data)
+        self._part = len(data)
+        self._got += self._part
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -210,11 +212,11 @@ class Connection(HttpToolsProtocol):
             version != "1.1" or not parser.should_keep_alive(),
         )  # fmt: skip
         self._reading = request
-        self._got = 0
         try:
             self._judge(request, version)
         except ServeError as error:
             request.error = error
+        self._got = 0
         length = headers.get(b"content-length")
         if length is None and b"transfer-encoding" not in headers:
             return  # there is no body
@@ -228,13 +230,17 @@ class Connection(HttpToolsProtocol):
         elif request.expects and self._working is None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _head_size(self) -> int:
+        head = self._head
+        return len(self.url) + sum(map(len, head)) + sum(map(len, head.values())) + 4 * len(head)
+
     def _judge(self, request: _Incoming, version: str) -> None:
         """Whether a request may go on to its body; ServeError if not."""
         headers, settings = request.headers, self.listener.settings
-        size = len(self.url) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
         length = headers.get(b"content-length")
         broken = None
-        if size > settings.max_header:
+        # What came with the head is part of these numbers: only a sum that is too large says nothing yet.
+        if self._part + self._got > settings.max_header and self._head_size() > settings.max_header:
             broken = _long(settings.max_header)
         elif version != "1.1" and version != "1.0":
             broken = ServeError(Status.INVALID, message("serve", "this is no version of HTTP that is spoken here", version, "1.1"))
