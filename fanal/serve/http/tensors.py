@@ -128,7 +128,10 @@ def _packed(flat: list[Any], datatype: Datatype) -> np.ndarray:
     code = _CODES.get(datatype.name)
     if code is not None and flat:
         # As fast as NumPy, which would only warn of numbers that are too large.
-        return np.frombuffer(struct.pack(f"<{len(flat)}{code}", *flat), datatype.numpy)
+        try:
+            return np.frombuffer(struct.pack(f"<{len(flat)}{code}", *flat), datatype.numpy)
+        except struct.error as why:  # of integers that are too large for float16
+            raise OverflowError from why
     if datatype.name == "BF16":
         with np.errstate(over="ignore"):
             array = np.array(flat, datatype.numpy)
