@@ -134,7 +134,7 @@ def _packed(flat: list[Any], datatype: Datatype) -> np.ndarray:
             raise OverflowError from why
     if datatype.name == "BF16":
         with np.errstate(over="ignore"):
-            array = np.array(flat, datatype.numpy)
+            array = np.array(flat, np.float64).astype(datatype.numpy)
         odd = np.flatnonzero(~np.isfinite(array)).tolist()
         if any(math.isfinite(flat[i]) for i in odd):
             raise OverflowError

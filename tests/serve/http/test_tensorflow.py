@@ -138,3 +138,12 @@ def test_metadata(served: Served) -> None:
         "tensor_shape": {"dim": [{"size": "-1", "name": "batch"}, {"size": "2", "name": ""}], "unknown_rank": False},
     }  # fmt: skip
     assert json.dumps(signature["outputs"]).count("DT_FLOAT") == 1
+
+
+@pytest.mark.parametrize("model", ["fp16", "bf16", "fp32", "fp64"])
+@pytest.mark.parametrize("value", [1 << 63, 1 << 64, 10**18, 1e39, 1e308, -(10**300), 65536])
+def test_large_numbers_fit_or_are_refused(served: Served, model: str, value: float) -> None:
+    r = requests.post(f"{served.url}/v1/models/{model}:predict", data=json.dumps({"instances": [[value, 0]]}))
+    fits = abs(value) < {"fp16": 65520, "bf16": 3.39e38, "fp32": 3.4e38, "fp64": 1.8e308}[model]
+    assert r.status_code == (200 if fits else 400), r.text
+    assert fits or "instances[0][0] is no" in r.json()["error"] or "JSON" in r.json()["error"]
