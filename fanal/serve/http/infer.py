@@ -25,6 +25,7 @@ from fanal.serve.settings import Settings
 from fanal.serve.version import Version
 
 _ONLY_BINARY = ("FP16", "BF16")
+_NAME = 1024  # characters of an output's name
 _LONGEST = 86_400.0  # seconds of a deadline
 _JSON_TYPES = ("application/json", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded")
 
@@ -80,7 +81,7 @@ class Infer:
         parameters = _parameters(head, "")
         outputs = wanted(head, parameters, function)
         return Call(
-            _id(head), inputs(head, binary), outputs,
+            _id(head), inputs(head, binary, function), outputs,
             time.monotonic() + timeout(parameters, self._settings.request_timeout),
             _integer(parameters, "priority", 0, -(1 << 31), 1 << 31),
         )  # fmt: skip
@@ -148,8 +149,8 @@ def timeout(parameters: Mapping[str, Any], default: float) -> float:
     return min(micros * 1e-6, _LONGEST) if micros else default
 
 
-def inputs(head: Mapping[str, Any], binary: memoryview | None) -> dict[str, np.ndarray]:
-    """The arrays of a request."""
+def inputs(head: Mapping[str, Any], binary: memoryview | None, function: Function) -> dict[str, np.ndarray]:
+    """The arrays of a request. Nothing is made of inputs that the function does not have, however many are sent."""
     items = head.get("inputs")
     if type(items) is not list:
         raise invalid("inputs is missing" if items is None else "inputs is no list", None if items is None else kind(items))
@@ -163,7 +164,9 @@ def inputs(head: Mapping[str, Any], binary: memoryview | None) -> dict[str, np.n
         if type(name) is not str:
             raise invalid(f"{where}.name is no string", kind(name))
         if name in found:
-            raise invalid(f"{where}.name is there twice", repr(name[:80]))
+            raise invalid(f"{where}.name is there twice", repr(name))
+        if name not in function.inputs:
+            raise invalid(f"{where}.name: {function.name!r} has no such input", repr(name[:80]), ", ".join(function.inputs))
         label = item.get("datatype")
         datatype = DATATYPES.get(label) if type(label) is str else None
         if datatype is None:
@@ -203,7 +206,9 @@ def wanted(head: Mapping[str, Any], parameters: Mapping[str, Any], function: Fun
     elif type(items) is not list:
         raise invalid("outputs is no list", kind(items))
     else:
-        found = [_wanted(item, f"outputs[{i}]", binary) for i, item in enumerate(items)]
+        # Of more than there are, one is there twice or unknown.
+        first = items[: len(function.outputs) + 1]
+        found = [_wanted(item, f"outputs[{i}]", binary) for i, item in enumerate(first)]
         function.wanted_outputs([w.name for w in found])
     for w in found:
         datatype = function.outputs[w.name].datatype.name
@@ -221,6 +226,8 @@ def _wanted(item: Any, where: str, binary: bool) -> Wanted:
     name = item.get("name")
     if type(name) is not str:
         raise invalid(f"{where}.name is no string", kind(name))
+    if len(name) > _NAME:
+        raise invalid(f"{where}.name is too long", f"{len(name)} characters", f"at most {_NAME}")
     parameters = _parameters(item, f"{where}.")
     classes = _integer(parameters, "classification", 0, 0, 1 << 31, f"{where}.")
     return Wanted(name, _flag(parameters, "binary_data", binary, f"{where}."), classes)

@@ -14,6 +14,7 @@ from fanal.serve.errors import ServeError
 from fanal.serve.flow.ticket import Answer, Ticket
 
 JSON = b"content-type: application/json\r\n"
+_LONGEST = 2000  # characters of an error's text
 HTML = b"content-type: text/html; charset=utf-8\r\n"
 
 
@@ -68,7 +69,10 @@ def refusal(error: ServeError, headers: bytes = b"") -> Response:
     """What both protocols say of an error: {"error": text}. Clients that may try again are told when."""
     if error.retry_after is not None:
         headers += b"retry-after: %d\r\n" % max(1, math.ceil(error.retry_after))
-    return Response(error.status.http, orjson.dumps({"error": error.text}), JSON + headers)
+    text = error.text
+    if len(text) > _LONGEST:  # it may repeat what was sent
+        text = text[:_LONGEST] + "…"
+    return Response(error.status.http, orjson.dumps({"error": text}), JSON + headers)
 
 
 def _line(status: int) -> bytes:

@@ -113,7 +113,8 @@ class Router:
             match = pattern.fullmatch(path)
             if match is not None:
                 return Found(methods, {k: _name(k, v) for k, v in match.groupdict().items()})
-        meant = ", ".join(nearest(path, self._templates))
+        # To look for a name like a long one takes long.
+        meant = ", ".join(nearest(path, self._templates)) if len(path) <= 200 else ""
         raise ServeError(Status.NOT_FOUND, message("serve", f"nothing is at {path[:200]!r}", None, "", meant))
 
 

@@ -24,8 +24,7 @@ def from_instances(instances: Any, function: Function) -> Arrays:
     """Row form: a list of values of the only input, or of objects that have them all."""
     if type(instances) is not list:
         raise invalid("instances is no list", kind(instances))
-    if not instances:
-        raise invalid("instances is empty")
+    _check_count(instances, "instances", function)
     if type(instances[0]) is not dict or _is_bytes(instances[0], function):
         return {(port := _only_input(function, "instances")).name: tensor(instances, port, "instances")}
     found: dict[str, list[Any]] = {name: [] for name in instances[0]}
@@ -52,8 +51,7 @@ def from_examples(examples: Any, context: Any, function: Function) -> Arrays:
     list of numbers, in row-major order if the input has more dimensions, or one number."""
     if type(examples) is not list:
         raise invalid("examples is missing" if examples is None else "examples is no list")
-    if not examples:
-        raise invalid("examples is empty")
+    _check_count(examples, "examples", function)
     if context is None:
         context = {}
     if type(context) is not dict:
@@ -75,6 +73,12 @@ def from_examples(examples: Any, context: Any, function: Function) -> Arrays:
             raise invalid(f"examples: {name!r} has not the same size in all of them")
         stacked[name] = np.stack(values)
     return stacked
+
+
+def _check_count(rows: list[Any], field: str, function: Function) -> None:
+    most = None if function.rows is None else function.rows.max
+    if not rows or (most is not None and len(rows) > most):
+        raise invalid(f"{field} has {len(rows)} rows", None, f"1 to {most}" if most else "1 or more")
 
 
 def _feature(value: Any, port: Port, field: str) -> np.ndarray:

@@ -37,7 +37,10 @@ def parsed(body: bytes | memoryview, depth: int) -> Any:
 def _with_tokens(raw: bytes) -> Any:
     """What the standard library reads, which knows NaN and the infinities; it is several times as slow."""
     try:
-        return json.loads(raw.decode(), parse_float=_finite)
+        value = json.loads(raw.decode(), parse_float=_finite)
+        if b"\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        return value
     except RecursionError:
         raise invalid("the body is nested too deep") from None
     except ValueError as why:

@@ -70,6 +70,8 @@ REQUESTS = [
     ({**with_x(), "outputs": [{"name": "scores"}] * 2}, "'scores'"),
     ({**with_x(), "outputs": [{"name": "scores", "parameters": {"classification": -1}}]}, "outputs[0].parameters.classification"),
     ({**with_x(), "outputs": [{"name": "scores", "parameters": {"binary_data": "yes"}}]}, "outputs[0].parameters.binary_data"),
+    ({**with_x(), "outputs": [{"name": "n" * 5000}]}, "outputs[0].name"), ({"inputs": [X, *[{**X, "name": "y" * 10_000}] * 100]}, "inputs[1].name"),
+    ({"inputs": [{**X, "name": "n" * 100_000}]}, "inputs[0].name"), ({**with_x(), "outputs": [{"name": "scores"}, *[{}] * 1000]}, "outputs[1].name"),
     (with_x(parameters={"binary_data_size": 8}), "Inference-Header-Content-Length"),
 ]  # fmt: skip
 
@@ -96,7 +98,7 @@ BODIES = [
     b"", b" ", b"{", b"nul", b"\xff\xfe", b"{}{}", b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1e400,0]}]}',
     b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[NaN,1e400]}]}', b'{"inputs":[{"name":"x","data":[NaN,]}]}',
     DEEP, b'{"a":' * 100_000, DEEP + b"NaN", DEEP + b"]" * 100_000, b"[" * 65 + b"]" * 65,
-    b'{"more":' + b"[" * 70 + b"]" * 70 + b',"inputs":[]}', b'{"id":"\\ud800","inputs":[]}', b'{"inputs":[NaN' + b"9" * 5000 + b"]}",
+    b'{"more":' + b"[" * 70 + b"]" * 70 + b',"inputs":[]}', b'{"id":"\\ud800","inputs":[]}', b'{"id":"\\ud800","inputs":[NaN]}', b'{"inputs":[NaN' + b"9" * 5000 + b"]}",
     b'{"inputs":[NaN,' + b"9" * 5000 + b"]}", '{"inputs":[]}'.encode("utf-16"), b'\xef\xbb\xbf{"inputs":[]}',
 ]  # fmt: skip
 

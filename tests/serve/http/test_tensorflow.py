@@ -89,13 +89,13 @@ def test_regress_and_context(served: Served) -> None:
 
 @pytest.mark.parametrize("path, request_, words", [
     ("level:classify", {"examples": [{"x": [1, 1, 1, 1]}]}, "classes"), ("shapes:regress", {"examples": [{"x": [1, 1]}]}, "one number"),
-    ("shapes:classify", {}, "examples is missing"), ("shapes:classify", {"examples": []}, "examples is empty"), ("shapes:classify", {"examples": {}}, "examples is no list"),
+    ("shapes:classify", {}, "examples is missing"), ("shapes:classify", {"examples": []}, "examples has 0 rows"), ("shapes:classify", {"examples": {}}, "examples is no list"),
     ("shapes:classify", {"examples": [[1, 2]]}, "examples[0]"), ("shapes:classify", {"examples": [{}]}, "examples[0].x is missing"),
     ("shapes:classify", {"examples": [{"x": [1, 2], "y": 1}]}, "'y'"), ("shapes:classify", {"examples": [{"x": [1, 2, 3]}]}, "examples[0].x"),
     ("shapes:classify", {"examples": [{"x": [1, "2"]}]}, "examples[0].x[1]"), ("shapes:classify", {"examples": [{"x": None}]}, "examples[0].x"),
     ("shapes:classify", {"examples": [{"x": [1, 2]}], "context": []}, "context"),
     ("shapes:predict", {}, "neither"), ("shapes:predict", {"instances": [[1, 2]], "inputs": [[1, 2]]}, "both"),
-    ("shapes:predict", {"instances": {}}, "instances"), ("shapes:predict", {"instances": None}, "instances"), ("shapes:predict", {"instances": []}, "empty"),
+    ("shapes:predict", {"instances": {}}, "instances"), ("shapes:predict", {"instances": None}, "instances"), ("shapes:predict", {"instances": []}, "0 rows"), ("shapes:predict", {"instances": [[1, 2]] * 65}, "65 rows"), ("shapes:classify", {"examples": [{"x": [1, 2]}] * 65}, "65 rows"),
     ("shapes:predict", {"instances": [[1, 2], [1]]}, "instances"), ("shapes:predict", {"instances": [[1, 2], 3]}, "instances"),
     ("shapes:predict", {"instances": [[1, None]]}, "instances[0][1]"), ("shapes:predict", {"instances": [["1", 2]]}, "instances[0][0]"),
     ("shapes:predict", {"instances": [[1e39, 2]]}, "instances[0][0]"), ("shapes:predict", {"instances": [[1, 2, 3]]}, "inputs.x.shape"),
