@@ -34,11 +34,14 @@ class Lost(Exception):
 
 
 class Connection:
-    """One connection of HTTP/1.1; one request at a time."""
+    """One connection of HTTP/1.1; one request at a time. It ends with the loop at the latest (`living`)."""
+
+    _all: set[Connection] = set()
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self._reader, self._writer = reader, writer
         self.open = True
+        self._all.add(self)
 
     @classmethod
     async def to(cls, port: int) -> Connection:
@@ -73,7 +76,13 @@ class Connection:
     def close(self) -> None:
         """Be gone, also in the middle of a request."""
         self.open = False
+        self._all.discard(self)
         self._writer.transport.abort()
+
+    @classmethod
+    def close_all(cls) -> None:
+        for connection in list(cls._all):
+            connection.close()
 
 
 @asynccontextmanager
@@ -212,8 +221,16 @@ def percentile(values: list[float], share: float) -> float:
 
 def living(main: Callable[[], Any]) -> Any:
     """Run a coroutine in a loop that is fast enough to be no bottleneck."""
+
+    async def whole() -> Any:
+        try:
+            return await main()
+        finally:
+            Connection.close_all()
+            await asyncio.sleep(0)
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())
+        return runner.run(whole())
 
 
 async def statistics(pool: Pool, model: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ ONE_AT_A_TIME = "[batch]\nmax = 1\n"
 def overload(folder: Path, scale: Scale) -> dict[str, Any]:
     """At three times what it can do, a server refuses at once what it can't answer soon: p99 of what it takes is at
     most twice that without load, refusals come within 5 ms with 429 or 503 and Retry-After, memory stays flat."""
-    slow(folder / "models" / "m" / "1.fanal", 0.01)
+    slow(folder / "models" / "m" / "1.fanal", 0.02)
     # A request may wait for the one that is computed, and for no other.
     (folder / "models" / "m" / "model.toml").write_text(ONE_AT_A_TIME + "[queue]\nsize = 1\n")
     seconds = scale.seconds(300, 4)
@@ -48,15 +48,15 @@ def overload(folder: Path, scale: Scale) -> dict[str, Any]:
         replies = await at_rate(pool, lambda i: request, 3 * capacity, seconds)
         after = server.memory()
         pool.close()
-        unloaded = percentile([r.seconds for r in calm if isinstance(r, Reply)], 99)
+        unloaded = percentile([r.seconds for r in calm if isinstance(r, Reply)], scale.tail)
         kept = [r for r in replies if isinstance(r, Reply)]
         accepted, refused = [r for r in kept if r.status == 200], [r for r in kept if r.status != 200]
         assert len(kept) == len(replies), f"{len(replies) - len(kept)} requests got no answer"
         assert {r.status for r in refused} <= {429, 503} and all("retry-after" in r.headers for r in refused)
         found = {
             "capacity /s": capacity, "offered": len(replies), "accepted": len(accepted), "unloaded p99 ms": unloaded * 1e3,
-            "accepted p99 ms": percentile([r.seconds for r in accepted], 99) * 1e3,
-            "refused p99 ms": percentile([r.seconds for r in refused], 99) * 1e3, "MiB before": before, "MiB after": after,
+            "accepted p99 ms": percentile([r.seconds for r in accepted], scale.tail) * 1e3,
+            "refused p99 ms": percentile([r.seconds for r in refused], scale.tail) * 1e3, "MiB before": before, "MiB after": after,
         }  # fmt: skip
         assert len(accepted) > 0.6 * capacity * seconds / scale.slack, found
         assert found["accepted p99 ms"] <= 2 * scale.slack * found["unloaded p99 ms"], found
@@ -70,9 +70,9 @@ def overload(folder: Path, scale: Scale) -> dict[str, Any]:
 
 def deadlines(folder: Path, scale: Scale) -> dict[str, Any]:
     """A request whose deadline passes while it waits is answered with 504 then, and is never computed."""
-    slow(folder / "models" / "m" / "1.fanal", 0.3)
+    slow(folder / "models" / "m" / "1.fanal", 0.3 * scale.slack)
     (folder / "models" / "m" / "model.toml").write_text(ONE_AT_A_TIME)
-    rounds, waiting = scale.count(100, 2), 20
+    rounds, waiting = scale.count(100), 20
 
     async def main(server: Server) -> dict[str, Any]:
         pool = Pool(server.port)
@@ -99,9 +99,9 @@ def deadlines(folder: Path, scale: Scale) -> dict[str, Any]:
 
 def cancellation(folder: Path, scale: Scale) -> dict[str, Any]:
     """A client that goes away frees its place: what it left in the queue is not computed."""
-    slow(folder / "models" / "m" / "1.fanal", 0.3)
+    slow(folder / "models" / "m" / "1.fanal", 0.3 * scale.slack)
     (folder / "models" / "m" / "model.toml").write_text(ONE_AT_A_TIME)
-    rounds, leaving = scale.count(100, 2), 20
+    rounds, leaving = scale.count(100), 20
 
     async def main(server: Server) -> dict[str, Any]:
         pool = Pool(server.port)
@@ -132,7 +132,7 @@ def cancelled_streams(folder: Path, scale: Scale) -> dict[str, Any]:
     """The same in the middle of a gRPC stream."""
     import tritonclient.grpc as triton
 
-    slow(folder / "models" / "m" / "1.fanal", 0.1)
+    slow(folder / "models" / "m" / "1.fanal", 0.1 * scale.slack)
     (folder / "models" / "m" / "model.toml").write_text(ONE_AT_A_TIME)
     rounds, sent = scale.count(50, 1), 20
 

@@ -13,8 +13,6 @@ from tests.serve.soak.client import Connection, Pool, answer, connections, infer
 from tests.serve.soak.scale import Scale
 from tests.serve.soak.server import Server
 
-SETTLE = 0.5  # seconds that processes may take to end and pages to be given back
-
 
 def requests(folder: Path, scale: Scale) -> dict[str, Any]:
     """A million requests of random shapes: memory at the end is within 5 % of what it was after the first tenth, and
@@ -69,7 +67,7 @@ def cycles(folder: Path, scale: Scale) -> dict[str, Any]:
             reply = await admin.ask(post("/v2/repository/models/m/unload", b"{}"))
             assert reply.status == 200, reply.text
             assert (await pool.ask(request)).status in (404, 503)
-            await asyncio.sleep(SETTLE)
+            server.settle("m", 0)
             marks.append(server.memory())
             reply = await admin.ask(post("/v2/repository/models/m/load", b"{}"))
             assert reply.status == 200, reply.text
@@ -99,9 +97,7 @@ def reloads(folder: Path, scale: Scale) -> dict[str, Any]:
             while answer(await pool.ask(infer("m", x)))[1] != str(number):
                 await asyncio.sleep(0.01)
             (repository / "m" / f"{number - 1}.fanal").unlink()
-            while len(server.workers("m")) != 1:
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(SETTLE)
+            server.settle("m", 2)
             marks.append(server.memory())
         pool.close()
 

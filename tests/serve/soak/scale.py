@@ -17,6 +17,12 @@ class Scale:
         """So many instead of the full count."""
         return max(least, round(full * self.part))
 
+    @property
+    def tail(self) -> float:
+        """Which percentile stands for the slowest requests: where others use the processors too, the last hundredth
+        is theirs."""
+        return 99.0 if self.slack == 1.0 else 90.0
+
     def seconds(self, full: float, least: float) -> float:
         """So long."""
         return max(least, full * self.part)

@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[3]
 START_LIMIT = 60.0  # seconds
+SETTLE = 0.5  # seconds that the system may take to give pages back
 
 
 class Server:
@@ -88,6 +89,12 @@ class Server:
     def workers(self, model: str) -> list[int]:
         """The processes that compute a model."""
         return [pid for pid, name in self.tree().items() if name == f"fanal:{model}"[:15]]
+
+    def settle(self, model: str, processes: int) -> None:
+        """Wait until a model has only so many processes; until then pages of others are not given back."""
+        names = (f"fanal:{model}"[:15], f"fanal+{model}"[:15])
+        until(lambda: sum(n in names for n in self.tree().values()) <= processes, 20, f"{model} still has its processes")
+        time.sleep(SETTLE)
 
     def memory(self) -> float:
         """MiB of all its processes, pages that they share counted once."""
