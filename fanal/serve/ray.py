@@ -31,9 +31,9 @@ from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status, invalid
 from fanal.serve.flow.ticket import Answer, Ticket
 from fanal.serve.http.encoding import deflated
-from fanal.serve.http.messages import Later, Request, Response, refusal
+from fanal.serve.http.messages import Later, Request, Response
 from fanal.serve.http.routes import rest_routes
-from fanal.serve.http.routing import NotAllowed, Router
+from fanal.serve.http.routing import Router, refused
 from fanal.serve.repository.layout import NAMES
 from fanal.serve.settings import Settings
 from fanal.serve.version import Flow
@@ -90,16 +90,11 @@ class Replica:
             route = self._router.admit(request)
             request.body = await _body(incoming, self._settings.max_body)
             reply = route.handler(request)
-            if isinstance(reply, Later):
-                response = reply.finish(await _waited(reply.ticket))
-            elif isinstance(reply, Response):
-                response = reply
-            else:
-                response = await reply
-        except NotAllowed as error:
-            response = refusal(error, b"allow: %b\r\n" % error.allow.encode())
+            if not isinstance(reply, Later | Response):
+                reply = await reply
+            response = reply.finish(await _waited(reply.ticket)) if isinstance(reply, Later) else reply
         except ServeError as error:
-            response = refusal(error)
+            response = refused(error)
         response = deflated(request, response)
         headers = dict(line.split(b": ", 1) for line in response.headers.split(b"\r\n") if line)
         found = Outgoing(b"" if request.method == "HEAD" else response.body, response.status)

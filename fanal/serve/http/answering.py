@@ -17,9 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from fanal.core.errors import message
 from fanal.serve.errors import ServeError, Status
 from fanal.serve.flow.ticket import Answer
-from fanal.serve.http.encoding import deflated
+from fanal.serve.http.encoding import deflated, deflates_long
 from fanal.serve.http.messages import Later, Request, Response, head, refusal
-from fanal.serve.http.routing import NotAllowed, Route
+from fanal.serve.http.routing import Route, refused
 
 if TYPE_CHECKING:
     from fanal.serve.http.server import HttpServer
@@ -140,24 +140,27 @@ class Answering(HttpToolsProtocol):
         self.working = request
         self.phase, self.due = Phase.WORK, NEVER
         if request.error is not None:
-            self.write(request, _refused(request.error))
+            self.write(request, refused(request.error))
             return
         assert request.route is not None
         try:
             reply = request.route.handler(request)
         except ServeError as error:
-            reply = _refused(error)
+            reply = refused(error)
         except Exception as error:
             reply = _failed(error)
         if type(reply) is Response:
             self.write(request, reply)
         elif type(reply) is Later:
-            self._later = reply
-            reply.ticket.future.add_done_callback(self._answered)
+            self._wait(reply)
         else:
             task = self.loop.create_task(reply)  # type: ignore[arg-type]
             self.tasks.add(task)  # type: ignore[arg-type]
             task.add_done_callback(self._done)
+
+    def _wait(self, later: Later) -> None:
+        self._later = later
+        later.ticket.future.add_done_callback(self._answered)
 
     def _answered(self, future: asyncio.Future[Answer]) -> None:
         later, request = self._later, self.working
@@ -174,24 +177,37 @@ class Answering(HttpToolsProtocol):
             response = _failed(error)
         self.write(request, response)
 
-    def _done(self, task: asyncio.Task[Response]) -> None:
+    def _done(self, task: asyncio.Task[Response | Later]) -> None:
         self.tasks.discard(task)
+        reply: Response | Later
         try:
-            response = task.result()
+            reply = task.result()
         except ServeError as error:
-            response = refusal(error)
+            reply = refusal(error)
         except asyncio.CancelledError:
-            response = refusal(ServeError(Status.UNAVAILABLE, message("serve", "the server ends"), 1.0))
+            reply = refusal(ServeError(Status.UNAVAILABLE, message("serve", "the server ends"), 1.0))
         except Exception as error:
-            response = _failed(error)
-        if self.working is not None:
-            self.write(self.working, response)
+            reply = _failed(error)
+        if self.working is None:  # the client is gone
+            if isinstance(reply, Later):
+                reply.ticket.cancel()
+        elif isinstance(reply, Later):
+            self._wait(reply)
+        else:
+            self.write(self.working, reply)
 
     def write(self, request: Incoming, response: Response) -> None:
+        """Answer the request that is being worked on."""
+        if deflates_long(request, response):
+            packing = self.loop.run_in_executor(None, deflated, request, response)
+            packing.add_done_callback(lambda done: self._write(request, done.result()))
+        else:
+            self._write(request, deflated(request, response))
+
+    def _write(self, request: Incoming, response: Response) -> None:
         self.working = None
         if self.transport.is_closing():
             return
-        response = deflated(request, response)
         listener = self.listener
         close = request.close or ((self.ending or listener.engine.draining) and not self.waiting)
         body = response.body
@@ -245,7 +261,7 @@ class Answering(HttpToolsProtocol):
         if self.working is None:
             assert request.error is not None
             self.reading = None
-            self.write(request, _refused(request.error))
+            self.write(request, refused(request.error))
 
     def last(self, response: Response) -> None:
         """An answer to what is no request. It is the connection's end, after what is under way."""
@@ -273,14 +289,6 @@ class Answering(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-
-
-def _refused(error: ServeError) -> Response:
-    if isinstance(error, NotAllowed):
-        return refusal(error, b"allow: %b\r\n" % error.allow.encode())
-    if error.status is Status.UNAUTHENTICATED:
-        return refusal(error, b"www-authenticate: Bearer\r\n")
-    return refusal(error)
 
 
 def _failed(error: Exception) -> Response:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
+from collections.abc import Callable
 
 from fanal.core.errors import message
 from fanal.serve.errors import ServeError, Status, invalid
-from fanal.serve.http.messages import Request, Response
+from fanal.serve.http.messages import Later, Request, Response
 
 _ZLIB = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's wbits
 # A smaller body does not become fewer packets; on a fast network the least effort is the best.
 _WORTH, _EFFORT = 1024, 1
+# Sizes of bodies, as they come and as they go, whose coding would keep others waiting for more than some
+# milliseconds: it is done in a thread, beside the event loop, for zlib lets go of the interpreter's lock.
+_LONG_IN, _LONG_OUT = 4 << 10, 128 << 10
 
 
 def inflated(request: Request, limit: int) -> bytes:
@@ -31,6 +36,18 @@ def inflated(request: Request, limit: int) -> bytes:
             raise ServeError(Status.UNSUPPORTED_MEDIA, text)
         body = _inflate(body, coding, limit)
     return body
+
+
+def inflates_long(request: Request) -> bool:
+    """Whether `inflated` may take long."""
+    return len(request.body) > _LONG_IN and b"content-encoding" in request.headers
+
+
+async def inflated_apart(request: Request, limit: int, then: Callable[[Request], Later]) -> Later:
+    """Go on with a request once its body was inflated in a thread."""
+    request.body = await asyncio.get_running_loop().run_in_executor(None, inflated, request, limit)
+    request.headers.pop(b"content-encoding", None)
+    return then(request)
 
 
 def _inflate(data: bytes, coding: str, limit: int) -> bytes:
@@ -53,6 +70,11 @@ def _inflate(data: bytes, coding: str, limit: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
         if coding == "deflate" or len(parts) >= 1024:  # gzip may have members, one after another
             raise invalid(f"something follows the {coding} data of the body")
+
+
+def deflates_long(request: Request, response: Response) -> bool:
+    """Whether `deflated` may take long."""
+    return len(response.body) > _LONG_OUT and b"accept-encoding" in request.headers
 
 
 def deflated(request: Request, response: Response) -> Response:

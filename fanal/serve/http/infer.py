@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from fanal.core.errors import message
+from fanal.core.errors import message, nearest
 from fanal.serve.classes import best, packed
 from fanal.serve.datatypes import BYTES, DATATYPES
 from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status, invalid
 from fanal.serve.flow.ticket import Answer
-from fanal.serve.http.encoding import inflated
-from fanal.serve.http.messages import Later, Request, Response
+from fanal.serve.http.encoding import inflated, inflated_apart, inflates_long
+from fanal.serve.http.messages import Later, Reply, Request, Response
 from fanal.serve.http.tensors import checked_shape, from_binary, from_json
 from fanal.serve.http.text import kind, numbers, parsed
 from fanal.serve.interface import Function
@@ -54,7 +54,12 @@ class Infer:
     def __init__(self, engine: Engine, settings: Settings):
         self._engine, self._settings = engine, settings
 
-    def __call__(self, request: Request) -> Later:
+    def __call__(self, request: Request) -> Reply:
+        if inflates_long(request):
+            return inflated_apart(request, self._settings.max_body, self._run)
+        return self._run(request)
+
+    def _run(self, request: Request) -> Later:
         number = request.names.get("version")
         version = self._engine.find(request.names["model"], None if number is None else int(number))
         function = version.description.functions[version.description.default]
@@ -166,7 +171,8 @@ def inputs(head: Mapping[str, Any], binary: memoryview | None, function: Functio
         if name in found:
             raise invalid(f"{where}.name is there twice", repr(name))
         if name not in function.inputs:
-            raise invalid(f"{where}.name: {function.name!r} has no such input", repr(name[:80]), ", ".join(function.inputs))
+            meant = nearest(name[:80], function.inputs) or list(function.inputs)[:8]
+            raise invalid(f"{where}.name: {function.name!r} has no input {name[:80]!r}", None, "", ", ".join(meant))
         label = item.get("datatype")
         datatype = DATATYPES.get(label) if type(label) is str else None
         if datatype is None:

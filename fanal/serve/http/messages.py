@@ -56,7 +56,7 @@ class Later(NamedTuple):
 
 
 # What handlers return. Coroutines are for what is rare and takes long, such as loading a model.
-Reply = Response | Later | Coroutine[Any, Any, Response]
+Reply = Response | Later | Coroutine[Any, Any, Response | Later]
 Handler = Callable[[Request], Reply]
 
 

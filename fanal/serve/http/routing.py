@@ -16,7 +16,7 @@ import httptools
 from fanal.core.errors import message, nearest
 from fanal.serve.access import Gate, Right, key_of
 from fanal.serve.errors import ServeError, Status
-from fanal.serve.http.messages import Handler, Request
+from fanal.serve.http.messages import Handler, Request, Response, refusal
 
 # Names of models, labels: what may become part of a look-up. They never become part of a file's path.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -127,6 +127,15 @@ class NotAllowed(ServeError):
         super().__init__(
             Status.NOT_ALLOWED, message("serve", "this path has no such method", method, self.allow)
         )
+
+
+def refused(error: ServeError) -> Response:
+    """What is answered to a request that was refused, with the headers that HTTP wants then."""
+    if isinstance(error, NotAllowed):
+        return refusal(error, b"allow: %b\r\n" % error.allow.encode())
+    if error.status is Status.UNAUTHENTICATED:
+        return refusal(error, b"www-authenticate: Bearer\r\n")
+    return refusal(error)
 
 
 def _path(target: bytes) -> str:

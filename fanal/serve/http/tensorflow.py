@@ -12,9 +12,9 @@ from fanal.serve.access import Right
 from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, invalid
 from fanal.serve.flow.ticket import Answer
-from fanal.serve.http.encoding import inflated
+from fanal.serve.http.encoding import inflated, inflated_apart, inflates_long
 from fanal.serve.http.infer import check_type
-from fanal.serve.http.messages import Later, Request, Response, as_json
+from fanal.serve.http.messages import Later, Reply, Request, Response, as_json
 from fanal.serve.http.routing import Operation, Route
 from fanal.serve.http.rows import (
     Arrays,
@@ -81,7 +81,12 @@ class _Call:
     def __init__(self, engine: Engine, settings: Settings, reader: Reader):
         self._engine, self._settings, self._reader = engine, settings, reader
 
-    def __call__(self, request: Request) -> Later:
+    def __call__(self, request: Request) -> Reply:
+        if inflates_long(request):
+            return inflated_apart(request, self._settings.max_body, self._run)
+        return self._run(request)
+
+    def _run(self, request: Request) -> Later:
         version = _named(self._engine, request)
         try:
             check_type(request)

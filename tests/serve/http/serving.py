@@ -63,6 +63,11 @@ def write_models(folder: Path) -> dict[str, Path]:
 
     keep("table", table, (fanal.zeros(2, 3),), {}, ["y"])
 
+    def wide(x):
+        return x.clone()
+
+    keep("wide", wide, (fanal.zeros(2, 1 << 16),), {"x": {0: n()}}, ["y"])
+
     for name, dtype in DTYPES.items():
         def same(x):
             return x.clone()

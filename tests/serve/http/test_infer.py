@@ -143,6 +143,25 @@ def test_compressed_requests(served: Served, coding: str, pack) -> None:
     assert r.status_code == 200 and r.json()["outputs"][0]["data"] == [2.0, 4.0, -0.5]
 
 
+@pytest.mark.parametrize("coding, pack", [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_large_bodies_are_coded_beside_others(served: Served, coding: str, pack) -> None:
+    x = np.random.default_rng(0).standard_normal((8, 1 << 16)).astype("f4")
+    head = json.dumps({
+        "inputs": [{"name": "x", "shape": list(x.shape), "datatype": "FP32", "parameters": {"binary_data_size": x.nbytes}}],
+        "parameters": {"binary_data_output": True},
+    }).encode()  # fmt: skip
+    url, headers = f"{served.url}/v2/models/wide/infer", {"Inference-Header-Content-Length": str(len(head))}
+    body = pack(head + x.tobytes())
+    with requests.Session() as session:
+        for _ in range(3):
+            r = session.post(url, data=body, headers={**headers, "Content-Encoding": coding, "Accept-Encoding": coding})
+            assert r.status_code == 200 and r.headers["content-encoding"] == coding
+            assert r.content[int(r.headers["Inference-Header-Content-Length"]) :] == x.tobytes()
+        for wrong in (body[:-1], body + b"x", body[:5000] + bytes(100) + body[5100:]):
+            r = session.post(url, data=wrong, headers={**headers, "Content-Encoding": coding})
+            assert r.status_code == 400 and coding in r.json()["error"]
+
+
 @pytest.mark.parametrize("accepts, coding", [
     ("gzip", "gzip"), ("deflate", "deflate"), ("gzip;q=0.5, deflate", "deflate"), ("identity", None),
     ("gzip;q=0", None), ("br", None), ("*", "gzip"), ("gzip;q=x", None),
