@@ -7,6 +7,7 @@ needs a task. Time limits cost no timer for each request: `due` is a number that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from enum import Enum
@@ -288,7 +289,8 @@ class Answering(HttpToolsProtocol):
         self.due = self.loop.time() + _LINGER
         self.flow.resume_reading()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the client was faster
+                self.transport.write_eof()
 
 
 def _failed(error: Exception) -> Response:

@@ -73,13 +73,11 @@ class HttpServer:
         self._empty = asyncio.Event()
         for connection in self._all():
             connection.shutdown()
-        if self.state.connections:
-            try:
-                await asyncio.wait_for(self._empty.wait(), grace)
-            except TimeoutError:
-                _log.warning("%d connections were cut off", len(self.state.connections))
-        for connection in self._all():
-            connection.transport.abort()
+        if not await self._emptied(grace):
+            _log.warning("%d connections were cut off", len(self.state.connections))
+            for connection in self._all():
+                connection.transport.abort()
+            await self._emptied(1.0)
         for task in list(self.state.tasks):
             task.cancel()
         if self._tick is not None:
@@ -90,6 +88,15 @@ class HttpServer:
         """A connection has ended."""
         if self._empty is not None and not self.state.connections:
             self._empty.set()
+
+    async def _emptied(self, seconds: float) -> bool:
+        """Whether no connection is left within a time."""
+        if self.state.connections and self._empty is not None:
+            try:
+                await asyncio.wait_for(self._empty.wait(), seconds)
+            except TimeoutError:
+                return False
+        return True
 
     def _all(self) -> list[Connection]:
         return list(self.state.connections)  # type: ignore[arg-type]

@@ -350,3 +350,11 @@ def test_a_handler_that_fails_is_a_500_that_tells_nothing(models: dict[str, Path
             r = requests.get(f"{s.url}/{path}")
             assert r.status_code == 500 and "secret" not in r.text
     assert caplog.text.count("secret") >= 2
+
+
+def test_a_line_in_the_log_for_each_request(models: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "fanal.serve.access")
+    with Served({"shapes": models["shapes"]}, Settings(access_log=True)) as s:
+        s.raw(post() + BYE)
+    lines = [r.getMessage() for r in caplog.records if r.name == "fanal.serve.access"]
+    assert len(lines) == 2 and '"POST /v2/models/shapes/infer" 200' in lines[0] and lines[0].startswith("('127.0.0.1', ")
