@@ -72,9 +72,10 @@ class Load:
                 await asyncio.sleep(min(left, 0.25))
                 progress(self.record, max(0.0, now() - self.record.start))
         finally:
-            self._stopped = True
             if ticks is not None:
+                self._tick()  # also what was due while this process stood still
                 ticks.stop()
+            self._stopped = True
         self._at_rest()
         try:
             await asyncio.wait_for(self._rested.wait(), patience)
@@ -85,6 +86,7 @@ class Load:
     def close(self) -> None:
         """Close all connections."""
         self._stopped = True
+        self._backlog.clear()
         for task in self._tasks:
             task.cancel()
         for connection in list(self._all):
@@ -172,13 +174,18 @@ class Load:
 
     def _replace(self, connection: Connection) -> None:
         self._all.discard(connection)
-        if not self._stopped:
+        if self._wanted:
             task = asyncio.get_running_loop().create_task(self._again())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    @property
+    def _wanted(self) -> bool:
+        """Whether there is, or will be, something to send."""
+        return not self._stopped or bool(self._backlog)
+
     async def _again(self) -> None:
-        while not self._stopped:
+        while self._wanted:
             try:
                 await self._connect()
                 return

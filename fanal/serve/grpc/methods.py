@@ -78,7 +78,7 @@ def methods(
     found = dict((
         asked(Right.HEALTH, "ServerLive", information.live),
         asked(Right.HEALTH, "ServerReady", information.ready),
-        asked(Right.HEALTH, "ModelReady", information.model_ready),
+        asked(Right.USE, "ModelReady", information.model_ready),
         asked(Right.USE, "ServerMetadata", information.server_metadata),
         asked(Right.USE, "ModelMetadata", information.model_metadata),
         asked(Right.USE, "ModelConfig", information.model_config),

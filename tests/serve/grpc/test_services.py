@@ -133,7 +133,7 @@ def test_every_method_asks_the_gate(model: Path, tmp_path: Path) -> None:
             assert admin not in ("UNAUTHENTICATED", "PERMISSION_DENIED"), path
         rights = {p.rpartition("/")[2]: m.right for p, m in table.items()}
         assert {n for n, r in rights.items() if r is Right.ADMIN} == {"RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"}
-        assert {n for n, r in rights.items() if r is Right.HEALTH} == {"ServerLive", "ServerReady", "ModelReady", "Check", "Watch"}
+        assert {n for n, r in rights.items() if r is Right.HEALTH} == {"ServerLive", "ServerReady", "Check", "Watch"}
         assert _code(channel, "/inference.GRPCInferenceService/Other", "admin-key") == "UNIMPLEMENTED"
         with triton.InferenceServerClient(served.address) as client:
             assert client.get_model_metadata("m", headers={"authorization": "Bearer user-key"}).name == "m"
