@@ -39,6 +39,7 @@ class Http2(Connection):
         self._initial = _NARROW  # of a stream
         self._stream_window = 0
         self._taken = 0
+        self._going = False  # the server takes no more on this connection
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -106,9 +107,14 @@ class Http2(Connection):
         elif kind == _RESET:
             if stream == self._stream and self._busy:
                 self._left = b""
-                self._end("RESET")
+                self._end("RESET", not self._going)
         elif kind == _GOAWAY:
-            self._break("the server ends the connection")
+            # It still answers what it says it has taken.
+            self._going = True
+            if not self._busy:
+                self._break("connection closed")
+            elif int.from_bytes(payload[:4], "big") & _WIDE < self._stream:
+                self._break("not taken: the server ends the connection")
 
     def _settings(self, payload: bytes) -> None:
         for i in range(0, len(payload), 6):
@@ -128,7 +134,7 @@ class Http2(Connection):
         if self._left:  # refused before all was sent
             reset, self._left = frame(_RESET, 0, self._stream, bytes(4)), b""
             self._transport.write(reset)
-        self._end(SUCCESS if found == "OK" else found, self._stream < _LAST_STREAM)
+        self._end(SUCCESS if found == "OK" else found, not self._going and self._stream < _LAST_STREAM)
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

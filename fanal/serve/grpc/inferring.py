@@ -31,11 +31,13 @@ class Taken(NamedTuple):
 
 
 class Inference:
-    """Takes requests into the engine. `longest`: seconds for a request that names no deadline."""
+    """Takes requests into the engine. `longest`: seconds for a request that names no deadline. `held`: where there
+    is one, answers wait until it is set (see `GrpcServer.stop`)."""
 
     def __init__(self, engine: Engine, longest: float):
         self._engine, self._longest = engine, longest
         self._loop = asyncio.get_running_loop()
+        self.held: asyncio.Event | None = None
 
     def take(self, request: Any, left: float | None) -> Taken:
         """Put a request into its queue. left: seconds until the client gives up; None where it does not."""
@@ -52,6 +54,7 @@ class Inference:
 
     async def infer(self, data: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """The method."""
+        found, why = b"", None
         try:
             taken = self.take(parsed(ModelInferRequest, data), context.time_remaining())
             try:
@@ -59,7 +62,11 @@ class Inference:
             except asyncio.CancelledError:
                 taken.ticket.cancel()
                 raise
-            return taken.response(answer).SerializeToString()
+            found = taken.response(answer).SerializeToString()
         except Exception as error:
             why = told(error)
-        await refuse(context, why)
+        if self.held is not None:
+            await self.held.wait()
+        if why is not None:
+            await refuse(context, why)
+        return found

@@ -38,13 +38,16 @@ class Method(NamedTuple):
 
 
 class Door(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Finds a call's method and asks the gate. What is in no table is not there: nothing is open by being forgotten."""
+    """Finds a call's method and asks the gate. What is in no table is not there: nothing is open by being forgotten.
+    `calls`: how many have come."""
 
     def __init__(self, methods: Mapping[str, Method], gate: Gate):
         self._methods, self._gate = methods, gate
+        self.calls = 0
 
     def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         """The handler of a call; one that refuses it where the gate does."""
+        self.calls += 1
         method = self._methods.get(call.method)
         if method is None:
             meant = ", ".join(nearest(call.method[:200], self._methods))

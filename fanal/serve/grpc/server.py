@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import grpc
 
 from fanal.core.errors import message
@@ -22,6 +25,8 @@ _CALLS = 1024
 # Clients that ping to keep idle connections open do so every ten seconds at the least; gRPC's default of five
 # minutes would throw them out for it.
 _PINGS_MS = 5_000
+# Seconds without a call after which none is on its way, and the most that answers wait for such a moment.
+_SILENCE, _SILENCE_MOST = 0.02, 0.25
 
 
 class GrpcServer:
@@ -29,14 +34,16 @@ class GrpcServer:
 
     def __init__(self, engine: Engine, settings: Settings, gate: Gate, admin: Admin | None = None):
         self._settings = settings
-        self._streaming = Streaming(inference := Inference(engine, settings.request_timeout))
+        self._inference = Inference(engine, settings.request_timeout)
+        self._streaming = Streaming(self._inference)
         self._health = Health(engine, (SERVICE.full_name,))
         self._reflection = Reflection((SERVICE.full_name, "grpc.health.v1.Health"))
         self.methods = methods(
-            Information(engine), inference, self._streaming, Administration(admin), self._health, self._reflection
+            Information(engine), self._inference, self._streaming, Administration(admin), self._health, self._reflection
         )
+        self._door = Door(self.methods, gate)
         self._server = grpc.aio.server(
-            handlers=(Door(self.methods, gate),), options=_options(settings), maximum_concurrent_rpcs=settings.max_connections
+            handlers=(self._door,), options=_options(settings), maximum_concurrent_rpcs=settings.max_connections
         )
 
     async def start(self, host: str, port: int) -> int:
@@ -56,11 +63,31 @@ class GrpcServer:
         return found
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls, answer those that there are for up to `grace` seconds, then end them."""
+        """Take no more calls, answer those that there are for up to `grace` seconds, then end them.
+
+        gRPC drops calls that have come but that it has not handed out yet when it is told to stop. So clients are
+        first brought to silence: nobody gets an answer, and who has none asks for nothing more. The answers follow
+        as soon as gRPC has told its clients to go.
+        """
         self._health.end()
         self._streaming.end()
         self._reflection.end()
-        await self._server.stop(grace)
+        self._inference.held = held = asyncio.Event()
+        try:
+            await self._silence(min(grace, _SILENCE_MOST))
+            stopping = asyncio.create_task(self._server.stop(grace))
+            await asyncio.sleep(_SILENCE)
+        finally:
+            held.set()
+        await stopping
+
+    async def _silence(self, most: float) -> None:
+        """Wait until no call has come for a moment, or for so long."""
+        end = time.monotonic() + most
+        before = -1
+        while self._door.calls != before and time.monotonic() < end:
+            before = self._door.calls
+            await asyncio.sleep(_SILENCE)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -21,6 +21,7 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
 from fanal.serve.access import Right
+from fanal.serve.bench import run
 from fanal.serve.errors import ServeError, Status
 from fanal.serve.grpc.messages import POOL, SERVICE
 from fanal.serve.grpc.schema import file_from
@@ -295,6 +296,18 @@ def test_stopping_answers_what_has_come_and_ends_streams(tmp_path: Path) -> None
         assert status(lambda: next(streaming))[0] == "UNAVAILABLE"
         assert [w.status for w in watch] == [health_pb2.HealthCheckResponse.NOT_SERVING]
         held.set()
+
+
+def test_stopping_under_load_drops_nothing(model: Path) -> None:
+    """gRPC itself cancels what has come but was not handed out yet."""
+    with house({"m": model}) as served:
+        stopping = threading.Timer(0.5, lambda: served.call(served.server.stop(5)))
+        stopping.start()
+        found = run(served.address, "m", protocol="grpc", concurrency=16, duration=0.8, warm_up=0, patience=0.5, inputs=[{"x": X}])
+        stopping.join()
+        statistics = served.version().statistics
+        assert found.sent == found.succeeded == statistics.received == statistics.success > 50
+        assert not found.refused and all(e.startswith("no connection") for e in found.errors)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates by openssl")
