@@ -120,10 +120,11 @@ class Load:
 
     def _next(self, connection: Connection) -> None:
         if self._rate is None:
-            if self._stopped:
-                self._idle.append(connection)
+            at = now()
+            if at < self.record.end:
+                self._send(connection, at)
             else:
-                self._send(connection, now())
+                self._idle.append(connection)
         elif self._backlog:
             self._send(connection, self._backlog.popleft())
         else:

@@ -28,8 +28,8 @@ def test_closed_loop() -> None:
         found = run(server.url, "m", concurrency=4, **SHORT)
     assert server.connections == 4 and found.succeeded > 50 and not found.failed
     assert found.sent == found.succeeded == found.latency.count
-    assert abs(found.completed - found.succeeded) <= 8  # those that came after the end
-    assert found.latency.least <= found.latency.p50 <= found.latency.p99 <= found.latency.most < 0.5
+    assert found.succeeded - 4 <= found.completed <= found.succeeded + 4  # some came after the end, or were sent before it began
+    assert found.latency.least <= found.latency.p50 <= found.latency.p99 <= found.latency.most
     assert found.throughput == found.completed / 0.5 and found.rate is None and 0 < found.cpu
 
 
