@@ -55,7 +55,7 @@ def render(found: dict[str, Any]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Fanal beside other servers</title>\n<style>\n{STYLE.read_text()}</style></head>\n<body><main>\n"
+        f"<title>Fanal beside other servers</title>\n<style>\n{STYLE.read_text()}th {{ white-space: normal; }}\n</style></head>\n<body><main>\n"
         + "\n".join([*body, "</ul>"]) + "\n</main></body></html>\n"
     )  # fmt: skip
 
@@ -91,7 +91,14 @@ def _spread(ratio: dict[str, Any] | None) -> str:
 
 
 def _words(summary: dict[str, Any]) -> list[str]:
-    return [
-        f"{what}: {ratio['median']:.2f} times" + (f" the best peer's ({ratio['peer']})" if "peer" in ratio else " as without")
-        for what, ratio in summary.items()
-    ]  # fmt: skip
+    found = []
+    for what, ratio in summary.items():
+        low, high = ratio["interval"]
+        times = f"{ratio['median']:.2f} times ({low:.2f} to {high:.2f})"
+        if what.startswith("batching"):
+            found.append(f"{what}: {times} the throughput without")
+        elif what.startswith("p99"):
+            found.append(f"{what}: the best peer's ({ratio['peer']}) is {times} Fanal's")
+        else:
+            found.append(f"{what}: {times} that of the best peer ({ratio['peer']})")
+    return found
