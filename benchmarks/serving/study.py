@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +24,8 @@ from benchmarks.serving.servers.server import Server, Setting, free_ports
 
 STARTS = 3
 WARM_UP = 10.0  # seconds of full load before anything counts: the Java machine compiles in that time
-SHARE = 0.7  # of its own throughput, where a server is asked below saturation
-SAME = 0.5  # of the slowest server's throughput: the rate that all are asked at
+SHARE = 0.7  # of its own throughput in the same turn, where a server is asked below saturation
+SAME = 0.5  # of the slowest server's throughput while warming up: the rate that all are asked at
 
 
 class Plan(NamedTuple):
@@ -52,7 +51,7 @@ def run(plan: Plan, case: str) -> dict[str, Any]:
             if server.sized and not NETWORKS[case].sized:
                 continue
             plan.say(f"{case}: {server.label} starts")
-            record = found[server.name] = {"ways": {w.name: {"kind": w.kind, "full": []} for w in server.ways}}
+            record = found[server.name] = {"ways": {w.name: {"kind": w.kind, "full": [], "own": [], "same": []} for w in server.ways}}
             try:
                 process, record["starts"] = _started(plan, server, case, folder)
                 running[server.name] = stack.enter_context(process)
@@ -96,33 +95,33 @@ def _rounds(plan: Plan, case: str, running: dict[str, Process], found: dict[str,
         one = generator.load(process.setting.port, requests[name, way], plan.connections, seconds, rate)
         return {**one, "cpu": (process.cpu() - before) / seconds}
 
-    def turns(key: str, seconds: float, rate: Callable[[dict[str, Any]], float | None]) -> None:
-        for name, process in running.items():
-            process.resume()
-            try:
-                for way, record in found[name]["ways"].items():
-                    record.setdefault(key, []).append(measure(name, way, seconds, rate(record)))
-            finally:
-                process.pause()
+    def turn(name: str, process: Process, slowest: float | None) -> None:
+        """All that is measured of a server in a round (None: only warming up). Below saturation is below what it has
+        just done: what else the machine does changes from minute to minute."""
+        process.resume()
+        try:
+            for way, record in found[name]["ways"].items():
+                if slowest is None:
+                    record["warm"] = measure(name, way, WARM_UP)["throughput"]
+                    continue
+                full = measure(name, way, plan.seconds)
+                record["full"].append(full)
+                record["own"].append(measure(name, way, plan.seconds, max(1.0, SHARE * full["throughput"])))
+                record["same"].append(measure(name, way, plan.seconds, max(1.0, SAME * slowest)))
+        finally:
+            process.pause()
 
     plan.say(f"{case}: warming up")
-    turns("warming", WARM_UP, lambda record: None)
+    for name, process in running.items():
+        turn(name, process, None)
+    slowest = min((r["warm"] for n in running for r in found[n]["ways"].values()), default=0.0)
     for number in range(plan.rounds):
         plan.say(f"{case}: round {number + 1} of {plan.rounds}")
-        turns("full", plan.seconds, lambda record: None)
-    slowest = min((_throughput(r) for n in running for r in found[n]["ways"].values()), default=0.0)
-    for number in range(plan.rounds):
-        plan.say(f"{case}: below saturation, round {number + 1} of {plan.rounds}")
-        turns("own", plan.seconds, lambda record: SHARE * _throughput(record))
-        turns("same", plan.seconds, lambda record: SAME * slowest)
+        for name, process in running.items():
+            turn(name, process, slowest)
     for name, process in running.items():
         process.resume()
         found[name]["memory"]["loaded"] = process.memory()._asdict()
-        for record in found[name]["ways"].values():
-            del record["warming"]
         if process.process.poll() is not None:
             found[name]["failed"] = "it ended under load"
 
-
-def _throughput(record: dict[str, Any]) -> float:
-    return median(r["throughput"] for r in record["full"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=Path("out") / "soak.json")
     chosen = parser.parse_args()
     scale = Scale(chosen.part, chosen.slack)
+    # Like Ctrl-C: servers are ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("[soak] ended by a signal"))
     found: dict[str, Any] = {}
     for name, behaviour in BEHAVIOURS.items():
         if chosen.only and not any(text in name for text in chosen.only):
