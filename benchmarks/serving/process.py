@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ from benchmarks.serving.wire import Way
 START_LIMIT = 120.0  # seconds
 # Answers may differ in the last bits: other kernels, other order of sums.
 TOLERANCE = 1e-4
+_RAISED = re.compile(r"[\w.]+(Error|Exception|Failure|Timeout)\b")  # the last line of a traceback
 
 
 class Memory(NamedTuple):
@@ -173,8 +175,8 @@ class Process:
     def _last(self) -> str:
         self.log.seek(0)
         lines = [line for line in self.log.read().decode(errors="replace").splitlines() if line.strip()]
-        errors = [line for line in lines if "Error" in line or "error" in line]
-        return (errors or lines or ["no output"])[-1].strip()
+        raised = [line for line in lines if _RAISED.match(line)]
+        return (raised or lines or ["no output"])[-1].strip()
 
 
 def _signal(pid: int, number: int) -> None:

@@ -72,11 +72,19 @@ def _prepare(plan: Plan, case: str, folder: Path) -> None:
 
 
 def _started(plan: Plan, server: Server, case: str, folder: Path) -> tuple[Process, list[float]]:
-    """The server after some starts, and the seconds of each."""
-    seconds = []
+    """The server after some starts, and the seconds of each. One start may fail: servers have time limits of their
+    own for what a machine that is busy may take long to do."""
+    seconds, failures = [], 0
     for number in range(STARTS):
         setting = Setting(case, folder, folder / server.name, free_ports(), server.batch, plan.processors)
-        process = Process(server, setting, plan.work / "cache")
+        try:
+            process = Process(server, setting, plan.work / "cache")
+        except Failure as why:
+            failures += 1
+            if failures > 1 or number == STARTS - 1:
+                raise
+            plan.say(f"{case}: {server.label}: {why}")
+            continue
         seconds.append(process.seconds)
         if number < STARTS - 1:
             process.end()
