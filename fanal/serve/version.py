@@ -18,6 +18,7 @@ from fanal.serve.interface import Description, Function
 from fanal.serve.statistics import Statistics
 from fanal.serve.workers.executor import Executor, Result, Staff
 
+_NO_PRIORITY = 1 << 32
 _SMOOTH = 0.1  # weight of the newest batch in the mean time of a row
 
 
@@ -58,6 +59,7 @@ class Version:
         self._idle = asyncio.Event()
         self._idle.set()
         self._delay: asyncio.TimerHandle | None = None
+        self._soon = False  # it will be looked in a moment whether a batch can start
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -86,7 +88,8 @@ class Version:
         """Take a request in, or refuse it at once (ServeError).
 
         inputs: arrays by name, of the datatypes' dtypes, contiguous, not written to while it waits.
-        deadline: the event loop's time until which it is worth computing.
+        deadline: the event loop's time until which it is worth computing. priority: 1 goes first, larger numbers later;
+        0 says nothing and goes last.
         """
         now = time.monotonic()
         statistics = self.statistics
@@ -97,14 +100,17 @@ class Version:
         except ServeError as error:
             statistics.failure(error.status.name.lower(), 0.0)
             raise
-        ticket = Ticket(inputs, fit.rows, fit.key, now, deadline, priority, self._loop.create_future())
+        ticket = Ticket(inputs, fit.rows, fit.key, now, deadline, priority or _NO_PRIORITY, self._loop.create_future())
         ticket.withdraw = self._withdrawn
         if deadline is not None:
             ticket.timer = self._loop.call_at(deadline, self._expired, ticket)
         self._queue.put(ticket)
         statistics.pending += 1
         self._idle.clear()
-        self._wake()
+        if not self._soon:
+            # Not at once: requests that came over other connections meanwhile may go with it.
+            self._soon = True
+            self._loop.call_soon(self._gathered)
         return ticket
 
     def refused(self, error: ServeError) -> None:
@@ -118,8 +124,10 @@ class Version:
         if deadline is not None and deadline <= now:
             self.statistics.missed += 1
             raise ServeError(Status.DEADLINE, message("infer", "the deadline had passed when the request came"))
-        wait = self._queue.rows * self._row_seconds / max(1, len(self.executors))
         flow = self.flow
+        if self._soon and self._queue.count >= flow.queue_size:
+            self._wake()
+        wait = self._queue.rows * self._row_seconds / max(1, len(self.executors))
         if self._queue.count >= flow.queue_size or wait > flow.queue_seconds:
             self.statistics.shed += 1
             text = message("infer", f"{self.model!r} has more requests than it can answer", f"{self._queue.count} in its queue")
@@ -176,6 +184,10 @@ class Version:
                     self._delay = self._loop.call_at(at, self._delayed)
                 return
         self._turns.ask(self._turn)
+
+    def _gathered(self) -> None:
+        self._soon = False
+        self._wake()
 
     def _delayed(self) -> None:
         self._delay = None

@@ -43,6 +43,14 @@ def asked(engine: Engine, version: Version, x: np.ndarray, **options: Any) -> An
     return engine.submit(version, version.description.function(None), {"x": x}, **options)
 
 
+async def running(engine: Engine, version: Version) -> Any:
+    """A request that is being computed."""
+    ticket = asked(engine, version, models.rows(1, 3))
+    while not ticket.running:
+        await asyncio.sleep(0)
+    return ticket
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.network(tmp_path_factory.mktemp("network") / "net.fanal")
@@ -59,7 +67,7 @@ def test_the_bits_are_those_of_the_program_alone_and_in_any_batch(network: Path)
     wanted = [program(fanal.from_numpy(x[i : i + 1])).numpy() for i in range(70)]
 
     async def use(engine: Engine, version: Version) -> set[int]:
-        sizes = set()
+        sizes = {(await asked(engine, version, x[:1])).rows}
         for step in (1, 2, 3, 7, 31, 70):  # rows that come in one request; 70 are more than a batch
             tickets = [asked(engine, version, x[i : i + step]) for i in range(0, 70, step)]
             for i, ticket in zip(range(0, 70, step), tickets, strict=True):
@@ -112,7 +120,7 @@ def test_requests_of_different_shapes_are_answered_each_in_its_own(tmp_path: Pat
 def test_an_expired_request_is_not_computed(slow: Path) -> None:
     async def use(engine: Engine, version: Version) -> None:
         now = asyncio.get_running_loop().time
-        first = asked(engine, version, models.rows(1, 3))
+        first = await running(engine, version)
         late = asked(engine, version, models.rows(1, 3), deadline=now() + 2 * MS)
         with pytest.raises(ServeError, match="before it was computed") as caught:
             await late
@@ -127,12 +135,12 @@ def test_an_expired_request_is_not_computed(slow: Path) -> None:
 
 def test_a_request_that_is_given_up_leaves_the_queue(slow: Path) -> None:
     async def use(engine: Engine, version: Version) -> None:
-        running = asked(engine, version, models.rows(1, 3))
+        first = await running(engine, version)
         waiting = [asked(engine, version, models.rows(1, 3)) for _ in range(5)]
         assert version.waiting == 5
         for t in waiting[1:]:
             t.cancel()
-        running.cancel()
+        first.cancel()
         assert version.waiting == 1
         await waiting[0]
         assert version.statistics.cancelled == 5
@@ -144,7 +152,7 @@ def test_a_request_that_is_given_up_leaves_the_queue(slow: Path) -> None:
 
 def test_a_full_queue_refuses_at_once(slow: Path) -> None:
     async def use(engine: Engine, version: Version) -> None:
-        tickets = [asked(engine, version, models.rows(1, 3)) for _ in range(5)]
+        tickets = [await running(engine, version), *[asked(engine, version, models.rows(1, 3)) for _ in range(4)]]
         with pytest.raises(ServeError, match="more requests than it can answer") as caught:
             asked(engine, version, models.rows(1, 3))
         assert caught.value.status is Status.EXHAUSTED and caught.value.retry_after > 0
@@ -176,13 +184,14 @@ def test_urgent_requests_go_first(slow: Path) -> None:
     async def use(engine: Engine, version: Version) -> None:
         order: list[int] = []
         tickets = []
-        for i, priority in enumerate((5, 5, 5, 1)):
+        await running(engine, version)
+        for i, priority in enumerate((0, 5, 5, 1)):
             ticket = asked(engine, version, models.rows(1, 3), priority=priority)
             ticket.future.add_done_callback(lambda _, i=i: order.append(i))
             tickets.append(ticket)
         for t in tickets:
             await t
-        assert order == [0, 3, 1, 2]
+        assert order == [3, 1, 2, 0]
 
     serving(slow, use, limits=Limits(1))
 

@@ -72,7 +72,7 @@ class Client:
         inputs: by name, and outputs come by name; or the one input itself (shape with the batch dimension), and
         the one output comes itself. Each is an array, a tensor, or nested lists, which become the model's datatype.
         version: the newest if None. outputs: names of those wanted; all if empty.
-        timeout: seconds, instead of the client's. priority: lower numbers go first.
+        timeout: seconds, instead of the client's. priority: 1 goes first, larger numbers later, 0 last.
         The arrays that come back cannot be written to; copy them to change them.
         """
         names = [outputs] if isinstance(outputs, str) else list(outputs)

@@ -88,7 +88,7 @@ class Infer:
         return Call(
             _id(head), inputs(head, binary, function), outputs,
             time.monotonic() + timeout(parameters, self._settings.request_timeout),
-            _integer(parameters, "priority", 0, -(1 << 31), 1 << 31),
+            _integer(parameters, "priority", 0, 0, (1 << 32) - 1),
         )  # fmt: skip
 
 
