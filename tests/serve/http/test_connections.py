@@ -207,15 +207,17 @@ def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(models: dict[str, 
 
 def test_a_client_that_takes_no_answers_is_given_up(models: dict[str, Path]) -> None:
     big = as_json({"x": "y" * (1 << 22)})
+
     def routes(engine, settings):
         return [Route("GET", "/big", Right.USE, lambda r: big)]
     with Served({}, Settings(body_timeout=0.4), routes=routes) as s, s.connect() as c:
         c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         c.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n" * 50)
+        wait(lambda: s.server.connections == 1)
         start = time.monotonic()
         while s.server.connections and time.monotonic() - start < 5:
             time.sleep(0.05)
-        assert not s.server.connections
+        assert not s.server.connections and time.monotonic() - start > 0.2
 
 
 # -- many --------------------------------------------------------------------------------------------
