@@ -245,7 +245,7 @@ def test_a_program_that_cannot_be_served(tmp_path: Path) -> None:
 
 def test_a_killed_worker_loses_its_own_requests_and_is_replaced(tmp_path: Path, caplog: Any) -> None:
     logging.getLogger("fanal.serve").propagate = True
-    models.slow(tmp_path / "slow.fanal", 100_000)
+    models.slow(tmp_path / "slow.fanal", 1_000_000)
     models.adding(tmp_path / "m.fanal", 1)
 
     async def use(h: House) -> None:

@@ -116,7 +116,7 @@ def cancellation(folder: Path, scale: Scale) -> dict[str, Any]:
             await asyncio.gather(*tasks, return_exceptions=True)
             reply = await pool.ask(infer("m", X))  # next in the queue if those are gone
             # The rest of the first and its own; with those that left it would be twenty times as long.
-            assert reply.status == 200 and reply.seconds < 4 * scale.slack * alone, reply.seconds
+            assert reply.status == 200 and reply.seconds < leaving / 2 * alone, reply.seconds
             await first
         after = await statistics(pool, "m")
         pool.close()
