@@ -15,7 +15,7 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 NAME: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$"}
 PARAMETERS: Schema = {
     "type": ["object", "null"],
-    "description": "timeout: microseconds that the answer is worth waiting for; priority: an integer, the lower goes first; "
+    "description": "timeout: microseconds that the answer is worth waiting for; priority: 1 goes first, larger numbers later, 0 (none) last; "
     "binary_data_output, binary_data: true or false; binary_data_size: bytes; classification: how many classes. Others are ignored.",
 }
 
