@@ -24,6 +24,7 @@ from fanal.serve.http.exposition import metrics_routes
 from fanal.serve.http.repository import repository_routes
 from fanal.serve.http.routes import rest_routes
 from fanal.serve.http.server import HttpServer
+from fanal.serve.http.v2 import health_routes
 from fanal.serve.metrics import exposition
 from fanal.serve.repository.keeper import Keeper
 from fanal.serve.repository.layout import check
@@ -53,10 +54,11 @@ class Server:
         nursery = Nursery()
         keeper = Keeper(self.engine, nursery, self.path, settings)
         self._watch_signals(keeper)
+        health = health_routes(self.engine)
         tables = {
             "http": lambda: rest_routes(self.engine, settings),
-            "metrics": lambda: metrics_routes(lambda accept: exposition(self.engine, accept)),
-            "admin": lambda: repository_routes(keeper, settings),
+            "metrics": lambda: health + metrics_routes(lambda accept: exposition(self.engine, accept)),
+            "admin": lambda: health + repository_routes(keeper, settings),
         }
         listeners = {
             name: _listening(settings.host, port, name)
