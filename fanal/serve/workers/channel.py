@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 _LARGEST = 1 << 16
@@ -30,31 +30,31 @@ def send(end: socket.socket, record: dict[str, Any], files: Sequence[int] = ()) 
             socket.send_fds(end, [data], list(files))
         else:
             end.send(data)
-    except (BrokenPipeError, ConnectionResetError, OSError) as why:
+    except OSError as why:
         raise Ended(str(why)) from None
 
 
 def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """The next record and its files (which then belong to the caller); `Ended` if there will be none."""
-    try:
-        data, files, _, _ = socket.recv_fds(end, _LARGEST, _FILES)
-    except BlockingIOError:
-        raise
-    except OSError as why:
-        raise Ended(str(why)) from None
-    if not data:
-        raise Ended("the other end was closed")
-    return json.loads(data), files
+    data, files, _, _ = _read(lambda: socket.recv_fds(end, _LARGEST, _FILES))
+    return _record(data), files
 
 
 def receive_plain(end: socket.socket) -> dict[str, Any]:
     """The next record where none has files: quicker."""
+    return _record(_read(lambda: end.recv(_LARGEST)))
+
+
+def _read(read: Callable[[], Any]) -> Any:
     try:
-        data = end.recv(_LARGEST)
+        return read()
     except BlockingIOError:
         raise
     except OSError as why:
         raise Ended(str(why)) from None
+
+
+def _record(data: bytes) -> dict[str, Any]:
     if not data:
         raise Ended("the other end was closed")
     found: dict[str, Any] = json.loads(data)
