@@ -21,7 +21,7 @@ LOOK_SECONDS = 0.2
 UNFIT_SECONDS = 0.7  # without a pulse: not ready
 HUNG_SECONDS = 10.0  # without a pulse: replaced
 # Before a worker is replaced there is a pause, which doubles each time unless the last one lived long.
-_LONG_LIFE, _FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 0.25, 30.0
+_LONG_LIFE, _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 0.25, 30.0
 
 
 class Crew:
