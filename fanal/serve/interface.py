@@ -16,6 +16,8 @@ from fanal.export.sizing import Sizes
 from fanal.serve.datatypes import BY_DTYPE, Datatype
 from fanal.serve.errors import ServeError, Status, invalid
 
+SERVING_DEFAULT = "serving_default"  # TensorFlow's name for the function that is called where none is named
+
 
 @dataclass(frozen=True, slots=True)
 class Port:
@@ -146,8 +148,8 @@ class Description(NamedTuple):
     default: str
 
     def function(self, name: str | None) -> Function:
-        """A function by its name; None or "serving_default" (TensorFlow's name for it): the default."""
-        if name is None or (name == "serving_default" and name not in self.functions):
+        """A function by its name; None or `SERVING_DEFAULT`: the default."""
+        if name is None or (name == SERVING_DEFAULT and name not in self.functions):
             name = self.default
         found = self.functions.get(name)
         if found is None:

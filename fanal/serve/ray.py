@@ -34,7 +34,7 @@ from fanal.serve.http.encoding import deflated
 from fanal.serve.http.messages import Later, Request, Response
 from fanal.serve.http.routes import rest_routes
 from fanal.serve.http.routing import Router, refused
-from fanal.serve.repository.layout import NAMES
+from fanal.serve.names import NAME
 from fanal.serve.settings import Settings
 from fanal.serve.version import Flow
 from fanal.serve.workers.model import Limits
@@ -124,7 +124,7 @@ def deployment(
     """
     file = os.path.abspath(os.fspath(path))
     name = name or Path(file).name.removesuffix(".fanal")
-    if not NAMES.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(message("serve", "no name of a model", repr(name), "letters, digits, '_', '.' and '-', 128 at most"))
     given = dict(settings or {})
     checked = Settings(**given)  # here, not in a replica somewhere

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fanal.serve.engine import Entry
-from fanal.serve.errors import Status
-from fanal.serve.interface import Description, Function, Port
+from fanal.serve.interface import SERVING_DEFAULT, Function, Port
 from fanal.serve.statistics import Duration
-from fanal.serve.version import State, Version
+from fanal.serve.version import Version
 from fanal.version import __version__
 
 Report = dict[str, Any]
@@ -39,7 +38,7 @@ def server_metadata(
 def model_metadata(version: Version, entry: Entry) -> Report:
     """GET /v2/models/{m}: its versions that answer, and what the function takes and gives that is called
     where a request names none. Dimensions that are open are -1."""
-    function = default_function(version.description)
+    function = version.description.function(None)
     return {
         "name": version.model,
         "versions": [str(n) for n in entry.ready()],
@@ -51,7 +50,7 @@ def model_metadata(version: Version, entry: Entry) -> Report:
 
 def model_config(version: Version) -> Report:
     """GET /v2/models/{m}/config: Triton's ModelConfig. Where rows share batches, `dims` don't name them."""
-    function = default_function(version.description)
+    function = version.description.function(None)
     inputs, outputs = function.inputs.values(), function.outputs.values()
     report = {
         "name": version.model,
@@ -76,11 +75,6 @@ def model_config(version: Version) -> Report:
             "preserve_ordering": False,
         }
     return report
-
-
-def default_function(description: Description) -> Function:
-    """The one that protocols without names of functions call."""
-    return description.functions[description.default]
 
 
 def _tensor(port: Port) -> Report:
@@ -144,25 +138,18 @@ def model_version_status(versions: Sequence[Version]) -> Report:
 
 
 def _status(version: Version) -> Report:
-    failed = version.state is State.ENDED and version.message
     return {
         "version": str(version.number),
         "state": version.state.value,
-        "status": {
-            "error_code": Status.INTERNAL.code if failed else "OK",
-            "error_message": version.message,
-        },
+        "status": {"error_code": "OK", "error_message": ""},
     }
-
-
-SIGNATURE = "serving_default"  # TensorFlow's name for the function that is called where none is named
 
 
 def signature_metadata(version: Version) -> Report:
     """GET /v1/models/{m}/metadata."""
     description = version.description
     named = dict(description.functions)
-    named.setdefault(SIGNATURE, default_function(description))
+    named.setdefault(SERVING_DEFAULT, description.function(None))
     return {
         "model_spec": {"name": version.model, "signature_name": "", "version": str(version.number)},
         "metadata": {"signature_def": {"signature_def": {n: _signature(f) for n, f in named.items()}}},

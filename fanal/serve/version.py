@@ -48,7 +48,6 @@ class Version:
     def __init__(self, model: str, number: int, description: Description, flow: Flow, turns: Turns):
         self.model, self.number, self.description = model, number, description
         self.state = State.LOADING
-        self.message = ""
         self.statistics = Statistics()
         self.staff: Staff | None = None
         self.flow, self._turns = flow, turns
@@ -126,7 +125,7 @@ class Version:
             raise ServeError(Status.DEADLINE, message("infer", "the deadline had passed when the request came"))
         flow = self.flow
         if self._soon and self._queue.count >= flow.queue_size:
-            self._wake()
+            self.wake()
         wait = self._queue.rows * self._row_seconds / max(1, len(self.executors))
         if self._queue.count >= flow.queue_size or wait > flow.queue_seconds:
             self.statistics.shed += 1
@@ -168,18 +167,17 @@ class Version:
 
     # -- batches --------------------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        """Ask for a turn if there is a batch that could start."""
+    def wake(self) -> None:
+        """Ask for a turn if there is a batch that could start: requests have come, or there is a new worker."""
         if not any(e.idle for e in self.executors):
             return
-        head = self._queue.head()
-        if head is None:
+        ticket = self._queue.head()
+        if ticket is None:
             return
-        ticket, rows = head
         if self.flow.batch_delay > 0:
             function = self.description.functions[ticket.key[0]]
             at = ticket.arrived + self.flow.batch_delay
-            if function.batched and rows < function.most and at > time.monotonic():
+            if function.batched and self._queue.together() < function.most and at > time.monotonic():
                 if self._delay is None:
                     self._delay = self._loop.call_at(at, self._delayed)
                 return
@@ -187,11 +185,11 @@ class Version:
 
     def _gathered(self) -> None:
         self._soon = False
-        self._wake()
+        self.wake()
 
     def _delayed(self) -> None:
         self._delay = None
-        self._wake()
+        self.wake()
 
     def _go(self) -> bool:
         """Start the next batch, if there is one still and somebody to run it."""
@@ -199,7 +197,7 @@ class Version:
         executor = next((e for e in self.executors if e.idle), None)
         if head is None or executor is None:
             return False
-        function = self.description.functions[head[0].key[0]]
+        function = self.description.functions[head.key[0]]
         tickets = self._queue.take(function.most if function.batched else 1)
         now = time.monotonic()
         queue = self.statistics.queue
@@ -218,11 +216,11 @@ class Version:
             else:
                 self._answer(tickets, found, seconds)
             self._turns.done(self._turn, seconds)
-            self._wake()
+            self.wake()
             self._rest()
 
         executor.run(function.name, tickets, done)
-        self._wake()  # there may be another worker
+        self.wake()  # there may be another worker
         return True
 
     def _answer(self, tickets: Sequence[Ticket], found: Result, seconds: float) -> None:
@@ -245,10 +243,6 @@ class Version:
             statistics.succeeded.add(now - t.arrived)
             statistics.request.add(now - t.arrived)
             t.future.set_result(Answer(outputs, t.started - t.arrived, seconds, rows))
-
-    def woken(self) -> None:
-        """A worker has become idle, or there is a new one."""
-        self._wake()
 
     # -- the end --------------------------------------------------------------------------------------
 

@@ -35,12 +35,13 @@ class Queue:
         self.count -= 1
         self.rows -= ticket.rows
 
-    def head(self) -> tuple[Ticket, int] | None:
-        """The ticket whose turn it is, and the rows that could go with it."""
-        if not self._groups:
-            return None
-        group = self._first()
-        return group[0], sum(t.rows for t in group)
+    def head(self) -> Ticket | None:
+        """The ticket whose turn it is."""
+        return self._first()[0] if self._groups else None
+
+    def together(self) -> int:
+        """The rows that could share its batch, its own included."""
+        return sum(t.rows for t in self._first())
 
     def take(self, most: int) -> list[Ticket]:
         """The next batch: at most so many rows, or one ticket that has more."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,10 +11,9 @@ from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status, invalid
 from fanal.serve.grpc.tensors import from_contents, from_raw
 from fanal.serve.interface import Function
+from fanal.serve.names import NAME, NUMBER
 from fanal.serve.version import Version
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_NUMBER = re.compile(r"[0-9]{1,18}")
 _MOST_PRIORITY = _MOST_CLASSES = (1 << 31) - 1
 _MOST_TIMEOUT = 1 << 53  # microseconds: two hundred years
 
@@ -37,14 +35,14 @@ def version_of(engine: Engine, name: str, number: str) -> Version:
     """The version that a name and a number (empty: the newest) mean."""
     if name not in engine.models:
         check_name(name)
-    if number and not _NUMBER.fullmatch(number):
+    if number and not NUMBER.fullmatch(number):
         raise invalid("model_version is no number", repr(number[:40]), "digits, or nothing for the newest")
     return engine.find(name, int(number) if number else None)
 
 
 def check_name(name: str) -> None:
     """ServeError where no model can be called that."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise invalid("model_name is no name", repr(name[:40]), "1 to 128 of A-Z a-z 0-9 _ . -")
 
 

@@ -62,7 +62,7 @@ class Infer:
     def _run(self, request: Request) -> Later:
         number = request.names.get("version")
         version = self._engine.find(request.names["model"], None if number is None else int(number))
-        function = version.description.functions[version.description.default]
+        function = version.description.function(None)
         try:
             call = self._read(request, function)
         except ServeError as error:

@@ -17,10 +17,8 @@ from fanal.core.errors import message, nearest
 from fanal.serve.access import Gate, Right, key_of
 from fanal.serve.errors import ServeError, Status
 from fanal.serve.http.messages import Handler, Request, Response, refusal
+from fanal.serve.names import NAME, NUMBER
 
-# Names of models, labels: what may become part of a look-up. They never become part of a file's path.
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-NUMBER = re.compile(r"[0-9]{1,18}")
 _REMEMBERED = 1024  # targets whose routes are known without looking
 
 

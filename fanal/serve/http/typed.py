@@ -15,7 +15,6 @@ from fanal.serve.engine import Engine
 from fanal.serve.http.schemas import PARAMETERS, Schema, listed, record
 from fanal.serve.http.tensorflow import class_port, regress_port
 from fanal.serve.interface import Function, Port
-from fanal.serve.reports import default_function
 
 _ONLY_BINARY = ("FP16", "BF16")
 
@@ -27,7 +26,7 @@ def typed_paths(engine: Engine) -> Iterator[tuple[str, str, Schema]]:
         ready = entry.ready()
         if not ready:
             continue
-        function = default_function(entry.versions[ready[-1]].description)
+        function = entry.versions[ready[-1]].description.function(None)
         rows = function.rows
         if rows is None or not all(_can_say(p) for p in function.inputs.values()):
             continue

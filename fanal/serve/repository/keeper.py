@@ -190,7 +190,7 @@ class Keeper:
         def restarted() -> None:
             version.statistics.restarts += 1
 
-        crew = Crew(mother, description, count, s.execution_timeout, again, version.woken, restarted)
+        crew = Crew(mother, description, count, s.execution_timeout, again, version.wake, restarted)
         version.staff = crew
         try:
             await crew.start()

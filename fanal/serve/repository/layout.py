@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fanal.core.errors import message
-from fanal.serve.repository.manifest import NAME, Manifest, manifest_from
+from fanal.serve.names import NAME
+from fanal.serve.repository.manifest import FILE, Manifest, manifest_from
 
 log = logging.getLogger("fanal.serve")
-NAMES = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _ENDING = ".fanal"
 
 
@@ -64,7 +63,7 @@ def scan(path: Path, only: str | None = None) -> dict[str, Found]:
     found: dict[str, Found] = {}
     for entry in sorted(os.scandir(path), key=lambda e: e.name):
         name = entry.name.removesuffix(_ENDING)
-        if entry.name.startswith(".") or not NAMES.fullmatch(name):
+        if entry.name.startswith(".") or not NAME.fullmatch(name):
             continue
         try:
             if entry.is_dir():
@@ -81,7 +80,7 @@ def scan(path: Path, only: str | None = None) -> dict[str, Found]:
 def _model(name: str, folder: Path) -> Found:
     found = Found(name)
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-        if entry.name == NAME:
+        if entry.name == FILE:
             try:
                 found.manifest = manifest_from(Path(entry.path).read_text(), name)
             except (ValueError, OSError) as why:
@@ -115,5 +114,5 @@ def check(path: Path, only: str | None = None) -> None:
     """ValueError where there is nothing that could be served."""
     if not path.exists():
         raise ValueError(message("serve", "there is no such file or folder", str(path), "a .fanal file, or a folder of them"))
-    if path.is_file() and only is None and (path.suffix != _ENDING or not NAMES.fullmatch(path.name.removesuffix(_ENDING))):
+    if path.is_file() and only is None and (path.suffix != _ENDING or not NAME.fullmatch(path.name.removesuffix(_ENDING))):
         raise ValueError(message("serve", "the file's name is no model's", path.name, "NAME.fanal, of letters, digits, _, . and -"))

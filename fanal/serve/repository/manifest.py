@@ -33,7 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fanal.core.errors import message
 
-NAME = "model.toml"
+FILE = "model.toml"
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 Number = Annotated[int, Field(ge=1)]
 

@@ -36,7 +36,6 @@ class Crew:
     ):  # fmt: skip
         self.workers: list[Worker] = []
         self.description = description
-        self.failing = ""  # why workers can't be replaced, while they can't
         self.wanted = count
         self._mother, self._timeout = mother, execution_timeout
         self._reload, self._woken, self._restarted = reload, woken, restarted
@@ -71,7 +70,7 @@ class Crew:
             raise
         finally:
             theirs.close()
-        worker = Worker(ours, block, self.description, pid, self._lost, self._woken)
+        worker = Worker(ours, block, self.description, pid, self._lost)
         if self._closed:
             await worker.close()
             return
@@ -103,11 +102,9 @@ class Crew:
         while not self._closed and len(self.workers) < self.wanted:
             try:
                 await self._birth()
-                self.failing = ""
             except (Lost, DataError, ValueError, OSError) as why:
                 if isinstance(why, Lost):
                     self._mother.kill()
-                self.failing = str(why)
                 self._pause = self._longer()
                 log.error("no worker for %s: %s; again in %.1f s", self._mother.name, why, self._pause)
                 await asyncio.sleep(self._pause)

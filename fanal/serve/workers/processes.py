@@ -203,14 +203,14 @@ class Mother(Parent):
 class Worker:
     """A process that computes batches; see `Executor`."""
 
-    def __init__(self, end: socket.socket, block: Block, description: Description, pid: int, lost: Callable[[Worker], None], idle: Callable[[], None]):
+    def __init__(self, end: socket.socket, block: Block, description: Description, pid: int, lost: Callable[[Worker], None]):
         end.setblocking(False)
         self.pid = pid
         self.born = time.monotonic()
         self.gone = False
         self.busy_since: float | None = None
         self._end, self._block, self._description = end, block, description
-        self._lost, self._free = lost, idle
+        self._lost = lost
         self._done: Done | None = None
         self._function = ""
         self._rows: tuple[float, float] = (0.0, 0.0)
