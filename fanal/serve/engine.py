@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from fanal.core.errors import message, nearest
 from fanal.serve.errors import ServeError, Status
-from fanal.serve.flow.ticket import Ticket
 from fanal.serve.flow.turns import Turns
-from fanal.serve.interface import Function, description_from
+from fanal.serve.interface import description_from
 from fanal.serve.version import Flow, State, Version
 from fanal.serve.workers.executor import Inline
 from fanal.serve.workers.model import Limits, Model
@@ -79,7 +76,8 @@ class Engine:
 
     def find(self, model: str, version: int | None = None, label: str | None = None) -> Version:
         """The version that a request means: the newest that is ready where it says none. ServeError where it is not
-        there (404) or does not answer yet or any more (503)."""
+        there (404) or does not answer yet or any more (503). Without `await` between this and its `submit`, no swap is
+        in between."""
         entry = self.entry(model)
         if label is not None:
             if label not in entry.labels:
@@ -99,13 +97,6 @@ class Engine:
             there = ", ".join(map(str, sorted(entry.versions)))
             raise ServeError(Status.NOT_FOUND, message("infer", f"{model!r} has no version {version}", None, "", there))
         return found
-
-    def submit(
-        self, version: Version, function: Function, inputs: Mapping[str, np.ndarray],
-        deadline: float | None = None, priority: int = 0,
-    ) -> Ticket:  # fmt: skip
-        """Take a request in; see `Version.submit`. Without `await` between `find` and this, no swap is in between."""
-        return version.submit(function, inputs, deadline, priority)
 
     async def load_inline(self, path: Path, name: str, number: int = 1, limits: Limits | None = None, flow: Flow | None = None) -> Version:
         """Load a file into this process, where its batches then run in a thread."""

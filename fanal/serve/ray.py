@@ -72,7 +72,7 @@ class Replica:
             types = {k: port.datatype.numpy for k, port in function.inputs.items()}
             arrays = {k: _array(k, v, types.get(k)) for k, v in inputs.items()}
             deadline = asyncio.get_running_loop().time() + wait
-            ticket = self._engine.submit(self._version, function, arrays, deadline, priority)
+            ticket = self._version.submit(function, arrays, deadline, priority)
             return dict((await _waited(ticket)).outputs)
         except ServeError as error:
             raise _told(error) from None

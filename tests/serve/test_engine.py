@@ -40,7 +40,7 @@ def serving(path: Path, use: Callable[[Engine, Version], Awaitable[Any]], flow: 
 
 
 def asked(engine: Engine, version: Version, x: np.ndarray, **options: Any) -> Any:
-    return engine.submit(version, version.description.function(None), {"x": x}, **options)
+    return version.submit(version.description.function(None), {"x": x}, **options)
 
 
 async def running(engine: Engine, version: Version) -> Any:
@@ -226,7 +226,7 @@ def test_what_does_not_fit_is_refused_by_name(network: Path) -> None:
             ({"x": x, "z": x}, "no input 'z'"),
         ):
             with pytest.raises(ServeError, match=text) as caught:
-                engine.submit(version, function, inputs)
+                version.submit(function, inputs)
             assert caught.value.status is Status.INVALID
         for find in (("other",), ("m", 2), ("m", None, "stable")):
             with pytest.raises(ServeError) as caught:

@@ -35,11 +35,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(_ask(engine, version) for _ in range(5)))
         await asyncio.gather(*(_ask(engine, version) for _ in range(30)), return_exceptions=True)  # some are refused
-        engine.submit(version, version.description.function(None), {"x": models.rows(1, 3)}).cancel()
+        version.submit(version.description.function(None), {"x": models.rows(1, 3)}).cancel()
         with pytest.raises(ServeError):
             _ask(engine, version, deadline=loop.time() - 1)
         with pytest.raises(ServeError):
-            engine.submit(version, version.description.function(None), {})
+            version.submit(version.description.function(None), {})
         version.refused(invalid("no JSON"))
         engine.loads["m"], engine.failed_loads["other"] = 2, 3
         await asyncio.gather(*(v.finished() for v in engine.versions()))
@@ -50,7 +50,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 def _ask(engine: Engine, version: Version, **options: Any) -> Any:
     try:
-        return engine.submit(version, version.description.function(None), {"x": models.rows(2, 3)}, **options).future
+        return version.submit(version.description.function(None), {"x": models.rows(2, 3)}, **options).future
     except ServeError as error:
         if "deadline" in options:
             raise

@@ -37,7 +37,7 @@ class House:
 
     async def ask(self, model: str = "m", version: int | None = None, x: np.ndarray = X) -> float:
         found = self.engine.find(model, version)
-        answer = await self.engine.submit(found, found.description.function(None), {"x": x})
+        answer = await found.submit(found.description.function(None), {"x": x})
         return float(answer.outputs["y"].ravel()[0])
 
     def version(self, model: str = "m") -> Version:
@@ -250,7 +250,7 @@ def test_a_killed_worker_loses_its_own_requests_and_is_replaced(tmp_path: Path, 
 
     async def use(h: House) -> None:
         slow = h.version("slow")
-        tickets = [h.engine.submit(slow, slow.description.function(None), {"x": X}) for _ in range(6)]
+        tickets = [slow.submit(slow.description.function(None), {"x": X}) for _ in range(6)]
         await asyncio.sleep(0.02)  # the first ones run now
         running = [t for t in tickets if t.running]
         others = asyncio.create_task(h.ask("m"))
@@ -290,10 +290,10 @@ def test_a_batch_that_never_ends_costs_its_worker(tmp_path: Path) -> None:
     async def use(h: House) -> None:
         version = h.version()
         function = version.description.function(None)
-        ticket = h.engine.submit(version, function, {"turns": np.array(1 << 50)})
+        ticket = version.submit(function, {"turns": np.array(1 << 50)})
         with pytest.raises(ServeError, match="died"):
             await ticket
-        answer = await h.engine.submit(version, function, {"turns": np.array(7)})
+        answer = await version.submit(function, {"turns": np.array(7)})
         assert answer.outputs["y"] == 7
 
     living(tmp_path, use, execution_timeout=0.5)
@@ -332,7 +332,7 @@ def test_workers_share_requests_and_memory(tmp_path: Path) -> None:
     async def use(h: House) -> None:
         first, second = h.version().executors
         version = h.version()
-        tickets = [h.engine.submit(version, version.description.function(None), {"x": X}) for _ in range(2)]
+        tickets = [version.submit(version.description.function(None), {"x": X}) for _ in range(2)]
         await asyncio.sleep(0)
         assert not first.idle and not second.idle
         for t in tickets:
@@ -358,7 +358,7 @@ from tests.serve.test_repository import X, house
 async def main():
     async with house(Path(sys.argv[1])) as h:
         v = h.version()
-        h.engine.submit(v, v.description.function(None), {"x": X})
+        v.submit(v.description.function(None), {"x": X})
         await asyncio.sleep(0.05)
         print(h.nursery._process.pid, *v.staff.pids, flush=True)
         await asyncio.sleep(60)

@@ -49,7 +49,7 @@ class Inference:
             raise
         named = [s for s in (left, call.timeout) if s is not None]
         deadline = self._loop.time() + min(named, default=self._longest)
-        ticket = self._engine.submit(version, call.function, call.inputs, deadline, call.priority)
+        ticket = version.submit(call.function, call.inputs, deadline, call.priority)
         return Taken(version, call, ticket, request.id)
 
     async def infer(self, data: bytes, context: grpc.aio.ServicerContext) -> bytes:

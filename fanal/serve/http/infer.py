@@ -68,7 +68,7 @@ class Infer:
         except ServeError as error:
             version.refused(error)
             raise
-        ticket = self._engine.submit(version, function, call.inputs, call.deadline, call.priority)
+        ticket = version.submit(function, call.inputs, call.deadline, call.priority)
         return Later(ticket, partial(written, version, function, call))
 
     def _read(self, request: Request, function: Function) -> Call:

@@ -103,7 +103,7 @@ class _Call:
             version.refused(error)
             raise
         deadline = time.monotonic() + settings.request_timeout
-        return Later(self._engine.submit(version, function, inputs, deadline), finish)
+        return Later(version.submit(function, inputs, deadline), finish)
 
 
 def _predict(head: dict[str, Any], function: Function) -> tuple[Arrays, Callable[[Answer], Response]]:
