@@ -13,6 +13,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from fanal.backends.native.executable import launch, runtime
+from fanal.backends.native.pages import Pages
 from fanal.backends.native.runtime.layout import BLOCK_RECORDS
 from fanal.tensor.launching import raise_status
 
@@ -24,10 +25,10 @@ class _Block:
     """Memory, and what some Storages hold while it is filled, by their versions and by who else may
     write to them: as the runtime reads it (`BLOCK_RECORDS`)."""
 
-    __slots__ = ("address", "count", "memory", "words")
+    __slots__ = ("address", "count", "memory", "shared", "words")
 
-    def __init__(self, memory: Any, storages: Sequence[Any]):
-        self.memory, self.count = memory, len(storages)
+    def __init__(self, memory: Any, storages: Sequence[Any], shared: bool = False):
+        self.memory, self.count, self.shared = memory, len(storages), shared
         self.words = array("q", [self.count, id(memory)])
         self.words.extend([word for s in storages for word in (id(s), 0, 0)])
         self.address = self.words.buffer_info()[0]
@@ -87,6 +88,16 @@ class Kept:
             self._place[0] = block.address
             del before  # only now: nobody finds it any more
             return memory
+
+    def share(self, pages: Pages) -> None:
+        """Hold what is there in pages that others have too."""
+        with self.lock:
+            before = self.filled
+            if before is None or before.shared or not before.same() or self._place is None:
+                return
+            block = _Block(pages.held(before.memory), self.storages, True)
+            self.filled = block
+            self._place[0] = block.address
 
 
 def steady_storages(segment: Segment, inputs: Sequence[Any]) -> list[Any]:

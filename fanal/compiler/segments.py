@@ -15,6 +15,7 @@ from fanal.backends.native.executable import (
 )
 from fanal.backends.native.loops.expression import Load
 from fanal.backends.native.outline import Written
+from fanal.backends.native.pages import Pages
 from fanal.backends.native.program import Access
 from fanal.compiler.kept import Kept, steady_storages
 from fanal.compiler.rounding import EXACT, Rounding
@@ -123,6 +124,11 @@ class Segment:
         if self._kept is None or not self._kept.serves(inputs):
             self._kept = Kept(self, steady_storages(self, inputs))
         return self._kept
+
+    def share_kept(self, pages: Pages) -> None:
+        """Hold what is kept between calls in pages that others have too."""
+        if self._kept is not None:
+            self._kept.share(pages)
 
     def launch(self, words: list[Any]) -> int:
         """Run on words and memories; the first few times are timed."""

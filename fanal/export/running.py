@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fanal.backends.native.pages import Pages
 from fanal.backends.native.saved import name_of
 from fanal.compiler.rounding import EXACT, Rounding
 from fanal.compiler.segments import Segment
@@ -70,6 +71,12 @@ class Runner:
     def sizes(self, inputs: Mapping[str, Tensor]) -> tuple[int, ...]:
         """The sizes of the program's dimensions that inputs have; ValueError where they don't fit."""
         return self._sizes({name: t.shape for name, t in self._checked(inputs).items()})
+
+    def share_kept(self, pages: Pages) -> None:
+        """Hold what the programs of all sizes so far keep between calls (packed weights) in pages that are
+        there once. Not while another thread calls."""
+        for segment in self._made.values():
+            segment.share_kept(pages)
 
     # -- what is given -------------------------------------------------------------------------------
 

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fanal.backends.native.program import Phase, ProgramBuilder
-from fanal.core.symbols import has_symbols, largest
+from fanal.core.symbols import has_symbols, is_symbolic, largest
 
 _ALIGNMENT = 64
+# Large parts begin at pages, so that programs with the same ones can hold them once (`pages.py`).
+_PAGE, _LARGE = 4096, 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,11 @@ def split(p: ProgramBuilder, kept: int, fixed: bool = False) -> Split:
     shared = sorted(written & {b for phase in late for b in phase.buffers})
     places, size = {}, 0
     for buffer in shared:
+        nbytes = largest(p.temps[buffer - p.arguments].nbytes, 1)
+        if not fixed and not is_symbolic(size) and not is_symbolic(nbytes) and nbytes >= _LARGE:
+            size = -(-size // _PAGE) * _PAGE
         places[buffer] = size
-        size += -(-largest(p.temps[buffer - p.arguments].nbytes, 1) // _ALIGNMENT) * _ALIGNMENT
+        size += -(-nbytes // _ALIGNMENT) * _ALIGNMENT
     for phase in p.phases:
         _move(phase, places, kept)
     return Split(first, late, size, sorted(places.values()))

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 import fanal
+from fanal.backends.native.executable import runtime
+from fanal.backends.native.pages import Pages
 from fanal.core.errors import message
 from fanal.core.symbols import is_symbolic
 from fanal.export import load
@@ -51,9 +53,13 @@ class Model:
             )  # fmt: skip
 
     def warm(self) -> None:
-        """Compile and run every size that a batch may have; find out whether rows may share batches."""
+        """Compile and run every size that a batch may have; find out whether rows may share batches. Weights that are
+        packed for several of them are there once."""
+        pages = Pages()
         for f in self.functions.values():
-            f.warm(self._note)
+            f.warm(self._note, pages)
+        pages.close()
+        runtime.empty_cache()  # where they were packed
 
     def description(self) -> dict[str, Any]:
         """What callers need to know, as plain data."""
@@ -122,14 +128,16 @@ class _Function:
 
     # -- before the first request --------------------------------------------------------------------
 
-    def warm(self, note: Callable[[str], None]) -> None:
+    def warm(self, note: Callable[[str], None], pages: Pages) -> None:
         chance = np.random.default_rng(_SEED)
         if not self.batched:
             self._once(self._numbers(chance, None))
+            self.runner.share_kept(pages)
             return
         top = self.sizes[-1]
         given = self._numbers(chance, top)
         whole = self._once(given)
+        self.runner.share_kept(pages)
         for size in self.sizes:
             note(f"{self.signature.name}: batches of {size}")
             for start in {0, max(0, top - size)}:
@@ -137,6 +145,7 @@ class _Function:
                 if not _same_rows(self._once(some), whole, slice(start, start + size)):
                     self._apart(f"{size} of {top} rows give other bits")
                     return
+            self.runner.share_kept(pages)
         for value in _EXTREMES if top > 1 else ():
             if self._notices(given, whole, value):
                 self._apart(f"where one is {value:g} another is given other bits")
