@@ -55,7 +55,7 @@ def check_signature(s: Signature, state: Mapping[str, Tensor]) -> None:
 def check_graph(graph: Graph) -> None:
     """DataError unless each operation's rule gives the types that stand there."""
     for v in graph.inputs:
-        _check_type(v.type, "an input")
+        check_type(v.type, "an input")
     for node in graph.nodes:
         name = node.primitive.name
         for inner in node.attributes.values():
@@ -76,10 +76,11 @@ def check_graph(graph: Graph) -> None:
         if inferred != found:
             raise damaged(f"{where} has other types than its rule says", found, repr(inferred))
         for t in found:
-            _check_type(t, where)
+            check_type(t, where)
 
 
-def _check_type(t: Type, where: str) -> None:
+def check_type(t: Type, where: str) -> None:
+    """DataError for a type that no value can have."""
     total: Any = 1
     for n in t.shape:
         if n < 0:

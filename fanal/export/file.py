@@ -20,10 +20,8 @@ from fanal.export.exporting import ExportedProgram
 from fanal.export.program import Program
 from fanal.export.record import described, from_record
 from fanal.export.taking import ExportError
-from fanal.tensor.creation import from_numpy
 from fanal.tensor.interop import as_array
-from fanal.tensor.saving import CODES, NAMES
-from fanal.tensor.tensor import shared
+from fanal.tensor.saving import CODES, NAMES, tensor_of
 
 FORMAT, VERSION = "fanal-program", 1
 
@@ -70,10 +68,5 @@ def load(f: str | os.PathLike[str], *, check: bool = True) -> ExportedProgram:
         record = strict_json(file.metadata["program"])
     except (KeyError, ValueError, RecursionError) as error:
         raise damaged(f"its description can't be read ({error})") from None
-    state = {}
-    for name, entry in file.entries.items():
-        dtype = BY_NAME[NAMES[entry.code]]
-        array = np.frombuffer(entry.data, np.uint8).view(dtype.numpy).reshape(entry.shape)
-        made = from_numpy(array).clone()  # in memory of its own, so that nobody else writes to it
-        state[name] = shared(made, made._layout)
+    state = {name: tensor_of(e.data, BY_NAME[NAMES[e.code]], e.shape) for name, e in file.entries.items()}
     return from_record(record, state)

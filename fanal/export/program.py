@@ -53,6 +53,7 @@ class Signature:
     written when all has been computed. `arguments` and `results`, flat lists of `inputs` and `outputs`, are
     held together by `structure_in` (of (args, kwargs)) and `structure_out`; `constants` are leaves of the
     latter that are no tensors, by position. `relations` are what has to hold of sizes besides their ranges.
+    `identity` names the text that it was read from, if any: the same text is the same function.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Signature:
     structure_out: Structure
     constants: dict[int, Any] = field(default_factory=dict)
     relations: tuple[Relation, ...] = ()
+    identity: str = ""
 
     @property
     def reads(self) -> list[str]:
@@ -84,7 +86,7 @@ class Signature:
 
         return replace(
             self, graph=sized(self.graph, value), inputs=specs(self.inputs), outputs=specs(self.outputs),
-            relations=tuple(Relation(value(zero), place) for zero, place in self.relations),
+            relations=tuple(Relation(value(zero), place) for zero, place in self.relations), identity="",
         )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ graphs and tensors: names, dtypes, dimensions, relations. It is small, and trave
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from fanal.export.dims import DimSymbols
 from fanal.export.errors import damaged
 from fanal.export.exporting import ExportedProgram
 from fanal.export.program import Place, Program, Range, Relation, Signature, TensorSpec
+from fanal.graph.digest import is_nameable
 from fanal.graph.ir import SubGraph
 from fanal.tensor.tensor import Tensor
 from fanal.version import __version__
@@ -84,15 +87,21 @@ def from_record(record: Any, state: dict[str, Tensor]) -> ExportedProgram:
             constants[pair[0]] = reader.value(pair[1])
             if isinstance(constants[pair[0]], tuple | SubGraph | DType):
                 raise damaged("a constant")
+        graph = reader.graph(r["graph"])
         s = Signature(
-            r["name"], reader.graph(r["graph"]), _places(r["takes"], ("input", "state")),
+            r["name"], graph, _places(r["takes"], ("input", "state")),
             _places(r["gives"], ("output", "state")), _specs(r["inputs"], reader), _specs(r["outputs"], reader),
             structure_from(r["structure_in"]), structure_from(r["structure_out"]), constants,
             tuple(_relation(x, reader) for x in listed(r["relations"], "relations")),
+            _identity(r, record["dims"], record["atoms"]) if is_nameable(graph) else "",
         )  # fmt: skip
         check_signature(s, state)
         signatures[s.name] = s
     return ExportedProgram(record["name"], symbols, dims, state, signatures, record["card"])
+
+
+def _identity(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _dims(x: Any) -> tuple[DimSymbols, tuple[Range, ...], list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +14,13 @@ from fanal.compiler.segments import Segment
 from fanal.core import pytree
 from fanal.core.cache import BoundedCache
 from fanal.core.errors import message
-from fanal.export.checking import check_graph
+from fanal.export.checking import check_graph, check_type
 from fanal.export.program import Program, Signature
 from fanal.export.sizing import Sizes
 from fanal.graph.digest import Unnamed, digest
-from fanal.graph.ir import Graph
+from fanal.graph.ir import Graph, Type, Value
 from fanal.graph.sizes import sized
-from fanal.tensor.layout import layout
+from fanal.tensor.layout import Layout, layout
 from fanal.tensor.tensor import Tensor, new_tensor
 
 SIZES = 256  # programs of one signature that are kept
@@ -119,24 +120,30 @@ class Runner:
     # -- the program ---------------------------------------------------------------------------------
 
     def graph(self, sizes: Sequence[int]) -> Graph:
-        """The signature's graph at these sizes of the program's dimensions."""
-        return sized(self.signature.graph, self.program.symbols.at(sizes))
+        """The signature's graph at these sizes of the program's dimensions; DataError where none is possible."""
+        graph = sized(self.signature.graph, self.program.symbols.at(sizes))
+        check_graph(graph)
+        return graph
 
     def _segment(self, sizes: tuple[int, ...]) -> Segment:
-        s = self.signature
-        graph = self.graph(sizes)
-        check_graph(graph)
-        kinds = [layout(v.dtype, v.shape) for v in graph.inputs]
+        """The program for these sizes. Where it is on disk under a name that needs no graph, none is made."""
+        s, value = self.signature, self.program.symbols.at(sizes)
+
+        def placed(v: Value) -> Layout:
+            found = Type(v.dtype, tuple([value(n) for n in v.shape]))
+            check_type(found, "an input or output")
+            return layout(*found)
+
+        kinds = [placed(v) for v in s.graph.inputs]
         count = len(s.outputs)
-        fresh = [layout(v.dtype, v.shape) for v in graph.outputs[:count]]
+        fresh = [placed(v) for v in s.graph.outputs[:count]]
         at = {p: i for i, p in enumerate(s.takes)}
-        targets = [
-            at.get(p, layout(v.dtype, v.shape))
-            for p, v in zip(s.gives[count:], graph.outputs[count:], strict=True)
-        ]
+        targets = [at.get(p, placed(v)) for p, v in zip(s.gives[count:], s.graph.outputs[count:], strict=True)]
         steady = tuple(i for i, p in enumerate(s.takes) if p.kind == "state" and p.name not in s.writes)
+        graph = functools.cache(lambda: self.graph(sizes))
         try:
-            place = name_of([digest(graph), repr((kinds, fresh, targets, steady, self._rounding))])
+            which = repr((s.identity, sizes)) if s.identity else digest(graph())
+            place = name_of([which, repr((kinds, fresh, targets, steady, self._rounding))])
         except Unnamed:
             place = None
-        return Segment(lambda: graph, place, kinds, fresh, targets, steady, self._rounding).named(f"{self.program.name}.{s.name}")
+        return Segment(graph, place, kinds, fresh, targets, steady, self._rounding).named(f"{self.program.name}.{s.name}")

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
 
 from fanal.graph.ir import Graph, SubGraph, Value, attribute_key
+
+if TYPE_CHECKING:
+    from fanal.ops.primitive import Primitive
 
 _PACKAGE = __name__.split(".", 1)[0] + "."
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -29,14 +33,24 @@ def digest(graph: Graph) -> str:
     return graph.digest
 
 
+def is_nameable(graph: Graph) -> bool:
+    """Whether no code outside of this package decides what it computes."""
+    return all(
+        _is_ours(node.primitive) and all(is_nameable(x) for x in node.attributes.values() if isinstance(x, SubGraph))
+        for node in graph.nodes
+    )
+
+
+def _is_ours(p: Primitive) -> bool:
+    return p.kind != "host" and (p.kind != "composed" or (p.body.__module__ or "").startswith(_PACKAGE))
+
+
 def _lines(graph: Graph) -> list[str]:
     numbers: dict[Value, int] = {v: i for i, v in enumerate(graph.inputs)}
     lines = [f"{v.dtype.name}{v.shape}{v.weak}" for v in graph.inputs]
     for node in graph.nodes:
         p = node.primitive
-        if p.kind == "host" or (
-            p.kind == "composed" and not (p.body.__module__ or "").startswith(_PACKAGE)
-        ):
+        if not _is_ours(p):
             raise Unnamed
         if node.key is None:
             node.key = attribute_key(node.attributes)

@@ -7,9 +7,10 @@ code: there is no pickle in any file of ours, and none is read.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ import safetensors.numpy
 from fanal.core.atomic import write_atomically
 from fanal.core.dtypes import BY_NAME, DType
 from fanal.core.errors import DataError, message
-from fanal.tensor.creation import from_numpy
+from fanal.tensor.creation import empty, from_numpy
 from fanal.tensor.interop import as_array
 from fanal.tensor.layout import Size
-from fanal.tensor.tensor import Tensor, shared
+from fanal.tensor.tensor import Tensor
 
 FORMAT = "fanal"
 VERSION = 1
@@ -178,9 +179,15 @@ def _tensor(entry: Mapping[str, Any]) -> Tensor:
     code = str(entry["dtype"])
     if code not in NAMES:
         raise DataError(message("load", "a dtype that no tensor can hold", code))
-    dtype = BY_NAME[NAMES[code]]
-    array = np.frombuffer(bytearray(entry["data"]), np.uint8).view(dtype.numpy)
-    mapped = from_numpy(array.reshape(tuple(entry["shape"])))
-    # A copy has memory of its own from the allocator, aligned for kernels.
-    copied = mapped.clone()
-    return shared(copied, copied._layout)
+    return tensor_of(entry["data"], BY_NAME[NAMES[code]], entry["shape"])
+
+
+def tensor_of(data: bytes | bytearray | memoryview, dtype: DType, shape: Sequence[int]) -> Tensor:
+    """A tensor with a copy of these elements, in memory of its own: aligned for kernels, and nobody else writes to it."""
+    made = empty(tuple(shape), dtype=dtype)
+    source = np.frombuffer(data, np.uint8)
+    if dtype.name == "bool":
+        source = source != 0  # whatever stands there for true
+    assert source.nbytes == made._layout.nbytes
+    ctypes.memmove(made._ptr, source.ctypes.data, source.nbytes)
+    return made

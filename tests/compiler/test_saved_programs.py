@@ -106,3 +106,35 @@ def test_tables_are_looked_at_before_they_are_used() -> None:
         assert found({**good, **change}) is None and found(good, {**good, **change}) is None
     assert found(good, None, -1) is None and found(good, more=1) is None
     assert read_listings(b"nonsense") is None and read_listings(b"[]") is None
+
+
+EXPORTED = """
+import fanal
+from fanal.export import load
+f = load("{path}")
+print([f(fanal.ones(n, 4)).sum().item() for n in (1, 3, 8)])
+from fanal.core import stages
+print("lower" in stages.taken(), "passes" in stages.taken())
+"""
+
+
+def test_a_program_from_a_file_is_found_without_its_graph(tmp_path: Path) -> None:
+    import fanal
+    from fanal.export import Dim, export, save
+
+    def write(name: str, number: float) -> Path:
+        weight = fanal.ones(4, 4)
+
+        def f(x: fanal.Tensor) -> fanal.Tensor:
+            return (x @ weight) * number
+
+        save(export(f, (fanal.ones(2, 4),), dynamic_shapes={"x": {0: Dim("n", max=64)}}), tmp_path / name)
+        return tmp_path / name
+
+    two, three = write("two", 2.0), write("three", 3.0)
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    for path, number, lowered in [(two, 2, True), (two, 2, False), (three, 3, True), (two, 2, False), (three, 3, False)]:
+        found, stages = run(EXPORTED.replace("{path}", str(path)), folder).splitlines()
+        assert found == str([16.0 * number * n for n in (1, 3, 8)])
+        assert stages == f"{lowered} {lowered}"

@@ -9,7 +9,10 @@ import socket
 import threading
 from typing import Any
 
+import numpy as np
+
 import fanal
+from fanal.backends.native import saved
 from fanal.serve.workers import channel, worker
 from fanal.serve.workers.model import Limits, Model
 from fanal.serve.workers.nursery import Family, called
@@ -17,6 +20,12 @@ from fanal.serve.workers.nursery import Family, called
 # Loading gives way to requests that are answered meanwhile. (Of a thread: what the process forks later is not
 # less urgent than others.)
 _NICE = 10
+
+
+def prepare() -> None:
+    """What all mothers need, once for all of them."""
+    saved.version()
+    np.random.default_rng()  # NumPy imports it when it is first asked for
 
 
 def main(record: dict[str, Any], files: list[int]) -> None:

@@ -104,6 +104,7 @@ def main() -> None:
     called("fanal-nursery")
     from fanal.serve.workers import mother
 
+    mother.prepare()
     end = socket.socket(fileno=int(sys.argv[1]))
     Family(end, mother.main).run()
 
