@@ -49,7 +49,7 @@ def test_programs_of_all_sizes_hold_their_weights_once(writes: bool) -> None:
     example = fanal.rand(2, 512)
     program = export(model, (example,), dynamic_shapes={"input": {0: Dim("batch", max=64)}})
     run = program.runner()
-    sizes = (4, 8, 16, 32)
+    sizes = (1, 2, 3, 4, 8, 16, 32)
     inputs = [fanal.rand(n, 512) for n in sizes]
     wanted = [run(x) for x in inputs]
     before, pages = shared_mib(), Pages()
@@ -58,7 +58,7 @@ def test_programs_of_all_sizes_hold_their_weights_once(writes: bool) -> None:
     weights = sum(t.numel() * 4 for t in program.state.values()) / 2**20
     for x, y in zip(inputs, wanted, strict=True):
         assert fanal.equal(run(x), y)
-    assert shared_mib() - before < 2.5 * weights  # of four
+    assert shared_mib() - before < 1.5 * weights  # of seven
     if writes:  # they are made anew
         with fanal.no_grad():
             next(iter(program.state.values())).mul_(2)

@@ -213,8 +213,10 @@ def _cost(c: Contraction, s: Shape, often: int) -> float:
 def fitted(s: Shape, rows: int, columns: int) -> Shape:
     """The tile that some rows fill best, where panels are packed once for many products."""
     if rows < 8:
-        wide = {1: 8, 2: 4, 3: 3}.get(rows, 2)
-        return thin_shape(s, rows, min(wide, max(1, -(-columns // s.lanes))))
+        wide = min({1: 8, 2: 4, 3: 4}.get(rows, 2), max(1, -(-columns // s.lanes)))
+        # Of the panels that more rows want, so that programs of all sizes read the same ones.
+        shares = s.line == 0 and s.row_bytes & (s.row_bytes - 1) == 0 and wide % s.vectors == 0
+        return thin_shape(replace(s, line=s.row_bytes) if shares else s, rows, wide)
     # A lower tile reads B more often for what it computes: it must save a tenth of the rows.
     if 1.1 * -(-rows // s.few_rows) * s.few_rows < row_cycles(s, rows):
         return thin_shape(s, s.few_rows, s.vectors)

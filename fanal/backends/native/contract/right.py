@@ -98,9 +98,8 @@ class Right:
     @property
     def streams(self) -> list[Any]:
         """How far from its first vector the panels lie that a tile reads side by side."""
-        if not self.s.line or self.size < self.s.line:
-            return [0]
-        return self.apart
+        s = self.s
+        return self.apart[:: s.line // self.size] if self.size <= s.line < s.row_bytes else [0]
 
     def aside(self, at: V) -> Callable[[V], None] | None:
         """What the tile at row `at` does beside its work, every `UNROLL` k's: fetch a line of what

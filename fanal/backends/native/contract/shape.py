@@ -47,7 +47,7 @@ class Shape:
 
     @property
     def key(self) -> str:
-        return f"{self.scalar}{self.rows}x{self.vectors}" + ("l" if self.line else "")
+        return f"{self.scalar}{self.rows}x{self.vectors}" + (f"l{self.line}" if self.line else "")
 
     @property
     def vector(self) -> str:
