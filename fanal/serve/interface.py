@@ -99,7 +99,8 @@ class Function:
             if array is None:
                 raise invalid(f"inputs: {name!r} is missing", ", ".join(inputs) or "none", ", ".join(self.inputs))
             if array.dtype != port.datatype.numpy:
-                raise invalid(f"inputs.{name}.datatype is another", array.dtype.name, port.datatype.name)
+                given = BY_DTYPE.get(array.dtype.name)
+                raise invalid(f"inputs.{name}.datatype is another", given.name if given else array.dtype.name, port.datatype.name)
             fits = array.ndim == len(port.shape) and all(
                 w in (-1, n) for w, n in zip(port.shape, array.shape, strict=True)
             )

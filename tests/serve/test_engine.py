@@ -216,7 +216,7 @@ def test_what_does_not_fit_is_refused_by_name(network: Path) -> None:
         function = version.description.function(None)
         x = models.rows(2, 1, 8, 8)
         for inputs, text in (
-            ({"x": x.astype("f8")}, r"inputs\.x\.datatype is another: got float64; expected FP32"),
+            ({"x": x.astype("f8")}, r"inputs\.x\.datatype is another: got FP64; expected FP32"),
             ({"x": x[..., :7]}, r"inputs\.x\.shape does not fit: got \[2, 1, 8, 7\]; expected \[batch, 1, 8, 8\]"),
             ({"x": x[0]}, r"inputs\.x\.shape does not fit"),
             ({"x": x[:0]}, "'batch' is out of its range: got 0; expected 1 to 256"),

@@ -11,6 +11,7 @@ from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError
 from fanal.serve.flow.ticket import Answer, Ticket
 from fanal.serve.grpc.messages import ModelInferRequest
+from fanal.serve.grpc.receiving import Receiving
 from fanal.serve.grpc.replies import parsed, refuse, told
 from fanal.serve.grpc.requests import Call, read, version_of
 from fanal.serve.grpc.responses import response
@@ -34,8 +35,8 @@ class Inference:
     """Takes requests into the engine. `longest`: seconds for a request that names no deadline. `held`: where there
     is one, answers wait until it is set (see `GrpcServer.stop`)."""
 
-    def __init__(self, engine: Engine, longest: float):
-        self._engine, self._longest = engine, longest
+    def __init__(self, engine: Engine, longest: float, receiving: Receiving):
+        self._engine, self._longest, self._receiving = engine, longest, receiving
         self._loop = asyncio.get_running_loop()
         self.held: asyncio.Event | None = None
 
@@ -52,10 +53,11 @@ class Inference:
         ticket = version.submit(call.function, call.inputs, deadline, call.priority)
         return Taken(version, call, ticket, request.id)
 
-    async def infer(self, data: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def infer(self, requests: Any, context: grpc.aio.ServicerContext) -> bytes:
         """The method."""
         found, why = b"", None
         try:
+            data = await self._receiving.message(context)
             taken = self.take(parsed(ModelInferRequest, data), context.time_remaining())
             try:
                 answer = await taken.ticket

@@ -16,6 +16,7 @@ from fanal.serve.grpc.health import Health
 from fanal.serve.grpc.inferring import Inference
 from fanal.serve.grpc.informing import Information
 from fanal.serve.grpc.messages import SERVICE, request_of
+from fanal.serve.grpc.receiving import Receiving
 from fanal.serve.grpc.reflecting import NAMES, Reflection
 from fanal.serve.grpc.replies import Answering, refusal, unary
 from fanal.serve.grpc.streaming import Streaming
@@ -71,12 +72,12 @@ def _key(call: grpc.HandlerCallDetails) -> str | None:
 
 def methods(
     information: Information, inference: Inference, streaming: Streaming, administration: Administration,
-    health: Health, reflection: Reflection,
+    health: Health, reflection: Reflection, receiving: Receiving,
 ) -> dict[str, Method]:  # fmt: skip
     """The table, by path."""
 
     def asked(right: Right, name: str, answer: Answering) -> tuple[str, Method]:
-        return f"/{SERVICE.full_name}/{name}", Method(right, unary(request_of(name), answer))
+        return f"/{SERVICE.full_name}/{name}", Method(right, unary(request_of(name), answer, receiving))
 
     found = dict((
         asked(Right.HEALTH, "ServerLive", information.live),
@@ -90,16 +91,16 @@ def methods(
         asked(Right.ADMIN, "RepositoryModelLoad", administration.load),
         asked(Right.ADMIN, "RepositoryModelUnload", administration.unload),
     ))  # fmt: skip
-    infer = grpc.unary_unary_rpc_method_handler(inference.infer)
+    infer = grpc.stream_unary_rpc_method_handler(inference.infer)
     found[f"/{SERVICE.full_name}/ModelInfer"] = Method(Right.USE, infer)
     stream = grpc.stream_stream_rpc_method_handler(streaming.stream)
     found[f"/{SERVICE.full_name}/ModelStreamInfer"] = Method(Right.USE, stream)
     for name, what in _ABSENT.items():
         error = ServeError(Status.UNIMPLEMENTED, f"[serve] {name}: this server does not {what}.")
         found[f"/{SERVICE.full_name}/{name}"] = Method(Right.USE, refusal(error))
-    check = unary(health_pb2.HealthCheckRequest, health.check)
+    check = unary(health_pb2.HealthCheckRequest, health.check, receiving)
     found[f"/{_HEALTH}/Check"] = Method(Right.HEALTH, check)
-    watch = grpc.unary_stream_rpc_method_handler(health.watch)
+    watch = grpc.stream_stream_rpc_method_handler(health.watch)
     found[f"/{_HEALTH}/Watch"] = Method(Right.HEALTH, watch)
     ask = grpc.stream_stream_rpc_method_handler(reflection.answer)
     for name in NAMES:

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from fanal.serve.errors import ServeError, Status, invalid
+from fanal.serve.grpc.receiving import Receiving
 
 _log = logging.getLogger("fanal.serve")
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -55,12 +56,12 @@ async def written(context: grpc.aio.ServicerContext, data: bytes) -> bool:
     return True
 
 
-def unary(kind: Any, answer: Answering) -> grpc.RpcMethodHandler:
+def unary(kind: Any, answer: Answering, receiving: Receiving) -> grpc.RpcMethodHandler:
     """A method of one request and one response: `answer` makes a message of a message."""
 
-    async def call(data: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def call(requests: Any, context: grpc.aio.ServicerContext) -> bytes:
         try:
-            made = await answer(parsed(kind, data), context)
+            made = await answer(parsed(kind, await receiving.message(context)), context)
             return made.SerializeToString()
         except asyncio.CancelledError:
             raise
@@ -68,7 +69,7 @@ def unary(kind: Any, answer: Answering) -> grpc.RpcMethodHandler:
             why = told(error)
         await refuse(context, why)
 
-    return grpc.unary_unary_rpc_method_handler(call)
+    return grpc.stream_unary_rpc_method_handler(call)
 
 
 def refusal(error: ServeError) -> grpc.RpcMethodHandler:

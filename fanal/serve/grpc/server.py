@@ -16,6 +16,7 @@ from fanal.serve.grpc.inferring import Inference
 from fanal.serve.grpc.informing import Information
 from fanal.serve.grpc.messages import SERVICE
 from fanal.serve.grpc.methods import Door, methods
+from fanal.serve.grpc.receiving import Receiving
 from fanal.serve.grpc.reflecting import Reflection
 from fanal.serve.grpc.streaming import Streaming
 from fanal.serve.settings import Settings
@@ -34,13 +35,15 @@ class GrpcServer:
 
     def __init__(self, engine: Engine, settings: Settings, gate: Gate, admin: Admin | None = None):
         self._settings = settings
-        self._inference = Inference(engine, settings.request_timeout)
+        self._receiving = Receiving(settings.body_timeout)
+        self._inference = Inference(engine, settings.request_timeout, self._receiving)
         self._streaming = Streaming(self._inference)
-        self._health = Health(engine, (SERVICE.full_name,))
+        self._health = Health(engine, (SERVICE.full_name,), self._receiving)
         self._reflection = Reflection((SERVICE.full_name, "grpc.health.v1.Health"))
         self.methods = methods(
-            Information(engine), self._inference, self._streaming, Administration(admin), self._health, self._reflection
-        )
+            Information(engine), self._inference, self._streaming, Administration(admin), self._health, self._reflection,
+            self._receiving,
+        )  # fmt: skip
         self._door = Door(self.methods, gate)
         self._server = grpc.aio.server(
             handlers=(self._door,), options=_options(settings), maximum_concurrent_rpcs=settings.max_connections
@@ -76,10 +79,12 @@ class GrpcServer:
         try:
             await self._silence(min(grace, _SILENCE_MOST))
             stopping = asyncio.create_task(self._server.stop(grace))
+            self._receiving.end()
             await asyncio.sleep(_SILENCE)
         finally:
             held.set()
         await stopping
+        self._receiving.close()
 
     async def _silence(self, most: float) -> None:
         """Wait until no call has come for a moment, or for so long."""

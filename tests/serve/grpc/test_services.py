@@ -184,6 +184,24 @@ def test_health(served: House, channel: grpc.Channel) -> None:
     unknown.cancel()
 
 
+def test_many_who_watch_are_told_of_each_change_within_a_second(served: House, channel: grpc.Channel) -> None:
+    stub, version = health_pb2_grpc.HealthStub(channel), served.version()
+    watching = [stub.Watch(health_pb2.HealthCheckRequest(service=s), timeout=20) for s in ("", "m") * 50]
+    try:
+        for call in watching:
+            assert next(call).status == health_pb2.HealthCheckResponse.SERVING
+        for state, expected in ((State.LOADING, "NOT_SERVING"), (State.READY, "SERVING")) * 2:
+            start = time.monotonic()
+            version.state = state
+            for call in watching:
+                assert health_pb2.HealthCheckResponse.ServingStatus.Name(next(call).status) == expected
+            assert time.monotonic() - start < 1
+    finally:
+        version.state = State.READY
+        for call in watching:
+            call.cancel()
+
+
 @pytest.mark.parametrize("name", ["grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"])
 def test_reflection(channel: grpc.Channel, name: str) -> None:
     call = channel.stream_stream(
@@ -197,6 +215,11 @@ def test_reflection(channel: grpc.Channel, name: str) -> None:
     ]
     listed, file, nothing = call(iter(questions), timeout=10)
     services = {s.name for s in listed.list_services_response.service}
+    # grpcurl describes all that is listed.
+    for found in call((reflection_pb2.ServerReflectionRequest(file_containing_symbol=s) for s in services), timeout=10):
+        described = FileDescriptorProto.FromString(found.file_descriptor_response.file_descriptor_proto[0])
+        assert f"{described.package}.{described.service[0].name}" in services
+        assert all(m.input_type.startswith(f".{described.package}.") for m in described.service[0].method)
     assert services == {SERVICE.full_name, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"}
     described = FileDescriptorProto.FromString(file.file_descriptor_response.file_descriptor_proto[0])
     assert described.package == "inference" and len(described.service[0].method) == 12
