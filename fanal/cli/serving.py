@@ -6,7 +6,7 @@ import argparse
 from typing import Any, get_args
 
 _GROUPS = {
-    "host": "where it listens", "api_key_file": "who may ask", "workers": "models", "max_batch": "batches and queues",
+    "host": "where it listens", "api_key_file": "who may ask", "name": "models", "max_batch": "batches and queues",
     "max_body": "limits of what is sent", "drain_timeout": "the end, and what it says",
 }  # fmt: skip
 _SECRET = ("api_keys", "admin_keys")  # arguments are seen by everybody on the machine
@@ -77,18 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
         from fanal.serve.settings import Settings
     except ImportError as why:
         raise ImportError(f'serving needs packages that are not here ({why.name}): pip install "fanal[serve]"') from None
-    given: dict[str, Any] = {}
-    for name in Settings.model_fields:
-        value = getattr(arguments, name, None)
-        if value is not None:
-            given[name] = None if value == "none" and name.endswith("_port") else value
+    given = {name: value for name in Settings.model_fields if (value := getattr(arguments, name, None)) is not None}
     try:
         settings = Settings(**given)
     except ValidationError as why:
         first = why.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
         if first["loc"]:
-            option = "--" + str(first["loc"][0]).replace("_", "-")
+            name = str(first["loc"][0])
+            option = "--" + name.replace("_", "-") if name in given else f"FANAL_SERVE_{name.upper()} in the environment"
             said = f"{option}: {said} (got {first['input']!r})"
         raise ValueError(said) from None
     return serve(arguments.path, settings, arguments.ready_file)

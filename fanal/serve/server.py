@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -25,15 +24,18 @@ from fanal.serve.http.repository import repository_routes
 from fanal.serve.http.routes import rest_routes
 from fanal.serve.http.server import HttpServer
 from fanal.serve.http.v2 import health_routes
+from fanal.serve.listening import listening
 from fanal.serve.metrics import exposition
 from fanal.serve.repository.keeper import Keeper
 from fanal.serve.repository.layout import check
-from fanal.serve.settings import LOOPBACK, Settings
+from fanal.serve.settings import LOOPBACK, Settings, misspelt
 from fanal.serve.workers.processes import Nursery
 
 log = logging.getLogger("fanal.serve")
 # After the signal connections that are open may still bring what was on its way.
 _LINGER_SECONDS = 0.3
+# Who wraps a command passes signals on that it got from the terminal, too (`timeout` does): one signal, twice.
+_SAME_SECONDS = 0.1
 
 
 class Server:
@@ -41,10 +43,14 @@ class Server:
 
     def __init__(self, path: Path, settings: Settings, ready_file: Path | None = None):
         check(path, settings.name)
+        if ready_file is not None:
+            if not ready_file.parent.is_dir():
+                raise ValueError(message("serve", "the ready file has no folder to be in", str(ready_file), hint="--ready-file with another"))
+            ready_file.unlink(missing_ok=True)  # of an earlier run
         self.path, self.settings, self._ready_file = path, settings, ready_file
         self.ports: dict[str, int | None] = {"http": None, "grpc": None, "metrics": None, "admin": None}
         self._stopping = asyncio.Event()
-        self._signals = 0
+        self._signalled: float | None = None  # when
 
     async def run(self) -> int:
         settings = self.settings
@@ -61,7 +67,7 @@ class Server:
             "admin": lambda: health + repository_routes(keeper, settings),
         }
         listeners = {
-            name: _listening(settings.host, port, name)
+            name: listening(settings.host, port, name)
             for name in tables
             if (port := getattr(settings, f"{name}_port")) is not None
         }
@@ -112,7 +118,10 @@ class Server:
             await asyncio.sleep(0.02)
         log.info("ready: %s", ", ".join(f"{v.model} {v.number}" for v in self.engine.versions()) or "no models yet")
         if self._ready_file is not None:
-            write_atomically(self._ready_file, json.dumps({"pid": os.getpid(), **self.ports}).encode())
+            try:
+                write_atomically(self._ready_file, json.dumps({"pid": os.getpid(), **self.ports}).encode())
+            except OSError as why:
+                log.error("the ready file can't be written: %s: %s", self._ready_file, why.strerror)
 
     async def _drain(self, servers: list[HttpServer], grpc: GrpcServer | None) -> None:
         """Not ready any more, but alive; what has come is answered; then everything is closed."""
@@ -146,8 +155,11 @@ class Server:
         loop = asyncio.get_running_loop()
 
         def stop(number: int) -> None:
-            self._signals += 1
-            if self._signals > 1:
+            now, before = loop.time(), self._signalled
+            if before is not None and now - before < _SAME_SECONDS:
+                return
+            self._signalled = now
+            if before is not None:
                 log.warning("%s again: ended at once", signal.Signals(number).name)
                 logging.shutdown()
                 os._exit(128 + number)
@@ -166,25 +178,18 @@ class Server:
         loop.add_signal_handler(signal.SIGHUP, look)
 
 
-def _listening(host: str, port: int, name: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as why:
-        option = f"--{name}-port"
-        raise ValueError(
-            message("serve", f"can't listen on {host}:{port} for {name}", why.strerror, hint=f"{option} with another number, or 0 for any that is free")
-        ) from None  # fmt: skip
-
-
 def serve(path: str | os.PathLike[str], settings: Settings | None = None, ready_file: str | os.PathLike[str] | None = None) -> int:
     """Serve the models at a path until SIGTERM or Ctrl-C; what `fanal serve` does. Returns the exit code.
 
     path: a .fanal file, or a folder of them (docs/serve.md). ready_file: written when all models answer: JSON with
     the process's number and the listeners' ports. Raises ValueError where it can't begin.
     """
+    if not os.fspath(path):  # a variable of a shell that was not set; a path would be the current folder
+        raise ValueError(message("serve", "there is no path", "''", "a .fanal file, or a folder of them"))
     settings = settings or Settings()
     _log(settings)
+    for text in misspelt(os.environ):
+        log.warning("%s", text)
     file = None if ready_file is None else Path(ready_file)
 
     async def main() -> int:

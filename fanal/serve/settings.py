@@ -5,15 +5,25 @@ Each field's description is its help text.
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from fanal.core.errors import message
+from fanal.core.errors import message, nearest
+
+
+def _there(path: Path) -> Path:
+    if not path.exists():
+        raise ValueError("there is no such file")
+    return path
+
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+File = Annotated[Path, AfterValidator(_there)]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -24,20 +34,20 @@ class Settings(BaseSettings):
 
     # -- where it listens
     host: str = Field("127.0.0.1", description="address to listen on; beyond loopback keys are wanted, or --insecure")
-    http_port: Port | None = Field(8000, description="REST: Open Inference Protocol v2 and TensorFlow Serving (0: any free port)")
-    grpc_port: Port | None = Field(8001, description="gRPC: Open Inference Protocol v2 (0: any free port)")
-    metrics_port: Port | None = Field(8002, description="Prometheus metrics (0: any free port)")
-    admin_port: Port | None = Field(None, description="load and unload models; off unless given (0: any free port)")
+    http_port: Port | None = Field(8000, description="REST: Open Inference Protocol v2 and TensorFlow Serving; 0: any free port")
+    grpc_port: Port | None = Field(8001, description="gRPC: Open Inference Protocol v2; 0: any free port")
+    metrics_port: Port | None = Field(8002, description="Prometheus metrics; 0: any free port")
+    admin_port: Port | None = Field(None, description="load and unload models; 0: any free port (default: off)")
 
     # -- who may ask
-    api_key_file: Path | None = Field(None, description="file of keys, one a line, that requests must bring")
+    api_key_file: File | None = Field(None, description="file of keys, one a line, that requests must bring")
     api_keys: SecretStr = Field(SecretStr(""), description="keys, separated by commas; only from the environment")
-    admin_key_file: Path | None = Field(None, description="file of keys for the admin listener")
+    admin_key_file: File | None = Field(None, description="file of keys for the admin listener")
     admin_keys: SecretStr = Field(SecretStr(""), description="keys for the admin listener; only from the environment")
     insecure: bool = Field(False, description="answer others than this machine without keys")
-    tls_cert: Path | None = Field(None, description="certificate chain (PEM); REST, gRPC and the others then speak TLS")
-    tls_key: Path | None = Field(None, description="its private key (PEM)")
-    tls_client_ca: Path | None = Field(None, description="authorities (PEM) that clients' certificates must come from")
+    tls_cert: File | None = Field(None, description="certificate chain (PEM); REST, gRPC and the others then speak TLS")
+    tls_key: File | None = Field(None, description="its private key (PEM)")
+    tls_client_ca: File | None = Field(None, description="authorities (PEM) that clients' certificates must come from")
 
     # -- models
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="name of the only model: the path is its file, or the folder of its versions")
@@ -70,6 +80,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is written to the log")
     access_log: bool = Field(False, description="a line in the log for each request")
 
+    @field_validator("http_port", "grpc_port", "metrics_port", "admin_port", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return None if value == "none" else value
+
     @field_validator("batch_sizes", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
@@ -90,4 +105,34 @@ class Settings(BaseSettings):
             )  # fmt: skip
         if (self.tls_cert is None) != (self.tls_key is None) or (self.tls_client_ca and not self.tls_cert):
             raise ValueError(message("serve", "TLS is half set", None, "--tls-cert and --tls-key together"))
+        self._try_tls()
         return self
+
+    def _try_tls(self) -> None:
+        """Those who will use these files would not say which is wrong."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        what = "--tls-cert with --tls-key"
+        try:
+            if self.tls_cert is not None:
+                context.load_cert_chain(self.tls_cert, self.tls_key, password=lambda: "")  # a server can't be asked for one
+            what = "--tls-client-ca"
+            if self.tls_client_ca is not None:
+                context.load_verify_locations(self.tls_client_ca)
+        except OSError as why:
+            raise ValueError(message("serve", f"{what} can't be used", why.strerror, "files in PEM, the key not encrypted")) from None
+
+
+def misspelt(environment: Iterable[str]) -> list[str]:
+    """Names in an environment that are nearly a setting's: what to say of each."""
+    prefix = Settings.model_config["env_prefix"]
+    known = [f"{prefix}{name.upper()}" for name in Settings.model_fields]
+    found = []
+    for name in environment:
+        if not name.startswith(prefix) or name in known:
+            continue
+        # Kubernetes' own, where a service is called fanal-serve.
+        if name.removeprefix(prefix).startswith(("SERVICE_", "PORT")):
+            continue
+        if close := nearest(name, known):
+            found.append(message("serve", "the environment has no such setting", name, hint=close[0]))
+    return found

@@ -79,31 +79,44 @@ async def until(true: Callable[[], Any], seconds: float = 10) -> None:
 
 
 def test_what_is_found(tmp_path: Path) -> None:
-    for name in ("one.fanal", "two/1.fanal", "two/3/any.fanal", "two/x.fanal", "two/.4.fanal", ".hidden.fanal", "bad name.fanal", "empty/readme"):
+    for name in (
+        "one.fanal", "two/1.fanal", "two/3/any.fanal", "two/x.fanal", "two/.4.fanal", ".hidden.fanal", "bad name.fanal",
+        "empty/readme", "none/model.fanal", "bad folder/1.fanal",
+    ):  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_bytes(b"")
-    found = scan(tmp_path)
+    (tmp_path / "link.fanal").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe.fanal")  # whoever opens it waits
+    os.mkfifo(tmp_path / "two" / "3" / "a.fanal")
+    found, overlooked = scan(tmp_path)
     assert {n: sorted(m.versions) for n, m in found.items()} == {"one": [1], "two": [1, 3]}
-    assert sorted(scan(tmp_path / "one.fanal")["one"].versions) == [1]
+    assert found["two"].versions[3].path.name == "any.fanal"
+    assert set(overlooked) == {"bad name.fanal", "none", "bad folder", "link.fanal", "pipe.fanal"}
+    assert "1.fanal" in overlooked["none"] and "letters" in overlooked["bad name.fanal"]
+    assert sorted(scan(tmp_path / "one.fanal").models["one"].versions) == [1]
     with pytest.raises(ValueError, match="no such file"):
         check(tmp_path / "other.fanal")
-    with pytest.raises(ValueError, match=r"NAME\.fanal"):
+    with pytest.raises(ValueError, match=r"NAME\.fanal.*--name"):
         check(tmp_path / "bad name.fanal")
+    with pytest.raises(ValueError, match=r"no \.fanal file: got readme"):
+        check(tmp_path / "empty" / "readme")
+    with pytest.raises(ValueError, match="neither a file nor a folder"):
+        check(tmp_path / "pipe.fanal")
 
 
 def test_a_folder_that_is_one_model(tmp_path: Path) -> None:
     """As KServe and others lay it down: the name comes from elsewhere."""
     file = tmp_path / "whatever it is called.fanal"
     file.write_bytes(b"")
-    assert {n: m.versions[1].path for n, m in scan(tmp_path, "m").items()} == {"m": file}
-    assert scan(file, "m")["m"].versions[1].path == file
+    assert {n: m.versions[1].path for n, m in scan(tmp_path, "m").models.items()} == {"m": file}
+    assert scan(file, "m").models["m"].versions[1].path == file
     check(file, "m")
     (tmp_path / "other.fanal").write_bytes(b"")
-    assert "which of the files is 'm'" in scan(tmp_path, "m")["m"].problem
+    assert "which of the files is 'm'" in scan(tmp_path, "m").models["m"].problem
     for number in (1, 2):
         (tmp_path / f"{number}.fanal").write_bytes(b"")
     (tmp_path / "model.toml").write_text('[versions]\npolicy = "all"')
-    found = scan(tmp_path, "m")["m"]
+    found = scan(tmp_path, "m").models["m"]
     assert sorted(found.versions) == [1, 2] and found.manifest.versions.policy == "all" and not found.problem
 
 
@@ -111,7 +124,7 @@ def test_a_folder_that_is_one_model(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("versions = 3", "versions in the manifest"), ("[versions]\npolicy = 'newest'", 'expected "latest:N"'), ("[batch]\nmax = 0", "batch.max"),
-        ("[batch]\nmost = 3", "batch.most"), ("[labels]\nstable = 'x'", "labels.stable"), ("[", "no TOML"), ("[queue]\nms = -1", "queue.ms"),
+        ("[batch]\nmost = 3", "batch.most in the manifest of 'm': there is no such entry"), ("[labels]\nstable = 'x'", "labels.stable"), ("[", "no TOML"), ("[queue]\nms = -1", "queue.ms"),
     ],
 )  # fmt: skip
 def test_manifests_that_say_something_else(text: str, said: str) -> None:
@@ -198,6 +211,75 @@ def test_policies_and_labels_follow_the_manifest(tmp_path: Path) -> None:
         manifest.write_text("[versions]\npolicy = 7")
         await h.keeper.look()
         assert await h.ask() == 2 and "versions.policy" in h.engine.models["m"].problem
+
+    living(tmp_path, use)
+
+
+def test_what_is_odd_is_said_once_and_takes_nothing_away(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logging.getLogger("fanal.serve")
+    monkeypatch.setattr(log, "propagate", True)
+    models.adding(tmp_path / "m" / "1.fanal", 1.0)
+    (tmp_path / "m" / "model.toml").write_text("[versions]\npolicy = [1, 7]\n[labels]\nnew = 2")
+    (tmp_path / "other name.fanal").write_bytes(b"")
+
+    async def use(h: House) -> None:
+        def said() -> list[str]:
+            return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+        for _ in range(3):
+            await h.keeper.look()
+        assert [m for m in said() if "no model" in m] == [m for m in said() if "other name.fanal" in m] and len(said()) == 2
+        assert any("version 7, version 2 for the label 'new'" in m for m in said())
+        caplog.clear()
+        tmp_path.rename(tmp_path.with_name("elsewhere"))
+        for _ in range(3):
+            await h.keeper.look()
+        assert len(said()) == 1 and "can't be read" in said()[0] and await h.ask() == 1
+        tmp_path.with_name("elsewhere").rename(tmp_path)
+
+        def unreadable(path: Any) -> Any:
+            if Path(path).name == "m":
+                raise PermissionError(13, "Permission denied")
+            return listed(path)
+
+        listed = os.scandir
+        monkeypatch.setattr(os, "scandir", unreadable)
+        await h.keeper.look()
+        assert await h.ask() == 1, "a folder that can't be read for a while takes no model away"
+        assert "m can't be read: got Permission denied" in h.keeper.index()[0]["reason"]
+        monkeypatch.setattr(os, "scandir", listed)
+        await h.keeper.look()
+        models.adding(tmp_path / "m" / "2.fanal", 2.0)
+        await h.keeper.look()
+        found = {m["version"]: (m["state"], m["reason"]) for m in h.keeper.index()}
+        assert found == {"1": ("READY", ""), "2": ("UNAVAILABLE", "its manifest's versions.policy leaves it out")}
+        with pytest.raises(ServeError, match=r"\[unload\] no model 'n'"):
+            await h.keeper.unload("n")
+
+    living(tmp_path, use)
+
+
+def test_a_damaged_file_is_told_aloud_when_nobody_writes_to_it_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("fanal.serve"), "propagate", True)
+    monkeypatch.setattr("fanal.serve.repository.keeper._FRESH_SECONDS", 0.5)
+    file = models.adding(tmp_path / "m.fanal", 1.0)
+
+    async def use(h: House) -> None:
+        def errors() -> list[str]:
+            return [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+
+        file.write_bytes(file.read_bytes()[:700])
+        await h.keeper.look()
+        assert not errors() and await h.ask() == 1
+        (found,) = h.keeper.index()
+        assert found["state"] == "READY" and "damaged" in found["reason"], "what answers is not what lies there"
+        await asyncio.sleep(0.6)
+        for _ in range(3):
+            await h.keeper.look()
+        (text,) = errors()
+        assert "damaged" in text and await h.ask() == 1
 
     living(tmp_path, use)
 

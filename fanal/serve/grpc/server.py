@@ -19,6 +19,7 @@ from fanal.serve.grpc.methods import Door, methods
 from fanal.serve.grpc.receiving import Receiving
 from fanal.serve.grpc.reflecting import Reflection
 from fanal.serve.grpc.streaming import Streaming
+from fanal.serve.listening import listening
 from fanal.serve.settings import Settings
 
 # Calls at once on one connection: HTTP/2 holds others back at the client, which is cheaper than refusing them.
@@ -61,7 +62,8 @@ class GrpcServer:
         except RuntimeError:
             found = 0
         if not found:
-            raise OSError(message("serve", f"cannot listen on {address} for gRPC", None, "", "another --grpc-port"))
+            listening(host, port, "grpc").close()  # gRPC does not say why; this does, by failing, too
+            raise ValueError(message("serve", f"can't listen on {address} for grpc"))
         await self._server.start()
         return found
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Keeper:
         self._engine, self._nursery, self._path, self._settings = engine, nursery, path, settings
         self._plans: dict[tuple[str, int], Plan] = {}  # what is served
         self._failed: dict[tuple[str, int], Plan] = {}  # what could not be loaded
+        self._quiet: set[tuple[str, int]] = set()  # of these, what may still be written to
+        self._said: dict[str, str] = {}  # of what, the last that was said
         self._parked: set[str] = set()  # unloaded on request
         self._found: dict[str, Found] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -82,11 +84,24 @@ class Keeper:
 
     async def _scanned(self) -> dict[str, Found]:
         try:
-            self._found = await asyncio.get_running_loop().run_in_executor(None, scan, self._path, self._settings.name)
+            listing = await asyncio.get_running_loop().run_in_executor(None, scan, self._path, self._settings.name)
         except OSError as why:
             # A repository that can't be read for a while takes no model away.
-            log.warning("the repository can't be read: %s", why)
+            self._say("the repository", f"the repository can't be read: {why}")
+            return self._found
+        self._say("the repository", "")
+        odd = "; ".join(f"{name}: {why}" for name, why in listing.overlooked.items())
+        self._say("overlooked", f"in the repository, but no model: {odd}" if odd else "")
+        self._found = listing.models
         return self._found
+
+    def _say(self, what: str, text: str) -> None:
+        """Say it once, not at every look, until it is something else; nothing is the matter if `text` is empty."""
+        if not text:
+            self._said.pop(what, None)
+        elif self._said.get(what) != text:
+            self._said[what] = text
+            log.warning("%s", text)
 
     async def close(self) -> None:
         """Load nothing more."""
@@ -110,6 +125,7 @@ class Keeper:
                 return
             entry.problem = ""
             wanted = found.manifest.versions.chosen(found.versions)
+            self._say(f"versions of {name}", _missing(found, wanted))
             whole = True
             for number in wanted:
                 whole &= await self._have(entry, number, Plan(found.versions[number], found.manifest))
@@ -131,6 +147,9 @@ class Keeper:
             return True
         failed = self._failed.get(key)
         if failed is not None and failed.same(plan):
+            if key in self._quiet and not _fresh(plan):
+                self._quiet.discard(key)
+                log.error("version %d of %s was not loaded, and its file does not change any more: %s", number, entry.name, entry.troubles[number].text)
             return False
         entry.troubles[number] = Trouble(State.LOADING, "")
         start = time.monotonic()
@@ -140,8 +159,10 @@ class Keeper:
             self._failed[key] = plan
             self._engine.failed_loads[entry.name] = self._engine.failed_loads.get(entry.name, 0) + 1
             entry.troubles[number] = Trouble(State.ENDED, _told(why, plan))
-            fresh = isinstance(why, DataError | OSError) and time.time() - plan.source.identity[3] / 1e9 < _FRESH_SECONDS
-            log.log(logging.INFO if fresh else logging.ERROR, "version %d of %s was not loaded: %s", number, entry.name, why)
+            quiet = isinstance(why, DataError | OSError) and _fresh(plan) and self._path.is_dir()
+            if quiet:
+                self._quiet.add(key)
+            log.log(logging.INFO if quiet else logging.ERROR, "version %d of %s was not loaded: %s", number, entry.name, why)
             return False
         self._failed.pop(key, None)
         entry.troubles.pop(number, None)
@@ -214,6 +235,7 @@ class Keeper:
             del entry.troubles[number]
         for key in [k for k in self._failed if k[0] == name and k[1] not in keep]:
             del self._failed[key]
+            self._quiet.discard(key)
         if not keep and not entry.versions:
             del self._engine.models[name]
 
@@ -250,7 +272,9 @@ class Keeper:
 
     async def unload(self, name: str) -> None:
         """Take a model away until it is loaded again; returns when its memory has been given back."""
-        entry = self._engine.entry(name)
+        entry = self._engine.models.get(name)
+        if entry is None:
+            raise ServeError(Status.NOT_FOUND, message("unload", f"no model {name!r} is served"))
         self._parked.add(name)
         async with self._locks.setdefault(name, asyncio.Lock()):
             versions = list(entry.versions.values())
@@ -266,18 +290,34 @@ class Keeper:
             versions = set(self._found[name].versions) if name in self._found else set()
             versions |= set(entry.versions) if entry is not None else set()
             for number in sorted(versions):
-                state, reason = "UNAVAILABLE", "unloaded" if name in self._parked else ""
-                if entry is not None:
-                    if number in entry.versions:
-                        state = "READY" if entry.versions[number].state is State.READY else "UNLOADING"
-                    elif number in entry.troubles:
-                        trouble = entry.troubles[number]
-                        state = "LOADING" if trouble.state is State.LOADING else "UNAVAILABLE"
-                        reason = trouble.text
-                    elif entry.problem:
-                        reason = entry.problem
+                state, reason = self._state(name, entry, number)
                 found.append({"name": name, "version": str(number), "state": state, "reason": reason})
         return found
+
+    def _state(self, name: str, entry: Entry | None, number: int) -> tuple[str, str]:
+        if name in self._parked and entry is None:
+            return "UNAVAILABLE", "unloaded"
+        trouble = None if entry is None else entry.troubles.get(number)
+        if entry is not None and number in entry.versions:
+            # What answers may be older than the file that lies there now.
+            state = "READY" if entry.versions[number].state is State.READY else "UNLOADING"
+            return state, entry.problem if trouble is None else trouble.text
+        if trouble is not None:
+            return "LOADING" if trouble.state is State.LOADING else "UNAVAILABLE", trouble.text
+        return "UNAVAILABLE", (entry and entry.problem) or "its manifest's versions.policy leaves it out"
+
+
+def _missing(found: Found, wanted: Sequence[int]) -> str:
+    """What a manifest names and there is not; nothing if all is there."""
+    policy, labels = found.manifest.versions.policy, found.manifest.labels
+    parts = [f"version {n}" for n in sorted(set(() if isinstance(policy, str) else policy) - set(found.versions))]
+    parts += [f"version {n} for the label {label!r}" for label, n in labels.items() if n not in wanted]
+    return f"the manifest of {found.name} names what is not served: {', '.join(parts)}" if parts else ""
+
+
+def _fresh(plan: Plan) -> bool:
+    """Whether its file may still be written to."""
+    return time.time() - plan.source.identity[3] / 1e9 < _FRESH_SECONDS
 
 
 def _told(why: BaseException, plan: Plan) -> str:

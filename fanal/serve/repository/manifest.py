@@ -98,4 +98,5 @@ def manifest_from(text: str, model: str) -> Manifest:
     except ValidationError as why:
         first = why.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(message("serve", f"{place} in the manifest of {model!r}: {first['msg'].removeprefix('Value error, ')}", repr(first["input"]))) from None
+        said = "there is no such entry" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        raise ValueError(message("serve", f"{place} in the manifest of {model!r}: {said}", repr(first["input"]))) from None

@@ -12,6 +12,8 @@ in a child. Only the server's process talks to the world.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import os
 import select
@@ -23,6 +25,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fanal.serve.workers import channel
+
+_SET_CHILD_SUBREAPER = 36  # of Linux' prctl
 
 
 class Family:
@@ -96,12 +100,20 @@ def called(name: str) -> None:
         pass
 
 
+def _adopts() -> None:
+    """Take in those whose parent is gone: workers may outlive their mother by a moment. They would go to the first
+    process of all, which in a container may be the server itself, and nobody would ask how they ended."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def main() -> None:
     # A terminal sends Ctrl-C, and a service manager SIGTERM, to all processes of a group: what is to happen then is
     # the server's to decide, which lets us go by closing its ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     called("fanal-nursery")
+    _adopts()
     from fanal.serve.workers import mother
 
     mother.prepare()
