@@ -39,48 +39,39 @@ bench: $(STAMP)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check -e ".[peers]"
 	$(BIN)/python -m benchmarks
 
-# An environment of its own. A peer that cannot be installed is left out and reported as absent.
-# What to measure: make bench-peers ARGS="--cases mlp,gpt --measure train" (see ARGS=--help).
-PEERS_VENV  := .venv-peers
-PEERS_LIST  := benchmarks/peers/packages.txt
-PEERS_STAMP := $(PEERS_VENV)/.installed-$(shell cat pyproject.toml $(PEERS_LIST) | cksum | cut -d' ' -f1)
+# What we are measured beside has environments of its own, whose packages a list names. One that cannot be installed is
+# left out and reported as absent.
+stamp = .venv-$(1)/.installed-$(shell cat pyproject.toml benchmarks/$(1)/packages.txt | cksum | cut -d' ' -f1)
+PEERS_STAMP   := $(call stamp,peers)
+SERVING_STAMP := $(call stamp,serving)
 
-$(PEERS_STAMP): pyproject.toml $(PEERS_LIST)
-	$(PYTHON) -m venv $(PEERS_VENV)
-	$(PEERS_VENV)/bin/python -m pip install -q --disable-pip-version-check -e ".[build]" packaging
+$(PEERS_STAMP): NEEDED = -e ".[build]" packaging
+$(SERVING_STAMP): NEEDED = -e ".[serve]"
+$(PEERS_STAMP): benchmarks/peers/packages.txt
+$(SERVING_STAMP): benchmarks/serving/packages.txt
+$(PEERS_STAMP) $(SERVING_STAMP): pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q --disable-pip-version-check $(NEEDED)
 	@while read -r package; do \
-		$(PEERS_VENV)/bin/python -m pip install -q --disable-pip-version-check "$$package" \
-		|| echo "bench-peers: $$package cannot be installed here; it is reported as absent"; \
-	done < $(PEERS_LIST)
-	@rm -f $(PEERS_VENV)/.installed-*
+		$(@D)/bin/python -m pip install -q --disable-pip-version-check "$$package" \
+		|| echo "$(@D): $$package cannot be installed here; it is reported as absent"; \
+	done < $(filter %.txt,$^)
+	@rm -f $(@D)/.installed-*
 	@touch $@
 
+# What to measure: make bench-peers ARGS="--cases mlp,gpt --measure train" (see ARGS=--help).
 bench-edge: $(PEERS_STAMP)
-	$(PEERS_VENV)/bin/python -m benchmarks.edge $(ARGS)
+	.venv-peers/bin/python -m benchmarks.edge $(ARGS)
 
 bench-peers: $(PEERS_STAMP)
-	$(PEERS_VENV)/bin/python -m benchmarks.peers $(ARGS)
+	.venv-peers/bin/python -m benchmarks.peers $(ARGS)
 
-# The same for servers: what to measure: make bench-serving ARGS="--cases digits --rounds 5" (see ARGS=--help).
-SERVING_VENV  := .venv-serving
-SERVING_LIST  := benchmarks/serving/packages.txt
-SERVING_STAMP := $(SERVING_VENV)/.installed-$(shell cat pyproject.toml $(SERVING_LIST) | cksum | cut -d' ' -f1)
-
-$(SERVING_STAMP): pyproject.toml $(SERVING_LIST)
-	$(PYTHON) -m venv $(SERVING_VENV)
-	$(SERVING_VENV)/bin/python -m pip install -q --disable-pip-version-check -e ".[serve]"
-	@while read -r package; do \
-		$(SERVING_VENV)/bin/python -m pip install -q --disable-pip-version-check "$$package" \
-		|| echo "bench-serving: $$package cannot be installed here; it is reported as absent"; \
-	done < $(SERVING_LIST)
-	@rm -f $(SERVING_VENV)/.installed-*
-	@touch $@
-
+# What to measure: make bench-serving ARGS="--cases digits --rounds 5" (see ARGS=--help).
 bench-serving: $(SERVING_STAMP)
-	$(SERVING_VENV)/bin/python -m benchmarks.serving $(ARGS)
+	.venv-serving/bin/python -m benchmarks.serving $(ARGS)
 
 soak: $(STAMP)
 	$(BIN)/python -m tests.serve.soak $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) $(SERVING_VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) .venv-peers .venv-serving build *.egg-info .pytest_cache .ruff_cache .mypy_cache

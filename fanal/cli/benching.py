@@ -64,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         from fanal.serve import bench
     except ImportError as why:
         raise ImportError(f'load needs packages that are not here ({why.name}): pip install "fanal[serve]"') from None
+    if arguments.json is not None and not Path(arguments.json).absolute().parent.is_dir():  # not after the load
+        raise ValueError(message("bench-serve", "--json has no folder to be in", arguments.json))
     console, progress = Console(), Progress()
     how: dict[str, Any] = {
         "concurrency": arguments.concurrency, "warm_up": arguments.warm_up, "protocol": arguments.protocol,
@@ -72,13 +74,16 @@ def run(arguments: argparse.Namespace) -> int:
     }  # fmt: skip
     if arguments.sweep is not None:
         return _sweep(arguments, console, progress, how)
+    code = 0
     try:
         outcome = bench.run(arguments.url, arguments.model, rate=arguments.rate, duration=arguments.duration or 10.0, **how)
+    except bench.Interrupted as stopped:
+        outcome, code = stopped.outcome, 130
     finally:
         progress.end()
     _show(console, outcome)
     _write(arguments.json, outcome.json())
-    return 0 if outcome.succeeded else 1
+    return code or (0 if outcome.succeeded else 1)
 
 
 def _sweep(arguments: argparse.Namespace, console: Console, progress: Progress, how: Mapping[str, Any]) -> int:
@@ -131,7 +136,7 @@ def _show(console: Console, outcome: Outcome) -> None:
     console.title(f"{outcome.model} at {outcome.url}, {outcome.protocol}, {outcome.connections} connections")
     console.pairs([
         ("throughput", f"{outcome.throughput:,.0f} requests a second{offered}"),
-        ("requests", f"{outcome.sent:,} in {outcome.seconds:g} s, {outcome.succeeded:,} answered, {outcome.failed:,} failed"),
+        ("requests", f"{outcome.sent:,} in {outcome.seconds:.4g} s, {outcome.succeeded:,} answered, {outcome.failed:,} failed"),
         ("generator", f"{outcome.cpu:.0%} of a processor" + _lateness(outcome)),
     ])  # fmt: skip
     console.heading("Milliseconds" + (" from when a request was due" if outcome.rate is not None else ""))
@@ -142,7 +147,10 @@ def _show(console: Console, outcome: Outcome) -> None:
     bad = [(k, n) for k, n in sorted({**outcome.refused, **outcome.errors}.items())]
     if bad:
         console.heading("Without a result")
-        console.table(("", "requests"), [(k, f"{n:,}") for k, n in bad], right=(1,))
+        console.table(("", "requests", ""), [(k, f"{n:,}", outcome.reasons.get(k, "")) for k, n in bad], right=(1,))
+    if outcome.unconnected:
+        console.heading("Connections that could not be opened")
+        console.table(("", "times"), [(k, f"{n:,}") for k, n in sorted(outcome.unconnected.items())], right=(1,))
     if outcome.saturated:
         console.line()
         console.line("The generator had no time left: the server may be faster than these figures say.")

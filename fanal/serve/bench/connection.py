@@ -15,8 +15,9 @@ class Owner(Protocol):
     def opened(self, connection: Connection) -> None:
         """It can take a request."""
 
-    def answered(self, connection: Connection, status: str, again: bool) -> None:
-        """A request ended: SUCCESS, or the status that it was refused with. `again`: whether it takes another."""
+    def answered(self, connection: Connection, status: str, again: bool, text: bytes = b"") -> None:
+        """A request ended: SUCCESS, or the status that it was refused with. `again`: whether it takes another.
+        `text`: what was said of it, where its protocol lets that be found without much ado."""
 
     def lost(self, connection: Connection, error: str, busy: bool) -> None:
         """It is gone; `busy`: with a request under way."""
@@ -58,9 +59,9 @@ class Connection(asyncio.Protocol):
     def _start(self, request: bytes) -> None:
         raise NotImplementedError
 
-    def _end(self, status: str, again: bool = True) -> None:
+    def _end(self, status: str, again: bool = True, text: bytes = b"") -> None:
         self._busy = False
-        self._owner.answered(self, status, again)
+        self._owner.answered(self, status, again, text)
 
     def _break(self, error: str) -> None:
         """The server said something that is not the protocol."""

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from fanal.serve.bench.connection import SUCCESS, Connection, Maker
 from fanal.serve.bench.timer import Ticks, now
 
+_HURRY = 1.0  # seconds that answers have where somebody does not want to wait any more
 _RETRY = 0.05  # seconds before a connection that was lost is opened again
 
 
 class Record:
     """What happened to requests that were due from `start` to `end`. `completed`: results that came in that time,
-    whenever they had been due."""
+    whenever they had been due. `unconnected`: connections that could not be opened, which are no requests. `reasons`:
+    what the first answer of each status said."""
 
     def __init__(self) -> None:
         self.start = self.end = float("inf")
@@ -29,13 +31,15 @@ class Record:
         self.latencies, self.refusals, self.late = array("d"), array("d"), array("d")
         self.refused: dict[str, int] = {}
         self.errors: dict[str, int] = {}
+        self.unconnected: dict[str, int] = {}
+        self.reasons: dict[str, bytes] = {}
 
     def error(self, what: str, count: int = 1) -> None:
         self.errors[what] = self.errors.get(what, 0) + count
 
 
 class Load:
-    """Drives `count` connections. `rate`: requests a second; None: the closed loop."""
+    """Drives `count` connections. `rate`: requests a second; None: the closed loop. `stopped`: before its time."""
 
     def __init__(self, make: Maker, host: str, port: int, tls: ssl.SSLContext | None, count: int, rate: float | None):
         self.record = Record()
@@ -45,7 +49,7 @@ class Load:
         self._all: set[Connection] = set()
         self._backlog: deque[float] = deque()
         self._under_way = 0
-        self._stopped = False
+        self._stopped = self.stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._begin = 0.0
         self._made = 0
@@ -60,7 +64,7 @@ class Load:
         ticks = None if self._rate is None else Ticks(max(1 / self._rate, 5e-5), self._tick)
         self._begin = now() if ticks is None else ticks.began
         self.record.start = self._begin + warm_up
-        self.record.end = end = self.record.start + duration
+        self.record.end = self.record.start + duration
         if ticks is None:
             for connection in list(self._idle):
                 self._idle.remove(connection)
@@ -68,7 +72,7 @@ class Load:
         else:
             self._tick()
         try:
-            while (left := end - now()) > 0:
+            while (left := self.record.end - now()) > 0:
                 await asyncio.sleep(min(left, 0.25))
                 progress(self.record, max(0.0, now() - self.record.start))
         finally:
@@ -76,12 +80,22 @@ class Load:
                 self._tick()  # also what was due while this process stood still
                 ticks.stop()
             self._stopped = True
+        await self._rest(min(patience, _HURRY) if self.stopped else patience)
+
+    async def _rest(self, patience: float) -> None:
         self._at_rest()
         try:
             await asyncio.wait_for(self._rested.wait(), patience)
         except TimeoutError:
             waiting = [*(c.due for c in self._all if c not in self._idle), *self._backlog]
             self.record.error("no answer in time", sum(due >= self.record.start for due in waiting))
+
+    def stop(self) -> None:
+        """Measure no longer: what there is will do. Whoever asks twice does not want even that."""
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+        self.record.end = min(self.record.end, now())
 
     def close(self) -> None:
         """Close all connections."""
@@ -143,7 +157,7 @@ class Load:
         else:
             self._idle.append(connection)
 
-    def answered(self, connection: Connection, status: str, again: bool) -> None:
+    def answered(self, connection: Connection, status: str, again: bool, text: bytes = b"") -> None:
         self._under_way -= 1
         record, at = self.record, now()
         if status == SUCCESS and record.start <= at < record.end:
@@ -155,6 +169,7 @@ class Load:
             else:
                 record.refusals.append(seconds)
                 record.refused[status] = record.refused.get(status, 0) + 1
+                record.reasons.setdefault(status, text)
         if again:
             self._next(connection)
         else:
@@ -191,7 +206,8 @@ class Load:
                 await self._connect()
                 return
             except OSError as error:
-                self.record.error(f"no connection: {error.strerror or type(error).__name__}")
+                why = error.strerror or type(error).__name__
+                self.record.unconnected[why] = self.record.unconnected.get(why, 0) + 1
                 await asyncio.sleep(_RETRY)
 
     async def _connect(self) -> None:

@@ -49,7 +49,11 @@ class Http1(Connection):
             self._break("an answer without a length")
             return
         if whole:
-            self._end(SUCCESS if status[:1] == b"2" else status.decode("ascii", "replace"), not _CLOSE.search(head))
+            again = not _CLOSE.search(head)
+            if status[:1] == b"2":
+                self._end(SUCCESS, again)
+            else:
+                self._end(status.decode("ascii", "replace"), again, buffer[end + 4 :])
 
 
 def _last_chunk(buffer: bytes, at: int) -> bool:

@@ -34,7 +34,8 @@ class Outcome:
     `rate`: what was offered (requests a second), None where each connection sent its next request after an answer;
     latencies then count from the sending, else from when a request was due, sent or not. `sent` and `succeeded` are of
     the requests that were due in the `seconds`; `completed` are answers that came in them. `refused`: answers other
-    than success by status; `errors`: requests without any answer, by what happened. `late`: seconds that
+    than success by status, and `reasons` what the first of each said; `errors`: requests without any answer, by what
+    happened; `unconnected`: connections that could not be opened, by why. `late`: seconds that
     requests were sent after they were due though a connection was free: the generator's own fault.
     """
 
@@ -52,6 +53,8 @@ class Outcome:
     late: Latency
     refused: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
+    unconnected: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
     cpu: float = 0.0
 
     @property

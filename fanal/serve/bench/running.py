@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
+import signal
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,7 +39,7 @@ def run(
     next request after an answer. patience: seconds that answers may take after the last request was due. inputs: requests' arrays by name, sent in turn (by chance, of what the model's
     metadata says, if not given: `rows` rows; `shapes` by input where other dimensions are open, too).
     url: of the REST listener, or of the gRPC listener for protocol "grpc". ca: a file of authorities (PEM) that the
-    server's certificate may come from (the system's if not given).
+    server's certificate may come from (the system's if not given). Ctrl-C raises `Interrupted`, with what there is.
     """
     if rate is not None and not 0 < rate < 1e7:
         raise ValueError(message("bench-serve", "rate is no rate", rate, "requests a second"))
@@ -50,13 +53,16 @@ def run(
         tls.set_alpn_protocols(["h2"])
     make = maker(target, model, protocol, samples)
 
-    async def work() -> tuple[Record, float]:
+    async def work() -> tuple[Load, float]:
         load = Load(make, target.host, target.port, tls, concurrency, rate)
         try:
             await load.open()
+            if threading.current_thread() is threading.main_thread():
+                loop = asyncio.get_running_loop()
+                loop.add_signal_handler(signal.SIGINT, load.stop)
             begin, used = time.monotonic(), time.process_time()
             await load.run(warm_up, duration, patience, progress or (lambda record, seconds: None))
-            return load.record, (time.process_time() - used) / (time.monotonic() - begin)
+            return load, (time.process_time() - used) / (time.monotonic() - begin)
         finally:
             load.close()
 
@@ -65,14 +71,40 @@ def run(
     gc.disable()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            record, cpu = runner.run(work())
+            load, cpu = runner.run(work())
     finally:
         if collected:
             gc.enable()
-    return Outcome(
-        url, model, protocol, concurrency, rate, duration, record.sent, len(record.latencies), record.completed,
-        latency(record.latencies), latency(record.refusals), latency(record.late), record.refused, record.errors, cpu,
+    record = load.record
+    seconds = record.end - record.start if load.stopped else duration
+    if seconds <= 0:
+        raise KeyboardInterrupt
+    outcome = Outcome(
+        url, model, protocol, concurrency, rate, seconds, record.sent, len(record.latencies), record.completed,
+        latency(record.latencies), latency(record.refusals), latency(record.late), record.refused, record.errors,
+        record.unconnected, {status: _said(text) for status, text in record.reasons.items() if text}, cpu,
     )  # fmt: skip
+    if load.stopped:
+        raise Interrupted(outcome)
+    return outcome
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody did not want to wait for the end of a run; `outcome` is what there was until then."""
+
+    def __init__(self, outcome: Outcome):
+        super().__init__()
+        self.outcome = outcome
+
+
+def _said(body: bytes) -> str:
+    """What an answer that is no result says: the protocol's error, or the beginning of what else there is."""
+    text = body.decode("utf-8", "replace")
+    try:
+        text = str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        pass  # of something that is in between
+    return text[:300]
 
 
 def target_of(url: str, api_key: str | None, scheme: str) -> Target:
@@ -97,9 +129,7 @@ def _metadata(target: Target, model: str, protocol: Protocol, ca: str | os.PathL
         with Client(f"{scheme}://{target.authority}{target.prefix}", api_key=target.api_key, tls=tls) as client:
             return client.metadata(model)
     except RequestError as error:
-        raise OSError(message("bench-serve", f"{target.authority} refuses", error)) from None
-    except OSError as error:
-        raise OSError(message("bench-serve", f"{target.authority} does not answer", error.strerror or error)) from None
+        raise OSError(message("bench-serve", f"{target.authority} refuses", str(error).rstrip("."))) from None
 
 
 def _grpc_metadata(target: Target, model: str, ca: str | os.PathLike[str] | None) -> Mapping[str, Any]:
@@ -119,5 +149,5 @@ def _grpc_metadata(target: Target, model: str, ca: str | os.PathLike[str] | None
         try:
             found = call(request_of("ModelMetadata")(name=model), timeout=10, metadata=keys)
         except grpc.RpcError as error:
-            raise OSError(message("bench-serve", f"{address} refuses or does not answer", error.details())) from None
+            raise OSError(message("bench-serve", f"{address} refuses or does not answer", (error.details() or "").rstrip("."))) from None
     return MessageToDict(found, preserving_proto_field_name=True, descriptor_pool=POOL)

@@ -153,15 +153,17 @@ class Client:
     def wait_until_ready(self, timeout: float = 60.0, model: str | None = None) -> None:
         """Return when the server (or a model) is ready; TimeoutError if that takes longer."""
         end = time.monotonic() + timeout
+        why = ""
         while True:
             try:
                 if self.ready(model):
                     return
-            except OSError:
-                pass  # it does not listen yet
+                why = ""
+            except OSError as error:
+                why = str(error)  # it does not listen yet
             if time.monotonic() + _POLL > end:
                 what = "the server" if model is None else repr(model)
-                raise TimeoutError(message("Client", f"{what} was not ready within {timeout:g} seconds"))
+                raise TimeoutError(message("Client", f"{what} was not ready within {timeout:g} seconds", why.rstrip(".") or None))
             time.sleep(_POLL)
 
     # -- the end ---------------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import os
 import ssl
 import threading
-from typing import NamedTuple
+import weakref
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from fanal.core.errors import message
@@ -29,31 +31,35 @@ class Transport:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
             raise ValueError(message("Client", "no URL of a server", repr(url), "http://HOST:PORT or https://HOST:PORT"))
-        self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
+        self._host, self._prefix = parts.hostname, parts.path.rstrip("/")
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._address = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._local = threading.local()
-        self._all: set[http.client.HTTPConnection] = set()
+        # Those of threads that have ended close themselves.
+        self._all: weakref.WeakSet[http.client.HTTPConnection] = weakref.WeakSet()
         self._lock = threading.Lock()
 
     def send(self, method: str, path: str, headers: dict[str, str], body: bytes | None, timeout: float | None) -> Answer:
         """Send a request and read its answer; OSError (TimeoutError, ConnectionError) where there is none."""
         connection = self._connection()
-        fresh = connection.sock is None
         try:
+            if connection.sock is not None:
+                try:
+                    return self._once(connection, method, path, headers, body, timeout)
+                except _STALE:
+                    # The server closed an idle connection while the request was on its way: it never began to answer.
+                    connection.close()
             return self._once(connection, method, path, headers, body, timeout)
-        except _STALE:
-            # The server closed an idle connection while the request was on its way: it never began to answer.
-            connection.close()
-            if fresh:
-                raise
         except http.client.HTTPException as error:
             connection.close()
-            raise ConnectionError(message("Client", f"not an HTTP server's answer ({type(error).__name__})")) from error
-        except BaseException:
+            raise ConnectionError(message("Client", f"{self._address} gives no answer of an HTTP server", type(error).__name__)) from error
+        except TimeoutError as error:
             connection.close()
-            raise
-        try:
-            return self._once(connection, method, path, headers, body, timeout)
+            raise TimeoutError(message("Client", f"{self._address} did not answer within {timeout:g} s")) from error
+        except OSError as error:
+            connection.close()
+            raise ConnectionError(message("Client", f"{self._address} does not answer", error.strerror or str(error))) from error
         except BaseException:
             connection.close()
             raise
@@ -61,7 +67,7 @@ class Transport:
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            for connection in self._all:
+            for connection in list(self._all):
                 connection.close()
             self._all.clear()
             self._local = threading.local()
@@ -78,13 +84,35 @@ class Transport:
         return Answer(response.status, response.headers, response.read())
 
     def _connection(self) -> http.client.HTTPConnection:
-        found: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if found is None:
+        found: _Connection | _Secure | None = getattr(self._local, "connection", None)
+        # A process that was forked has its parent's connection, too: answers would be taken by either.
+        if found is None or found.owner != os.getpid():
             if self._tls is None:
-                found = http.client.HTTPConnection(self._host, self._port)
+                found = _Connection(self._host, self._port)
             else:
-                found = http.client.HTTPSConnection(self._host, self._port, context=self._tls)
+                found = _Secure(self._host, self._port, context=self._tls)
             self._local.connection = found
             with self._lock:
                 self._all.add(found)
         return found
+
+
+class _Owned:
+    """A connection that knows the process which opened it, and ends with the thread that had it."""
+
+    owner: int
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.owner = os.getpid()
+
+    def __del__(self) -> None:
+        self.close()  # type: ignore[attr-defined]
+
+
+class _Connection(_Owned, http.client.HTTPConnection):
+    pass
+
+
+class _Secure(_Owned, http.client.HTTPSConnection):
+    pass

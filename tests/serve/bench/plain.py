@@ -19,6 +19,7 @@ class Plain:
         self.behaviour = behaviour
         self.requests = self.connections = 0
         self.port = 0
+        self.close: Callable[[], Any] = lambda: None  # goes away before its time
 
     @property
     def url(self) -> str:
@@ -75,8 +76,10 @@ def plain(behaviour: Behaviour = lambda i: (OK, 0.0)) -> Iterator[Plain]:
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
     started.wait(10)
+    found.close = lambda: found.loop.call_soon_threadsafe(stopping.set)  # type: ignore
     try:
         yield found
     finally:
-        found.loop.call_soon_threadsafe(stopping.set)  # type: ignore
+        if thread.is_alive():
+            found.close()
         thread.join(10)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,6 +223,38 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert "No rate holds" in capsys.readouterr().out
         assert main(["bench-serve", server.url, "--model", "m", "--shape", "x=1,b"]) == 1
         assert "--shape is no shape" in capsys.readouterr().err
+
+
+def test_the_command_says_why_and_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with fake() as server:
+        server.refusals = [(400, None)] * 100_000
+        assert main(["bench-serve", server.url, "--model", "m", "--duration", "0.2", "--warm-up", "0", "--rate", "50"]) == 1
+        shown = capsys.readouterr().out.splitlines()
+        assert any(line.split()[:1] == ["400"] and "too much to do" in line for line in shown), shown
+        assert main(["bench-serve", server.url, "--model", "m", "--json", str(tmp_path / "no" / "file")]) == 1
+        assert "--json has no folder" in capsys.readouterr().err
+    assert main(["bench-serve", "http://127.0.0.1:1", "--model", "m"]) == 1
+    assert "127.0.0.1:1 does not answer: got Connection refused." in capsys.readouterr().err
+
+
+def test_ctrl_c_shows_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "found.json"
+    with fake() as server:
+        threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        assert main(["bench-serve", server.url, "--model", "m", "--duration", "60", "--warm-up", "0", "--rate", "100", "--json", str(file)]) == 130
+    assert "requests a second" in capsys.readouterr().out
+    found = json.loads(file.read_text())
+    assert 0.5 < found["seconds"] < 5 and abs(found["sent"] - 100 * found["seconds"]) < 20 and not found["failed"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_server_that_goes_away_fails_what_was_due_and_no_more() -> None:
+    with plain() as server:
+        gone = threading.Timer(0.3, server.close)
+        gone.start()
+        found = run(server.url, "m", rate=100, concurrency=4, patience=0.2, **{**SHORT, "duration": 1.0})
+        gone.join()
+    assert found.unconnected and found.succeeded + found.failed == found.sent
 
 
 def test_an_outcome_says_when_it_cannot_be_believed() -> None:

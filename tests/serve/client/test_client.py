@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -139,16 +141,45 @@ def test_threads_have_connections_of_their_own(server: Fake, client: Client) -> 
     assert not errors and server.connections == 4
 
 
+def test_a_thread_that_ends_leaves_no_connection(server: Fake, client: Client) -> None:
+    def files() -> int:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    assert client.live()
+    before = files()
+    for _ in range(20):
+        thread = threading.Thread(target=client.live)
+        thread.start()
+        thread.join()
+    assert server.connections == 21 and files() <= before + 22 + 1  # the server's own ends are here, too
+    assert len(client._transport._all) == 1
+
+
+def test_a_process_that_was_forked_has_a_connection_of_its_own(server: Fake, client: Client) -> None:
+    assert client.live()
+    mine = client._transport._connection()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if client._transport._connection() is not mine else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert client._transport._connection() is mine and client.live() and server.connections == 1
+
+
 def test_nobody_answers(server: Fake) -> None:
-    with Client("127.0.0.1:1") as client, pytest.raises(ConnectionError):
+    with Client("127.0.0.1:1") as client, pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1 does not answer: got Connection refused"):
+        client.ready()
+    with Client("http://nobody.invalid") as client, pytest.raises(ConnectionError, match=r"nobody\.invalid:80 does not answer"):
+        client.ready()
+    with Client(server.url.replace("http", "https")) as client, pytest.raises(ConnectionError, match="does not answer: got .*SSL"):
         client.ready()
     with Client("127.0.0.1:1") as client:
         start = time.monotonic()
-        with pytest.raises(TimeoutError, match=r"not ready within 0\.2 seconds"):
+        with pytest.raises(TimeoutError, match=r"not ready within 0\.2 seconds: got .*Connection refused"):
             client.wait_until_ready(0.2)
         assert time.monotonic() - start < 1
     server.pause = 3.0
-    with Client(server.url) as client, pytest.raises(TimeoutError):
+    with Client(server.url) as client, pytest.raises(TimeoutError, match="did not answer within"):
         client.infer("m", {"x": X}, timeout=0.05)
 
 

@@ -330,7 +330,7 @@ def test_stopping_under_load_drops_nothing(model: Path) -> None:
         stopping.join()
         statistics = served.version().statistics
         assert found.sent == found.succeeded == statistics.received == statistics.success > 50
-        assert not found.refused and all(e.startswith("no connection") for e in found.errors)
+        assert not found.refused and not found.errors
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates by openssl")
