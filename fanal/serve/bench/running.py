@@ -55,15 +55,16 @@ def run(
 
     async def work() -> tuple[Load, float]:
         load = Load(make, target.host, target.port, tls, concurrency, rate)
+        loop = asyncio.get_running_loop()
         try:
             await load.open()
             if threading.current_thread() is threading.main_thread():
-                loop = asyncio.get_running_loop()
                 loop.add_signal_handler(signal.SIGINT, load.stop)
             begin, used = time.monotonic(), time.process_time()
             await load.run(warm_up, duration, patience, progress or (lambda record, seconds: None))
             return load, (time.process_time() - used) / (time.monotonic() - begin)
         finally:
+            loop.remove_signal_handler(signal.SIGINT)
             load.close()
 
     # A collection of garbage in the middle would look like a pause of the server's.
