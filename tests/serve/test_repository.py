@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -406,6 +407,26 @@ def test_whoever_is_killed_is_replaced(tmp_path: Path) -> None:
         assert process.poll() is not None
 
     living(tmp_path, use)
+
+
+def test_no_worker_is_left_to_the_first_process(tmp_path: Path) -> None:
+    """In a container that is the server, which would never ask how they ended: each reload would leave a dead process."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(36, 1, 0, 0, 0) == 0  # as the first process, we get those whose parent is gone
+
+    async def use(h: House) -> None:
+        for number in (2.0, 3.0, 4.0):
+            pids = h.pids
+            models.adding(tmp_path / "m.fanal", number)
+            await h.keeper.look()
+            await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))  # noqa: B023
+            assert await h.ask() == number
+
+    models.adding(tmp_path / "m.fanal", 1.0)
+    try:
+        living(tmp_path, use)
+    finally:
+        libc.prctl(36, 0, 0, 0, 0)
 
 
 def test_workers_share_requests_and_memory(tmp_path: Path) -> None:
