@@ -43,6 +43,7 @@ class Server:
 
     def __init__(self, path: Path, settings: Settings, ready_file: Path | None = None):
         check(path, settings.name)
+        settings.try_files()
         if ready_file is not None:
             if not ready_file.parent.is_dir():
                 raise ValueError(message("serve", "the ready file has no folder to be in", str(ready_file), hint="--ready-file with another"))

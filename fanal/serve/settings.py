@@ -10,20 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fanal.core.errors import message, nearest
 
-
-def _there(path: Path) -> Path:
-    if not path.exists():
-        raise ValueError("there is no such file")
-    return path
-
-
 Port = Annotated[int, Field(ge=0, le=65535)]
-File = Annotated[Path, AfterValidator(_there)]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -40,14 +32,14 @@ class Settings(BaseSettings):
     admin_port: Port | None = Field(None, description="load and unload models; 0: any free port (default: off)")
 
     # -- who may ask
-    api_key_file: File | None = Field(None, description="file of keys, one a line, that requests must bring")
+    api_key_file: Path | None = Field(None, description="file of keys, one a line, that requests must bring")
     api_keys: SecretStr = Field(SecretStr(""), description="keys, separated by commas; only from the environment")
-    admin_key_file: File | None = Field(None, description="file of keys for the admin listener")
+    admin_key_file: Path | None = Field(None, description="file of keys for the admin listener")
     admin_keys: SecretStr = Field(SecretStr(""), description="keys for the admin listener; only from the environment")
     insecure: bool = Field(False, description="answer others than this machine without keys")
-    tls_cert: File | None = Field(None, description="certificate chain (PEM); REST, gRPC and the others then speak TLS")
-    tls_key: File | None = Field(None, description="its private key (PEM)")
-    tls_client_ca: File | None = Field(None, description="authorities (PEM) that clients' certificates must come from")
+    tls_cert: Path | None = Field(None, description="certificate chain (PEM); REST, gRPC and the others then speak TLS")
+    tls_key: Path | None = Field(None, description="its private key (PEM)")
+    tls_client_ca: Path | None = Field(None, description="authorities (PEM) that clients' certificates must come from")
 
     # -- models
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="name of the only model: the path is its file, or the folder of its versions")
@@ -105,11 +97,14 @@ class Settings(BaseSettings):
             )  # fmt: skip
         if (self.tls_cert is None) != (self.tls_key is None) or (self.tls_client_ca and not self.tls_cert):
             raise ValueError(message("serve", "TLS is half set", None, "--tls-cert and --tls-key together"))
-        self._try_tls()
         return self
 
-    def _try_tls(self) -> None:
-        """Those who will use these files would not say which is wrong."""
+    def try_files(self) -> None:
+        """ValueError where a file can't be used, here and now: those who will use them would not say which."""
+        for name in ("api_key_file", "admin_key_file", "tls_cert", "tls_key", "tls_client_ca"):
+            path = getattr(self, name)
+            if path is not None and not path.exists():
+                raise ValueError(message("serve", f"--{name.replace('_', '-')}: there is no such file", str(path)))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         what = "--tls-cert with --tls-key"
         try:

@@ -40,7 +40,7 @@ def test_mistakes_are_named_by_what_was_written(file: Path, tmp_path: Path, monk
             ([""], "there is no path"),
             ([str(tmp_path / "n.fanal")], "no such file or folder"),
             ([str(file), "--max-batch", "x"], "--max-batch: "),
-            ([str(file), "--api-key-file", "/no/such"], "--api-key-file: there is no such file (got '/no/such')"),
+            ([str(file), "--api-key-file", "/no/such"], "--api-key-file: there is no such file: got /no/such."),
             ([str(file), "--tls-cert", str(text), "--tls-key", str(text)], "--tls-cert with --tls-key can't be used"),
             ([str(file), "--ready-file", "/no/such/file"], "the ready file has no folder"),
             ([str(file), "--http-port", port], f"can't listen on 127.0.0.1:{port} for http: got Address already in use. Try: --http-port"),
