@@ -49,6 +49,10 @@ class OutOfRangeError(IndexError, RuntimeError):
     """An index out of range where PyTorch raises RuntimeError; an IndexError as well."""
 
 
+class DivisionError(ZeroDivisionError, RuntimeError):
+    """A division of integers by zero, where PyTorch raises RuntimeError; a ZeroDivisionError as well."""
+
+
 class OutOfMemoryError(RuntimeError, MemoryError):
     """A tensor could not be allocated."""
 

@@ -65,7 +65,7 @@ class Sizes:
         sizes = tuple(found.get(r.name, symbols.by_name[r.name].example) for r in self._dims)
         for r in self._dims:
             if r.name in found and not r.holds(found[r.name]):
-                raise ValueError(message(s.name, f"{r.name!r} is out of its range", found[r.name], r.span))
+                raise ValueError(message(s.name, f"{r.name!r} is out of its range", f"{found[r.name]}{self._place(r.name)}", r.span))
         value = symbols.at(sizes)
         for spec, d, wanted in self._other:
             n = shapes[spec.name][d]
@@ -78,6 +78,9 @@ class Sizes:
                             ", ".join(f"{k}={n}" for k, n in found.items()), f"{symbols.named(zero.terms)} = 0")
                 )  # fmt: skip
         return sizes
+
+    def _place(self, name: str) -> str:
+        return next((f" in dimension {d} of {spec.name!r}" for spec, d, n in self._named if n == name), "")
 
 
 def _linear(size: Any, atoms: Mapping[int, str]) -> tuple[str, int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from fanal.export.sizing import Sizes
 from fanal.serve.datatypes import BY_DTYPE, Datatype
 from fanal.serve.errors import ServeError, Status, invalid
 
+_PLACE = re.compile(r" \([^()]*\.py:\d+[^()]*\)")  # lines of the program's author, which are no sender's business
 SERVING_DEFAULT = "serving_default"  # TensorFlow's name for the function that is called where none is named
 
 
@@ -109,7 +111,8 @@ class Function:
         try:
             sizes = self._sizes({name: a.shape for name, a in inputs.items()})
         except ValueError as why:
-            raise ServeError(Status.INVALID, str(why).replace(f"[{self.name}] ", "[infer] inputs: ")) from None
+            text = _PLACE.sub("", str(why)).replace(f"[{self.name}] ", "[infer] inputs: ")
+            raise ServeError(Status.INVALID, text) from None
         if not self.batched:
             return Fit(1, (self.name, sizes, object()))
         first = next(iter(self.inputs))

@@ -19,6 +19,8 @@ from fanal.serve.statistics import Statistics
 from fanal.serve.workers.executor import Executor, Result, Staff
 
 _NO_PRIORITY = 1 << 32
+# How a batch may fail for one request's sake, and not for the others'.
+_OF_ONE = frozenset([Status.INVALID, Status.EXHAUSTED, Status.INTERNAL])
 _SMOOTH = 0.1  # weight of the newest batch in the mean time of a row
 
 
@@ -202,15 +204,19 @@ class Version:
         now = time.monotonic()
         queue = self.statistics.queue
         for t in tickets:
-            t.running, t.started = True, now
-            queue.add(now - t.arrived)
-            self.statistics.queued.add(now - t.arrived)
+            t.running = True
+            if not t.started:  # it may have been in a batch before
+                t.started = now
+                queue.add(now - t.arrived)
+                self.statistics.queued.add(now - t.arrived)
         self._running += 1
 
         def done(found: Result | ServeError) -> None:
             self._running -= 1
             seconds = time.monotonic() - now
-            if isinstance(found, ServeError):
+            if isinstance(found, ServeError) and len(tickets) > 1 and found.status in _OF_ONE:
+                self._halve(tickets)
+            elif isinstance(found, ServeError):
                 for t in tickets:
                     self._fail(t, found)
             else:
@@ -223,12 +229,23 @@ class Version:
         self.wake()  # there may be another worker
         return True
 
+    def _halve(self, tickets: Sequence[Ticket]) -> None:
+        """A batch failed, perhaps for what one of its requests brought: each half is tried apart from all others, until
+        those who did not cause it are answered and those who did know."""
+        middle = len(tickets) // 2
+        for part in (tickets[:middle], tickets[middle:]):
+            apart = object()
+            for t in part:
+                if not t.future.done():
+                    t.running, t.key = False, (t.key[0], apart)
+                    self._queue.put(t)
+
     def _answer(self, tickets: Sequence[Ticket], found: Result, seconds: float) -> None:
         rows = sum(t.rows for t in tickets)
         statistics = self.statistics
         statistics.batch(rows, len(tickets), found.given, found.computed, found.taken)
         statistics.last_inference = time.time()
-        self._row_seconds += (_SMOOTH if self._row_seconds else 1.0) * (seconds / rows - self._row_seconds)
+        self._row_seconds += (_SMOOTH if self._row_seconds else 1.0) * (seconds / max(1, rows) - self._row_seconds)
         now = time.monotonic()
         at = 0
         for t in tickets:

@@ -11,7 +11,7 @@ from fanal.backends.native.program import (
     STATUS_HOST,
     STATUS_INDEX,
 )
-from fanal.core.errors import OutOfRangeError, message
+from fanal.core.errors import DivisionError, OutOfRangeError, message
 from fanal.graph.origin import Origin
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def raise_status(name: str, code: int, program: Table | None = None) -> None:
             error.add_note(f"[{name}]{where}")
         raise error
     if kind == STATUS_DIVISION:
-        raise RuntimeError(
+        raise DivisionError(
             message(name, "integer division by zero", hint="checking the divisor, or floats") + where
         )
     # Negative indices were counted from the end already, so their own value is not known here.

@@ -219,7 +219,7 @@ def test_what_does_not_fit_is_refused_by_name(network: Path) -> None:
             ({"x": x.astype("f8")}, r"inputs\.x\.datatype is another: got FP64; expected FP32"),
             ({"x": x[..., :7]}, r"inputs\.x\.shape does not fit: got \[2, 1, 8, 7\]; expected \[batch, 1, 8, 8\]"),
             ({"x": x[0]}, r"inputs\.x\.shape does not fit"),
-            ({"x": x[:0]}, "'batch' is out of its range: got 0; expected 1 to 256"),
+            ({"x": x[:0]}, "'batch' is out of its range: got 0 in dimension 0 of 'x'; expected 1 to 256"),
             ({"x": models.rows(257, 1, 8, 8)}, "'batch' is out of its range"),
             ({}, "'x' is missing"),
             ({"z": x}, "no input 'z'.*Try: x"),
@@ -249,7 +249,54 @@ def test_errors_of_a_program_go_to_those_who_caused_them(tmp_path: Path) -> None
         with pytest.raises(ServeError, match="index out of range") as caught:
             await asked(engine, version, np.array([7]))
         assert caught.value.status is Status.INVALID
+        assert caught.value.text.startswith("[infer] the model refuses its inputs: ") and ".py" not in caught.value.text
         assert (await asked(engine, version, np.array([2, 0]))).outputs["y"].tolist() == [2, 0]
+
+    serving(path, use)
+
+
+def test_who_shares_a_batch_with_a_wrong_request_is_answered(tmp_path: Path) -> None:
+    table = fanal.arange(3)
+
+    def look(x: fanal.Tensor, by: fanal.Tensor) -> fanal.Tensor:
+        return table[x] // (by - 4)
+
+    one = fanal.ones(2, dtype=fanal.int64)
+    n = fanal.export.Dim("n", max=64)
+    path = models.write(tmp_path / "look.fanal", look, one, one.clone(), dims={"x": {0: n}, "by": {0: n}})
+    wrong = {3: (7, 5), 4: (-9, 5), 17: (1, 4), 30: (3, 5)}  # no such place, or a divisor of 0
+
+    async def use(engine: Engine, version: Version) -> None:
+        function = version.description.function(None)
+        tickets = [version.submit(function, {"x": np.array([x]), "by": np.array([by])}) for x, by in (wrong.get(i, (i % 3, 5)) for i in range(32))]
+        gone = tickets[20]
+        while not gone.running:
+            await asyncio.sleep(0)
+        gone.cancel()  # while all 32 are computed
+        for i, ticket in enumerate(tickets):
+            if i in wrong:
+                with pytest.raises(ServeError, match="index out of range" if i != 17 else "division by zero") as caught:
+                    await ticket
+                assert caught.value.status is Status.INVALID
+            elif ticket is not gone:
+                assert (await ticket).outputs["y"].tolist() == [i % 3]
+        s = version.statistics
+        assert s.failures == {"invalid": 4, "cancelled": 1} and s.success == 27 and s.queued.count == s.queue.count == 32
+
+    serving(path, use)
+
+
+def test_no_rows_are_answered_with_none(tmp_path: Path) -> None:
+    def twice(x: fanal.Tensor) -> fanal.Tensor:
+        return (x * 2).sum(1)
+
+    path = models.write(tmp_path / "twice.fanal", twice, fanal.zeros(2, 3), dims={"x": {0: fanal.export.Dim("n", min=0, max=64)}})
+
+    async def use(engine: Engine, version: Version) -> None:
+        none = asked(engine, version, np.zeros((0, 3), np.float32))
+        assert (await none).outputs["y"].shape == (0,)
+        mixed = [asked(engine, version, np.full((n, 3), n, np.float32)) for n in (0, 2, 0, 1)]  # in one batch
+        assert [(await t).outputs["y"].tolist() for t in mixed] == [[], [12.0, 12.0], [], [6.0]]
 
     serving(path, use)
 

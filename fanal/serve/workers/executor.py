@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +12,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from fanal.core.errors import LinAlgError
 from fanal.serve.errors import ServeError, Status
 from fanal.serve.flow.ticket import Ticket
 from fanal.serve.workers.model import Model
+
+_OPERATION, _LINE = re.compile(r"^\[\w.]+\] "), re.compile(r" At \S+:\d+.*\Z", re.DOTALL)
 
 
 class Result(NamedTuple):
@@ -117,9 +121,11 @@ class Inline:
 
 
 def failed(error: BaseException) -> ServeError:
-    """What a sender is told of an error of the program: an index out of range is theirs, all else is ours."""
-    if isinstance(error, IndexError | ValueError | ZeroDivisionError):
-        return ServeError(Status.INVALID, str(error))
+    """What a sender is told of an error of the program: an index out of range, a divisor of 0 or a matrix that has no
+    inverse is theirs, all else is ours. Operations and lines of the program are not told."""
     if isinstance(error, MemoryError):
         return ServeError(Status.EXHAUSTED, "[infer] there is not enough memory for this request.", 1.0)
+    if isinstance(error, IndexError | ValueError | ZeroDivisionError | LinAlgError):
+        text = _OPERATION.sub("", _LINE.sub("", str(error)))
+        return ServeError(Status.INVALID, f"[infer] the model refuses its inputs: {text}")
     return ServeError(Status.INTERNAL, "[infer] the model failed; the server's log says how.")

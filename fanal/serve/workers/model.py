@@ -104,6 +104,8 @@ class _Function:
         if not self.batched:
             return self._once(inputs)
         rows = next(iter(inputs.values())).shape[0]
+        if not rows:
+            return self._once(inputs)  # there is no row that padding could repeat
         top = self.sizes[-1]
         if rows <= top:
             return self._padded(inputs, rows)
