@@ -199,7 +199,9 @@ class Answering(HttpToolsProtocol):
 
     def write(self, request: Incoming, response: Response) -> None:
         """Answer the request that is being worked on."""
-        if deflates_long(request, response):
+        if response.status != 200 or request.route is None or not request.route.packed:
+            self._write(request, response)
+        elif deflates_long(request, response):
             packing = self.loop.run_in_executor(None, deflated, request, response)
             packing.add_done_callback(lambda done: self._write(request, done.result()))
         else:
@@ -223,7 +225,7 @@ class Answering(HttpToolsProtocol):
             self.transport.write(body)
         if listener.settings.access_log:
             target = request.target[:200].decode("latin-1")
-            _access.info('%s "%s %s" %d %d', self.client, request.method, target, response.status, length)
+            _access.info('%s "%s %s" %d %d', _address(self.client), request.method, target, response.status, length)
         self.server_state.total_requests += 1
         if close:
             self._finish()
@@ -291,6 +293,13 @@ class Answering(HttpToolsProtocol):
         if self.transport.can_write_eof():
             with contextlib.suppress(OSError):  # the client was faster
                 self.transport.write_eof()
+
+
+def _address(client: tuple[str, int] | None) -> str:
+    if client is None:
+        return "-"
+    host, port = client
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _failed(error: Exception) -> Response:

@@ -26,6 +26,6 @@ def metrics_routes(exposition: Exposition) -> list[Route]:
         return Response(200, text, b"content-type: %b\r\n" % kind.encode())
 
     return [
-        Route("GET", "/metrics", Right.METRICS, metrics, operation=_METRICS),
-        Route("GET", "/monitoring/prometheus/metrics", Right.METRICS, metrics, operation=_METRICS),
+        Route("GET", "/metrics", Right.METRICS, metrics, operation=_METRICS, packed=True),
+        Route("GET", "/monitoring/prometheus/metrics", Right.METRICS, metrics, operation=_METRICS, packed=True),
     ]

@@ -95,7 +95,7 @@ class Infer:
 def check_type(request: Request) -> None:
     """Whether a body is of a type that may hold JSON. What curl sends unasked is one."""
     value = request.headers.get(b"content-type")
-    if value is None or value == b"application/json":
+    if not value or value == b"application/json":
         return
     name = value.decode("latin-1").partition(";")[0].strip().lower()
     if name not in _JSON_TYPES:

@@ -35,8 +35,8 @@ def page_routes(routes: Sequence[Route], engine: Engine, keys: bool) -> list[Rou
 
     found = [
         Route("GET", "/", Right.USE, index, operation=Operation(_TAG, "Where to begin", "Index")),
-        Route("GET", "/openapi.json", Right.USE, openapi, operation=Operation(_TAG, "This document", "Document")),
-        Route("GET", "/docs", Right.USE, docs, operation=Operation(_TAG, "This document as a page", "text/html")),
+        Route("GET", "/openapi.json", Right.USE, openapi, operation=Operation(_TAG, "This document", "Document"), packed=True),
+        Route("GET", "/docs", Right.USE, docs, operation=Operation(_TAG, "This document as a page", "text/html"), packed=True),
     ]
     def described() -> dict[str, Any]:
         return document([*found, *routes], engine, keys)

@@ -38,6 +38,8 @@ class Connection(Answering):
     def __init__(self, server: HttpServer):
         super().__init__(server)
         self._head: dict[bytes, bytes] = {}
+        self._again = 0  # bytes of headers whose names had come before
+        self._hosts = 0  # how many of them are Host
         self._got = 0  # bytes of a head or of a body's framing
         self._part = 0  # bytes of what came last
 
@@ -77,15 +79,25 @@ class Connection(Answering):
     def on_message_begin(self) -> None:
         self.url = b""
         self._head = {}
+        self._again = self._hosts = 0
         self.heading = True
         if self.phase is Phase.IDLE:
             self.phase = Phase.HEAD
             self.due = self.loop.time() + self.listener.settings.header_timeout
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.heading:
+            return  # a trailer: what comes after a body changes nothing of what was decided before it
         name = name.lower()
         head = self._head
-        head[name] = head[name] + b", " + value if name in head else value
+        if name not in head:
+            head[name] = value
+            return
+        self._again += len(name) + len(value) + 4
+        if name == b"host":
+            self._hosts += 1
+        elif self._again <= self.listener.settings.max_header:  # it is refused anyway
+            head[name] += b", " + value
 
     def on_headers_complete(self) -> None:
         self.heading = False
@@ -109,7 +121,7 @@ class Connection(Answering):
         if self.working is None:
             self.phase = Phase.BODY
             self.due = self.loop.time() + self.listener.settings.body_timeout
-        request.expects = headers.get(b"expect", b"").lower() == b"100-continue"
+        request.expects = version == "1.1" and headers.get(b"expect", b"").lower() == b"100-continue"
         if request.error is not None:
             if length is None or int(length) > _DROPPED or request.expects or parser.should_upgrade():
                 self.refuse(request)
@@ -118,7 +130,7 @@ class Connection(Answering):
 
     def _head_size(self) -> int:
         head = self._head
-        return len(self.url) + sum(map(len, head)) + sum(map(len, head.values())) + 4 * len(head)
+        return len(self.url) + sum(map(len, head)) + sum(map(len, head.values())) + 4 * len(head) + self._again
 
     def _judge(self, request: Incoming, version: str) -> None:
         """Whether a request may go on to its body; ServeError if not."""
@@ -132,6 +144,11 @@ class Connection(Answering):
             broken = ServeError(Status.INVALID, message("serve", "this is no version of HTTP that is spoken here", version, "1.1"))
         elif version == "1.1" and b"host" not in headers:
             broken = ServeError(Status.INVALID, message("serve", "the header Host is missing"))
+        elif self._hosts:
+            broken = ServeError(Status.INVALID, message("serve", "the header Host is there twice"))
+        elif headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            got = repr(headers[b"transfer-encoding"].decode("latin-1")[:40])
+            broken = ServeError(Status.INVALID, message("serve", "Transfer-Encoding is none that is read here", got, "chunked"))
         elif self.parser.should_upgrade() and (length is not None or b"transfer-encoding" in headers):
             text = message("serve", "a request with a body can't upgrade the connection")
             broken = ServeError(Status.INVALID, text)

@@ -40,7 +40,7 @@ class Operation:
 class Route:
     """One operation. `path`: as `/v2/models/{model}/infer`; a place in braces matches one segment of a path, or
     what comes before a colon in it. `work`: it runs a model, so it isn't begun while the server drains.
-    `operation`: what the OpenAPI document says of it; None: it is not in there."""
+    `operation`: what the OpenAPI document says of it; None: it is not in there. `packed`: its answers may be compressed."""
 
     method: str
     path: str
@@ -48,6 +48,7 @@ class Route:
     handler: Handler
     work: bool = False
     operation: Operation | None = None
+    packed: bool = False
 
 
 class Found:

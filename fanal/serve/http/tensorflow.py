@@ -64,7 +64,7 @@ def tensorflow_routes(engine: Engine, settings: Settings) -> list[Route]:
         routes += [
             Route("GET", path, Right.USE, status, operation=Operation(_TAG, "The state of a model's versions", "ModelVersionStatus")),
             Route("GET", path + "/metadata", Right.USE, metadata, operation=Operation(_TAG, "A model's signatures", "SignatureMetadata")),
-            *(Route("POST", f"{path}:{name}", Right.USE, h, work=True, operation=_OPERATIONS[name]) for name, h in handlers.items()),
+            *(Route("POST", f"{path}:{name}", Right.USE, h, work=True, operation=_OPERATIONS[name], packed=True) for name, h in handlers.items()),
         ]
     return routes
 

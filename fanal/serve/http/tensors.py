@@ -152,5 +152,7 @@ def _fits(value: Any, datatype: Datatype) -> bool:
 
 def _wrong(flat: list[Any], at: int, datatype: Datatype, field: str, nested: Sequence[int]) -> ServeError:
     places = np.unravel_index(at, tuple(nested)) if nested else (at,)
+    if "[…]" in field:  # of rows that were gathered from all objects
+        field, places = field.replace("[…]", f"[{places[0]}]"), places[1:]
     where = "".join(f"[{i}]" for i in places)
     return invalid(f"{field}{where} is no {datatype.name}", kind(flat[at]))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from fanal.serve.errors import invalid
+from fanal.serve.errors import ServeError, invalid
 
 _TOKENS = (b"NaN", b"Infinity")
 
@@ -25,33 +25,46 @@ def parsed(body: bytes | memoryview, depth: int) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as why:
         raw = bytes(body)
-        if not any(t in raw for t in _TOKENS):
-            raise invalid("the body is no JSON", str(why)) from None
-        value = _with_tokens(raw)
+        text = str(why)
+        if "depth" in text:
+            raise _deep(depth) from None
+        # Of a number beyond float64 the slower reader can tell which field it is in.
+        if not (any(t in raw for t in _TOKENS) or "infinity" in text):
+            raise invalid("the body is no JSON", text) from None
+        value = _with_tokens(raw, depth)
     raw = body if type(body) is bytes else bytes(body)
     if raw.count(b"[") + raw.count(b"{") > depth:
         _check_depth(value, depth)
     return value
 
 
-def _with_tokens(raw: bytes) -> Any:
+def _with_tokens(raw: bytes, depth: int) -> Any:
     """What the standard library reads, which knows NaN and the infinities; it is several times as slow."""
     try:
         value = json.loads(raw.decode(), parse_float=_finite)
         if b"\\u" in raw:
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+            json.dumps(value, ensure_ascii=False, default=vars).encode()  # half a surrogate pair is no text
         return value
     except RecursionError:
-        raise invalid("the body is nested too deep") from None
+        raise _deep(depth) from None
     except ValueError as why:
         raise invalid("the body is no JSON", str(why)[:200]) from None
 
 
-def _finite(text: str) -> float:
+class _Beyond:
+    """A number that float64 cannot hold, and so no datatype: whoever reads its field refuses it."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+
+def _finite(text: str) -> float | _Beyond:
     value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is beyond the range of float64")
-    return value
+    return value if math.isfinite(value) else _Beyond(text)
+
+
+def _deep(most: int) -> ServeError:
+    return invalid("the body is nested too deep", None, f"at most {most} levels")
 
 
 def _check_depth(value: Any, most: int) -> None:
@@ -63,7 +76,7 @@ def _check_depth(value: Any, most: int) -> None:
             v for c in level for v in (c if type(c) is list else c.values()) if type(v) is list or type(v) is dict
         ]
     if level:
-        raise invalid("the body is nested too deep", None, f"at most {most} levels")
+        raise _deep(most)
 
 
 def numbers(array: np.ndarray) -> bytes:
@@ -94,4 +107,6 @@ def kind(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return f"the number {value!r}"[:60]
+    if isinstance(value, _Beyond):
+        return f"the number {value.text}"[:60]
     return "a string" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"

@@ -92,8 +92,14 @@ def _predict(function: Function, many: Schema) -> Schema:
     return record("instances", instances=listed(row, **many))
 
 
+def _feature(port: Port) -> Schema:
+    number, count = _number(port.datatype), int(np.prod(port.shape[1:]))
+    many = listed(number, minItems=count, maxItems=count)
+    return {"anyOf": [number, many]} if count == 1 else many
+
+
 def _examples(function: Function, many: Schema) -> Schema:
     ports = list(function.inputs.values())
-    features = {p.name: listed(_number(p.datatype), minItems=(n := int(np.prod(p.shape[1:]))), maxItems=n) for p in ports}
+    features = {p.name: _feature(p) for p in ports}
     example = {**record(" ".join(features), **features), "additionalProperties": False}
     return record("examples", examples=listed(example, **many))

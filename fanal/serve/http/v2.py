@@ -86,6 +86,6 @@ def v2_routes(engine: Engine, settings: Settings) -> list[Route]:
             Route("GET", path + "/ready", Right.USE, ready, operation=_READY),
             Route("GET", path + "/config", Right.USE, config, operation=Operation(_TAG, "How a model is served", "ModelConfig")),
             Route("GET", path + "/stats", Right.USE, statistics, operation=Operation(_TAG, "What happened to a model's requests", "Statistics")),
-            Route("POST", path + "/infer", Right.USE, infer, work=True, operation=_INFER),
+            Route("POST", path + "/infer", Right.USE, infer, work=True, operation=_INFER, packed=True),
         ]
     return health_routes(engine) + routes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 import requests
 
 from fanal.serve.access import Right
+from fanal.serve.http.answering import _address
 from fanal.serve.http.messages import Response, as_json
 from fanal.serve.http.routes import rest_routes
 from fanal.serve.http.routing import Route
@@ -67,7 +69,8 @@ def strict(models: dict[str, Path]):
     b"POST /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"POST /v2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"GET nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"POST /v2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
 ])  # fmt: skip
 def test_what_is_no_http_is_answered_in_json(served: Served, data: bytes) -> None:
     status, headers, error = one(served.raw(data, 3.0))
@@ -91,6 +94,9 @@ def test_an_upgrade_that_is_offered_need_not_be_taken(served: Served) -> None:
 def test_http_1_0_and_absolute_targets(served: Served) -> None:
     (status, headers, _), = split(served.raw(b"GET /v2/health/live HTTP/1.0\r\n\r\n"))
     assert status == 200 and headers["connection"] == "close"
+    # Who speaks 1.0 knows of no interim answers.
+    (status, _, _), = split(served.raw(post(BODY, b"Expect: 100-continue\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")))
+    assert status == 200
     (status, _, _), = split(served.raw(BYE.replace(b"GET /", b"GET http://a/")))
     assert status == 200
 
@@ -108,7 +114,7 @@ def test_head_and_unknown_methods(served: Served) -> None:
 
 @pytest.mark.parametrize("data", [
     b"GET /" + b"a" * 3000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"b" * 3000 + b"\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * 1000 + b"\r\n", b"GET /" + b"a" * 100_000, b"GET / HTTP/1.1\r\nA: " + b"b" * 100_000,
+    b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * 400 + b"\r\n", b"GET /" + b"a" * 100_000, b"GET / HTTP/1.1\r\nA: " + b"b" * 100_000,
 ])  # fmt: skip
 def test_heads_that_are_too_long(strict: Served, data: bytes) -> None:
     assert one(strict.raw(data))[0] == 431
@@ -126,6 +132,13 @@ def test_bodies_that_are_too_large(strict: Served) -> None:
     assert one(strict.raw(frames))[0] == 400
     trailers = chunked + b"1\r\nx\r\n0\r\n" + b"T: " + b"t" * 900_000
     assert one(strict.raw(trailers))[0] == 400
+
+
+def test_trailers_change_nothing(served: Served) -> None:
+    """What comes after a body does not say how it was to be read, however much of it comes."""
+    ask = b"POST /v2/models/shapes/infer HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
+    for trailer in (b"Content-Encoding: gzip\r\n", b"Content-Type: image/png\r\n", b"Inference-Header-Content-Length: 3\r\n", b"A: b\r\n" * 1000):
+        assert [a[0] for a in split(served.raw(ask + trailer + b"\r\n" + BYE))] == [200, 200]
 
 
 def test_chunks(served: Served) -> None:
@@ -359,4 +372,8 @@ def test_a_line_in_the_log_for_each_request(models: dict[str, Path], caplog: pyt
     with Served({"shapes": models["shapes"]}, Settings(access_log=True)) as s:
         s.raw(post() + BYE)
     lines = [r.getMessage() for r in caplog.records if r.name == "fanal.serve.access"]
-    assert len(lines) == 2 and '"POST /v2/models/shapes/infer" 200' in lines[0] and lines[0].startswith("('127.0.0.1', ")
+    assert len(lines) == 2 and '"POST /v2/models/shapes/infer" 200' in lines[0] and re.match(r"127\.0\.0\.1:\d+ \"", lines[0])
+
+
+def test_addresses_in_the_log() -> None:
+    assert _address(("127.0.0.1", 80)) == "127.0.0.1:80" and _address(("::1", 80)) == "[::1]:80" and _address(None) == "-"

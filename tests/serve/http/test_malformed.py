@@ -59,7 +59,7 @@ REQUESTS = [
     (with_x(data=[{}, 2]), "inputs[0].data[0]"), (with_x(data=[1, [2]]), "inputs[0].data[1]"),
     (with_x(data=[[1], [2]]), "inputs[0].data"), (with_x(data=[[1, 2], 3]), "inputs[0].data"),
     (with_x(data=[[1], [2, 3]], shape=[2, 2]), "inputs[0].data"), (with_x(data=[[[1, 2]]]), "inputs[0].data"),
-    (with_x(data=[1e39, 0]), "inputs[0].data[0]"), (with_x(data=[0, 10**400]), "JSON"), (with_x(data=[0, -(10**300)]), "inputs[0].data[1]"),
+    (with_x(data=[1e39, 0]), "inputs[0].data[0]"), (with_x(data=[0, 10**400]), "inputs[0].data[1]"), (with_x(data=[0, -(10**300)]), "inputs[0].data[1]"),
     (with_x(parameters=[]), "inputs[0].parameters"), (with_x(parameters={"shared_memory_region": "r"}), "shared"),
     ({**with_x(), "id": 7}, "id"), ({**with_x(), "parameters": "p"}, "parameters"),
     ({**with_x(), "parameters": {"timeout": -1}}, "parameters.timeout"), ({**with_x(), "parameters": {"timeout": "1"}}, "parameters.timeout"),
@@ -108,6 +108,22 @@ BODIES = [
 def test_texts(served: Served, path: str, body: bytes) -> None:
     r = requests.post(served.url + path, data=body)
     assert r.status_code == 400 and r.json()["error"].startswith("[infer]"), r.text
+
+
+@pytest.mark.parametrize("text, field", [
+    ('{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[0,1e400]}]}', "inputs[0].data[1] is no FP32: got the number 1e400"),
+    ('{"inputs":[{"name":"x","shape":[1,-1e999],"datatype":"FP32","data":[0,1]}]}', "inputs[0].shape"),
+    ('{"parameters":{"timeout":1e400},"inputs":[]}', "parameters.timeout"), ('{"id":1e400,"inputs":[]}', "id"), ("1e400", "no JSON object"),
+    ('{"inputs":1e400}', "inputs is no list"), ('{"inputs":' + "[" * 2000 + "]" * 2000 + "}", "nested too deep: expected at most 64 levels"),
+])  # fmt: skip
+def test_fields_of_numbers_beyond_all_datatypes(served: Served, text: str, field: str) -> None:
+    r = requests.post(f"{served.url}/v2/models/shapes/infer", data=text)
+    assert r.status_code == 400 and field in r.json()["error"], r.text
+
+
+def test_a_number_that_nobody_reads_is_no_fault(served: Served) -> None:
+    r = requests.post(f"{served.url}/v2/models/shapes/infer", data=json.dumps(with_x()).replace('"name": "x"', '"name": "x", "note": 1e400'))
+    assert r.status_code == 200
 
 
 BINARY = [

@@ -106,6 +106,7 @@ def test_regress_and_context(served: Served) -> None:
     ("shapes:predict", {"inputs": 1}, "inputs.x.shape"), ("shapes:predict", {"inputs": "text"}, "inputs"),
     ("pair:predict", {"instances": [[1, 2, 3]]}, "several inputs"), ("pair:predict", {"instances": [{"a": [1, 2, 3]}]}, "'b' is missing"),
     ("pair:predict", {"inputs": {"a": [[1, 2, 3]], "b": [[1, 2, 3]] * 2}}, "b"),
+    ("pair:predict", {"instances": [{"a": [1, 2, 3], "b": [1, 2, 3]}, {"a": [1, 2, 3], "b": [1, 2, None]}]}, "instances[1].b[2] is no FP32"),
     ("shapes:predict", {"instances": [[1, 2]], "signature_name": 7}, "signature_name"), ("shapes:predict", [], "object"),
     ("shapes:predict", {"instances": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}, "dimensions"),
 ])  # fmt: skip

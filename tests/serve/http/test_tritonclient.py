@@ -92,6 +92,10 @@ def test_asyncio(served: Served) -> None:
         async with aioclient.InferenceServerClient(f"127.0.0.1:{served.port}") as client:
             assert await client.is_server_ready() and await client.is_model_ready("shapes")
             x = aioclient.InferInput("x", [2, 2], "FP32").set_data_from_numpy(ROWS)
+            # aiohttp takes gzip unasked; of all answers the client reads it in those of models only.
+            assert len((await client.get_inference_statistics())["model_stats"]) > 10
+            wide = aioclient.InferInput("x", [1, 1 << 16], "FP32").set_data_from_numpy(np.ones((1, 1 << 16), "f4"))
+            assert (await client.infer("wide", [wide])).as_numpy("y").sum() == 1 << 16
             gzip = {"request_compression_algorithm": "gzip", "response_compression_algorithm": "gzip"}
             plain = [client.infer("shapes", [x]) for _ in range(20)]
             return [r.as_numpy("scores").tolist() for r in await asyncio.gather(*plain, client.infer("shapes", [x], **gzip))]
