@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fanal.serve.elements import refuse_shared_memory
 from fanal.serve.engine import Engine
-from fanal.serve.errors import ServeError, Status, invalid
+from fanal.serve.errors import invalid
 from fanal.serve.grpc.tensors import from_contents, from_raw
 from fanal.serve.interface import Function
 from fanal.serve.names import NAME, NUMBER
@@ -71,7 +72,7 @@ def _inputs(request: Any) -> dict[str, np.ndarray]:
         if name in found:
             raise invalid(f"inputs: {name!r} is there twice")
         if tensor.parameters:
-            _no_shared_memory(f"inputs.{name}", tensor.parameters)
+            refuse_shared_memory(tensor.parameters, f"inputs.{name}.parameters")
         if not raw:
             found[name] = from_contents(tensor)
         elif tensor.HasField("contents"):
@@ -87,7 +88,7 @@ def _classes(function: Function, tensors: Any) -> dict[str, int]:
         if not t.parameters:
             continue
         where = f"outputs.{t.name}"
-        _no_shared_memory(where, t.parameters)
+        refuse_shared_memory(t.parameters, f"{where}.parameters")
         count = _whole(t.parameters, "classification", _MOST_CLASSES, f"{where}.")
         if not count:
             continue
@@ -96,11 +97,6 @@ def _classes(function: Function, tensors: Any) -> dict[str, int]:
             raise invalid(f"{where}.parameters.classification: it has no scores", f"[{', '.join(port.dims)}]")
         found[t.name] = count
     return found
-
-
-def _no_shared_memory(where: str, parameters: Any) -> None:
-    if "shared_memory_region" in parameters:
-        raise ServeError(Status.UNIMPLEMENTED, f"[infer] {where}: this server shares no memory with its clients.")
 
 
 def _whole(parameters: Any, key: str, most: int, where: str = "") -> int:

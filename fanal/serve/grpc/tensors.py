@@ -9,9 +9,8 @@ import numpy as np
 
 from fanal.core.errors import nearest
 from fanal.serve.datatypes import BYTES, DATATYPES, Datatype
+from fanal.serve.elements import from_bytes, shape_from
 from fanal.serve.errors import invalid
-
-_MOST_DIMS = 64
 
 # The field of InferTensorContents that a datatype's elements come in. FP16 and BF16 have none.
 _FIELDS = {
@@ -27,17 +26,7 @@ _READ_AS = {"int_contents": np.int32, "uint_contents": np.uint32}
 def from_raw(tensor: Any, data: bytes) -> np.ndarray:
     """An input whose elements are bytes: little-endian, row-major."""
     kind = _datatype(tensor)
-    shape = tuple(tensor.shape)
-    wanted = _elements(tensor.name, shape) * kind.size
-    if len(data) != wanted:
-        raise invalid(
-            f"raw_input_contents of {tensor.name!r} has another length", f"{len(data)} bytes",
-            f"{wanted} bytes, for {kind.name} of shape {list(shape)}",
-        )  # fmt: skip
-    array = np.frombuffer(data, kind.numpy).reshape(shape)
-    if kind.name == "BOOL" and array.size and array.view(np.uint8).max() > 1:
-        raise invalid(f"raw_input_contents of {tensor.name!r} are no BOOL", "other bytes", "0 and 1")
-    return array
+    return from_bytes(data, kind, shape_from(tensor.shape, kind.size, f"inputs.{tensor.name}.shape"), f"raw_input_contents of {tensor.name!r}")
 
 
 def from_contents(tensor: Any) -> np.ndarray:
@@ -50,8 +39,8 @@ def from_contents(tensor: Any) -> np.ndarray:
     given = [f.name for f, _ in tensor.contents.ListFields()]
     if any(name != field for name in given):
         raise invalid(f"{where} are of another datatype", ", ".join(given), f"{field}, for {kind.name}")
-    shape = tuple(tensor.shape)
-    wanted = _elements(tensor.name, shape)
+    shape = shape_from(tensor.shape, kind.size, f"inputs.{tensor.name}.shape")
+    wanted = math.prod(shape)
     numbers = getattr(tensor.contents, field)
     if len(numbers) != wanted:
         raise invalid(f"{where}.{field} has another length", len(numbers), f"{wanted}, for shape {list(shape)}")
@@ -78,12 +67,3 @@ def _datatype(tensor: Any) -> Datatype:
         raise invalid(f"{where}: no model here takes BYTES", None, "", "numbers, as the model's metadata says")
     meant = nearest(tensor.datatype.upper(), DATATYPES) or list(DATATYPES)
     raise invalid(f"{where} is unknown", repr(tensor.datatype), "", ", ".join(meant))
-
-
-def _elements(name: str, shape: tuple[int, ...]) -> int:
-    # Whole numbers here have no limit, so a product that is too large for memory is only a length that is not there.
-    if len(shape) > _MOST_DIMS:
-        raise invalid(f"inputs.{name}.shape has too many dims", len(shape), f"at most {_MOST_DIMS}")
-    if shape and min(shape) < 0:
-        raise invalid(f"inputs.{name}.shape has a negative dim", list(shape), "sizes")
-    return math.prod(shape)

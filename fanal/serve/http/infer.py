@@ -13,12 +13,13 @@ import orjson
 from fanal.core.errors import message, nearest
 from fanal.serve.classes import best, packed
 from fanal.serve.datatypes import BYTES, DATATYPES
+from fanal.serve.elements import from_bytes, refuse_shared_memory
 from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status, invalid
 from fanal.serve.flow.ticket import Answer
 from fanal.serve.http.encoding import inflated, inflated_apart, inflates_long
 from fanal.serve.http.messages import Later, Reply, Request, Response
-from fanal.serve.http.tensors import checked_shape, from_binary, from_json
+from fanal.serve.http.tensors import checked_shape, from_json
 from fanal.serve.http.text import kind, numbers, parsed
 from fanal.serve.interface import Function
 from fanal.serve.settings import Settings
@@ -128,8 +129,7 @@ def _parameters(of: Mapping[str, Any], where: str) -> Mapping[str, Any]:
         return {}
     if type(value) is not dict:
         raise invalid(f"{where}parameters is no object", kind(value))
-    if "shared_memory_region" in value:
-        raise invalid(f"{where}parameters.shared_memory_region: shared memory is off here", None, "", "binary data")
+    refuse_shared_memory(value, f"{where}parameters")
     return value
 
 
@@ -190,7 +190,7 @@ def inputs(head: Mapping[str, Any], binary: memoryview | None, function: Functio
                 raise invalid(f"{where} has both data and parameters.binary_data_size")
             if at + size > len(binary):
                 raise invalid(f"{where}.parameters.binary_data_size is beyond the body", size, f"at most {len(binary) - at}")
-            found[name] = from_binary(binary[at : at + size], datatype, shape, where)
+            found[name] = from_bytes(binary[at : at + size], datatype, shape, where)
             at += size
             continue
         if "data" not in item:

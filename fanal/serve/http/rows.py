@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from fanal.serve.elements import MAX_DIMS
 from fanal.serve.errors import invalid
-from fanal.serve.http.tensors import MAX_DIMS, from_json, shape_of
+from fanal.serve.http.tensors import from_json, shape_of
 from fanal.serve.http.text import kind, numbers
 from fanal.serve.interface import Function, Port
 

@@ -1,5 +1,5 @@
-"""Arrays from what requests carry: JSON's lists, or bytes. Nothing is allocated before its size was checked
-against what has been sent, and a message names the field that is wrong."""
+"""Arrays from JSON's lists. Nothing is allocated before its size was checked against what has been sent, and a message
+names the field that is wrong."""
 
 from __future__ import annotations
 
@@ -12,45 +12,20 @@ from typing import Any
 import numpy as np
 
 from fanal.serve.datatypes import Datatype
+from fanal.serve.elements import MAX_DIMS, shape_from
 from fanal.serve.errors import ServeError, invalid
 from fanal.serve.http.text import kind
-
-MAX_DIMS = 32
-_MAX_SIZE = 1 << 62  # bytes that an address can count, with room
 
 
 def checked_shape(value: Any, size: int, field: str) -> tuple[int, ...]:
     """A shape of elements of `size` bytes, if it is one that an array can have."""
     if type(value) is not list:
         raise invalid(f"{field} is no list", kind(value), "dimensions, as [1, 3]")
-    if len(value) > MAX_DIMS:
-        raise invalid(f"{field} has too many dimensions", len(value), f"at most {MAX_DIMS}")
-    total = size
-    for n in value:
+    # Of more dimensions than there can be it does not matter what the rest is.
+    for n in value[: MAX_DIMS + 1]:
         if type(n) is not int:
             raise invalid(f"{field} has what is no dimension", kind(n), "integers from 0 on")
-        if n < 0:
-            raise invalid(f"{field} has a negative dimension", n)
-        total *= n or 1
-    if total > _MAX_SIZE:
-        raise invalid(f"{field} is of more elements than can be", value)
-    return tuple(value)
-
-
-def from_binary(data: memoryview, datatype: Datatype, shape: tuple[int, ...], field: str) -> np.ndarray:
-    """Elements as they lie in memory, the low byte first."""
-    expected = math.prod(shape) * datatype.size
-    if len(data) != expected:
-        raise invalid(
-            f"{field} does not fit its shape", f"{len(data)} bytes",
-            f"{expected} for {list(shape)} of {datatype.name}",
-        )  # fmt: skip
-    array = np.frombuffer(data, datatype.numpy) if expected else np.empty(0, datatype.numpy)
-    if datatype.name == "BOOL" and expected and array.view(np.uint8).max() > 1:
-        raise invalid(f"{field} has bytes that are no BOOL", None, "0 or 1")
-    if not array.flags.aligned:
-        array = array.copy()
-    return array.reshape(shape)
+    return shape_from(value, size, field)
 
 
 def from_json(data: Any, datatype: Datatype, shape: Sequence[int], field: str) -> np.ndarray:

@@ -112,8 +112,9 @@ WRONG = {
     "another datatype": (_set(datatype="INT32"), "INVALID_ARGUMENT", "inputs.x.datatype"),
     "another shape": (_shape(3, 1), "INVALID_ARGUMENT", "inputs.x.shape"),
     "a negative dim": (_shape(-1, -3), "INVALID_ARGUMENT", "inputs.x.shape"),
-    "dims whose product overflows": (_shape(2**62, 3, 4), "INVALID_ARGUMENT", "raw_input_contents of 'x'"),
-    "dims whose product is 3 modulo 2**64": (_shape(3, 2**32 + 1, 2**32 - 1), "INVALID_ARGUMENT", "raw_input_contents"),
+    "dims whose product overflows": (_shape(2**62, 3, 4), "INVALID_ARGUMENT", "inputs.x.shape is of more elements"),
+    "dims whose product is 3 modulo 2**64": (_shape(3, 2**32 + 1, 2**32 - 1), "INVALID_ARGUMENT", "inputs.x.shape is of more elements"),
+    "33 dims": (_shape(*[1] * 32, 3), "INVALID_ARGUMENT", "inputs.x.shape has too many dimensions: got 33; expected at most 32"),
     "many dims": (_shape(*[1] * 100_000, 3), "INVALID_ARGUMENT", "inputs.x.shape"),
     "no dims": (_shape(), "INVALID_ARGUMENT", "raw_input_contents"),
     "no rows": (_shape(0, 3), "INVALID_ARGUMENT", "raw_input_contents"),
@@ -133,8 +134,8 @@ WRONG = {
     "a timeout in words": (_parameter("timeout", string_param="soon"), "INVALID_ARGUMENT", "parameters.timeout"),
     "a huge timeout": (_parameter("timeout", uint64_param=2**64 - 1), "INVALID_ARGUMENT", "parameters.timeout"),
     "a negative priority": (_parameter("priority", int64_param=-1), "INVALID_ARGUMENT", "parameters.priority"),
-    "shared memory": (_parameter("shared_memory_region", "input", string_param="r"), "UNIMPLEMENTED", "inputs.x"),
-    "shared memory out": (_parameter("shared_memory_region", "output", string_param="r"), "UNIMPLEMENTED", "outputs.y"),
+    "shared memory": (_parameter("shared_memory_region", "input", string_param="r"), "INVALID_ARGUMENT", "inputs.x"),
+    "shared memory out": (_parameter("shared_memory_region", "output", string_param="r"), "INVALID_ARGUMENT", "outputs.y"),
     "negative classes": (_parameter("classification", "output", int64_param=-2), "INVALID_ARGUMENT", "outputs.y.parameters.classification"),
 }
 

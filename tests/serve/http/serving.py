@@ -68,6 +68,16 @@ def write_models(folder: Path) -> dict[str, Path]:
 
     keep("wide", wide, (fanal.zeros(2, 1 << 16),), {"x": {0: n()}}, ["y"])
 
+    def none(x):
+        return x * 2
+
+    keep("none", none, (fanal.zeros(2, 3),), {"x": {0: Dim("batch", min=0, max=64)}}, ["y"])
+
+    def single(x):
+        return x[:, 0] * 2
+
+    keep("single", single, (fanal.zeros(2, 1),), {"x": {0: n()}}, ["y"])
+
     for name, dtype in DTYPES.items():
         def same(x):
             return x.clone()

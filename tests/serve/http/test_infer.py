@@ -195,3 +195,11 @@ def test_classes_of_every_datatype(served: Served, name: str) -> None:
     assert r.status_code == 200, r.text
     texts = r.json()["outputs"][0]["data"]
     assert [int(t.split(":")[1]) for t in texts] == x.argmax(1).tolist()
+
+
+def test_no_rows(served: Served) -> None:
+    x = {"name": "x", "datatype": "FP32", "shape": [0, 3], "data": []}
+    r = requests.post(f"{served.url}/v2/models/none/infer", json={"inputs": [x]})
+    assert r.status_code == 200 and r.json()["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [0, 3], "data": []}]
+    r = requests.post(f"{served.url}/v2/models/shapes/infer", json={"inputs": [{**x, "shape": [0, 2]}]})
+    assert r.status_code == 400 and "'batch' is out of its range: got 0 in dimension 0 of 'x'; expected 1 to 64" in r.json()["error"]

@@ -21,7 +21,7 @@ from fanal.serve.settings import Settings
 from tests.serve.http.serving import Served
 from tests.serve.http.test_access import Shelf
 
-KINDS = ("shapes", "pair", "level", "table", "bool", "int32", "fp16", "fp64")
+KINDS = ("shapes", "pair", "level", "single", "table", "bool", "int32", "fp16", "fp64")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,14 @@ def test_models_have_paths_of_their_own(some: Served) -> None:
     x = body["properties"]["inputs"]["items"]["properties"]
     assert x["name"] == {"const": "x"} and x["shape"] == {"const": [1, 2]} and x["data"]["maxItems"] == 2
     assert not [p for p in paths if "/int32" in p]  # 1.0 would be an integer to a schema
+
+
+def test_a_feature_of_one_number_may_be_the_number(some: Served) -> None:
+    path = "/v1/models/single:regress"
+    body = requests.get(f"{some.url}/openapi.json").json()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert [s["type"] for s in body["properties"]["examples"]["items"]["properties"]["x"]["anyOf"]] == ["number", "array"]
+    r = requests.post(some.url + path, json={"examples": [{"x": 1}, {"x": [2.5]}]})
+    assert r.json() == {"result": [2.0, 5.0]}
 
 
 def test_keys_and_the_admin_listener_are_described() -> None:
