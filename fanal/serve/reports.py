@@ -6,13 +6,14 @@ REST sends these as they are; gRPC makes messages of them, whose fields have the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fanal.serve.engine import Entry
+from fanal.serve.engine import Entry, Trouble
+from fanal.serve.errors import Status
 from fanal.serve.interface import SERVING_DEFAULT, Function, Port
 from fanal.serve.statistics import Duration
-from fanal.serve.version import Version
+from fanal.serve.version import State, Version
 from fanal.version import __version__
 
 Report = dict[str, Any]
@@ -131,18 +132,24 @@ def _duration(d: Duration) -> Report:
 # -- TensorFlow Serving ------------------------------------------------------------------------------
 
 
-def model_version_status(versions: Sequence[Version]) -> Report:
-    """GET /v1/models/{m}: the state of its versions, the newest first."""
-    newest_first = sorted(versions, key=lambda v: -v.number)
-    return {"model_version_status": [_status(v) for v in newest_first]}
+def version_states(entry: Entry, leaving: Iterable[Version]) -> dict[int, Trouble]:
+    """Of a model's versions by number, the newest first: what state each is in, and why it does not answer if it
+    could not be loaded. `leaving`: versions, of any model, that only answer what they had taken."""
+    states = {v.number: Trouble(v.state, "") for v in leaving if v.model == entry.name}
+    states.update(entry.troubles)
+    # One that answers does so whatever became of its successor of the same number.
+    states.update((n, Trouble(v.state, "")) for n, v in entry.versions.items())
+    return dict(sorted(states.items(), reverse=True))
 
 
-def _status(version: Version) -> Report:
-    return {
-        "version": str(version.number),
-        "state": version.state.value,
-        "status": {"error_code": "OK", "error_message": ""},
-    }
+def model_version_status(states: Mapping[int, Trouble]) -> Report:
+    """GET /v1/models/{m}."""
+    return {"model_version_status": [_status(number, *states[number]) for number in states]}
+
+
+def _status(number: int, state: State, why: str) -> Report:
+    code = Status.INVALID.code if state is State.ENDED else "OK"
+    return {"version": str(number), "state": state.value, "status": {"error_code": code, "error_message": why}}
 
 
 def signature_metadata(version: Version) -> Report:

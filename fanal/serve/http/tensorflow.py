@@ -9,7 +9,7 @@ from typing import Any
 
 from fanal.serve import reports
 from fanal.serve.access import Right
-from fanal.serve.engine import Engine
+from fanal.serve.engine import Engine, Entry
 from fanal.serve.errors import ServeError, invalid
 from fanal.serve.flow.ticket import Answer
 from fanal.serve.http.encoding import inflated, inflated_apart, inflates_long
@@ -44,14 +44,19 @@ _OPERATIONS = {
 def tensorflow_routes(engine: Engine, settings: Settings) -> list[Route]:
     """The paths under /v1."""
 
-    def versions(request: Request) -> list[Version]:
-        names = request.names
-        if "version" in names or "label" in names:
-            return [_named(engine, request)]
-        return list(engine.entry(names["model"]).versions.values())
-
     def status(request: Request) -> Response:
-        return as_json(reports.model_version_status(versions(request)))
+        names = request.names
+        model, number = names["model"], names.get("version")
+        if "label" in names:
+            number = str(_named(engine, request).number)
+        going = any(v.model == model for v in engine.leaving)
+        entry = Entry(model) if going and model not in engine.models else engine.entry(model)
+        states = reports.version_states(entry, engine.leaving)
+        if number is not None:
+            if int(number) not in states:
+                engine.find(model, int(number))  # which says what there is
+            states = {int(number): states[int(number)]}
+        return as_json(reports.model_version_status(states))
 
     def metadata(request: Request) -> Response:
         return as_json(reports.signature_metadata(_named(engine, request)))

@@ -321,7 +321,9 @@ def _fresh(plan: Plan) -> bool:
 
 
 def _told(why: BaseException, plan: Plan) -> str:
-    """Why something failed, for clients: no paths."""
+    """Why something failed, for clients: no paths, no names of ours."""
+    if isinstance(why, Lost):
+        return "the process that loaded it ended"  # which one is for the log
     if isinstance(why, OSError):
         return why.strerror or "the file can't be read"
     return str(why).replace(str(plan.source.path), plan.source.path.name)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
 
+from fanal.serve.engine import Trouble
+from fanal.serve.version import State
 from tests.serve.http.serving import LABELS, Served
 
 
@@ -128,6 +131,31 @@ def test_status(labelled: Served) -> None:
         assert requests.get(f"{labelled.url}/v1/models/{path}").json() == {"model_version_status": [entry]}
     for path in ("circles", "shapes/versions/7", "shapes/labels/none"):
         assert requests.get(f"{labelled.url}/v1/models/{path}").status_code == 404
+
+
+def test_status_of_versions_that_do_not_answer(models: dict[str, Path]) -> None:
+    def states(path: str) -> list[tuple[str, str, str, str]]:
+        report = requests.get(f"{s.url}/v1/models/{path}").json()["model_version_status"]
+        return [(v["version"], v["state"], v["status"]["error_code"], v["status"]["error_message"]) for v in report]
+
+    with Served({"shapes": models["shapes"]}) as s:
+        entry, version = s.engine.entry("shapes"), s.engine.find("shapes")
+        entry.troubles.update({
+            2: Trouble(State.LOADING, ""), 3: Trouble(State.ENDED, "it is damaged"),
+            1: Trouble(State.ENDED, "the file that came after it is damaged"),
+        })  # fmt: skip
+        loading, failed, there = ("2", "LOADING", "OK", ""), ("3", "END", "INVALID_ARGUMENT", "it is damaged"), ("1", "AVAILABLE", "OK", "")
+        assert states("shapes") == [failed, loading, there]
+        assert states("shapes/versions/3") == [failed] and states("shapes/versions/1") == [there]
+        assert requests.get(f"{s.url}/v1/models/shapes/versions/4").status_code == 404
+        # It goes, and is the last of its model to.
+        entry.troubles.clear()
+        version.state = State.UNLOADING
+        s.engine.leaving.add(s.engine.models.pop("shapes").versions[1])
+        assert states("shapes") == states("shapes/versions/1") == [("1", "UNLOADING", "OK", "")]
+        assert requests.get(f"{s.url}/v1/models/shapes/versions/4").status_code == 404
+        s.engine.leaving.clear()
+        version.state, s.engine.models["shapes"] = State.READY, entry
 
 
 def test_metadata(served: Served) -> None:
