@@ -60,6 +60,7 @@ class Settings(BaseSettings):
 
     # -- limits of what is sent
     max_body: int = Field(64 << 20, ge=1, description="bytes of a request's body, also after decompression, and of a gRPC message")
+    max_bodies: int = Field(1 << 30, ge=0, description="bytes of the bodies of all requests at once on a REST listener, also after decompression; more are refused with 503 (0: no limit)")
     max_header: int = Field(16 << 10, ge=1024, description="bytes of a request's line and headers")
     max_depth: int = Field(64, ge=4, le=512, description="how deep JSON may be nested")
     header_timeout: float = Field(10.0, gt=0, description="seconds that a client may take for a request's headers")
@@ -94,6 +95,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 message("serve", "anybody who reaches this machine could load models", f"--host {self.host} with an admin port",
                         "keys for it", "--admin-key-file FILE")
+            )  # fmt: skip
+        if 0 < self.max_bodies < self.max_body:
+            raise ValueError(
+                message("serve", "a body could be larger than all together may be", f"max_body {self.max_body} and max_bodies {self.max_bodies}",
+                        "--max-bodies of --max-body or more, or 0 for no limit")
             )  # fmt: skip
         if (self.tls_cert is None) != (self.tls_key is None) or (self.tls_client_ca and not self.tls_cert):
             raise ValueError(message("serve", "TLS is half set", None, "--tls-cert and --tls-key together"))

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from fanal.core.errors import message
 from fanal.serve.errors import ServeError, Status
 from fanal.serve.flow.ticket import Answer
+from fanal.serve.http.bodies import Bodies, Share
 from fanal.serve.http.encoding import deflated, deflates_long
 from fanal.serve.http.messages import Later, Request, Response, head, refusal
 from fanal.serve.http.routing import Route, refused
@@ -47,16 +48,21 @@ class Phase(Enum):
 class Incoming(Request):
     """A request that is being read: how, and what has been decided about it."""
 
-    __slots__ = ("close", "error", "expects", "parts", "route", "size")
+    __slots__ = ("close", "error", "expects", "parts", "route", "share", "size")
 
-    def __init__(self, method: str, target: bytes, headers: dict[bytes, bytes], close: bool):
+    def __init__(self, method: str, target: bytes, headers: dict[bytes, bytes], close: bool, bodies: Bodies):
         super().__init__(method, target, headers)
         self.close = close
+        self.share = Share(bodies)
         self.error: ServeError | None = None
         self.route: Route | None = None
         self.parts: list[bytes] = []
         self.size = 0
         self.expects = False
+
+    def replace(self, body: bytes) -> None:
+        self.share.add(len(body) - len(self.body))
+        self.body = body
 
 
 class Answering(HttpToolsProtocol):
@@ -94,12 +100,21 @@ class Answering(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.due = self.stalled = NEVER
         later, self._later = self._later, None
-        self.waiting.clear()
-        self.reading = self.working = None
+        self._forget()
+        if self.working is not None:
+            self.working.share.drop()
+            self.working = None
         super().connection_lost(exc)
         if later is not None:
             later.ticket.cancel()
         self.listener.gone()
+
+    def _forget(self) -> None:
+        """Answer neither what is being read nor what waits."""
+        for request in self.waiting if self.reading is None else (*self.waiting, self.reading):
+            request.share.drop()
+        self.waiting.clear()
+        self.reading = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -208,6 +223,7 @@ class Answering(HttpToolsProtocol):
             self._write(request, deflated(request, response))
 
     def _write(self, request: Incoming, response: Response) -> None:
+        request.share.drop()
         self.working = None
         if self.transport.is_closing():
             return
@@ -261,6 +277,7 @@ class Answering(HttpToolsProtocol):
         """Answer before the body has come, which then is the connection's end; what came before goes first."""
         request.close = True
         request.parts.clear()
+        request.share.drop()
         if self.working is None:
             assert request.error is not None
             self.reading = None
@@ -273,7 +290,9 @@ class Answering(HttpToolsProtocol):
         if self.working is not None or self.waiting:
             # There are whole requests before it, whose answers matter more.
             self.deaf, self.ending = True, True
-            self.reading = None
+            if self.reading is not None:
+                self.reading.share.drop()
+                self.reading = None
             return
         self.transport.write(head(response, self.listener.date, len(response.body), True) + response.body)
         self._finish()
@@ -283,8 +302,7 @@ class Answering(HttpToolsProtocol):
         answer away from it before it was read."""
         sending = self.reading is not None or self.phase is not Phase.WORK
         self.phase, self.deaf = Phase.LINGER, True
-        self.reading = None
-        self.waiting.clear()
+        self._forget()
         if not sending:
             self.transport.close()
             return

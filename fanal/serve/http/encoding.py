@@ -19,12 +19,14 @@ _WORTH, _EFFORT = 1024, 1
 _LONG_IN, _LONG_OUT = 4 << 10, 128 << 10
 
 
-def inflated(request: Request, limit: int) -> bytes:
-    """A request's body as it was before its sender compressed it: at most `limit` bytes, whatever is sent."""
-    value = request.headers.get(b"content-encoding")
-    if value is None:
-        return request.body
-    body = request.body
+def inflate(request: Request, limit: int) -> None:
+    """Have a request's body as it was before its sender compressed it: at most `limit` bytes, whatever is sent."""
+    value = request.headers.pop(b"content-encoding", None)
+    if value is not None:
+        request.replace(_inflated(request.body, value, limit))
+
+
+def _inflated(body: bytes, value: bytes, limit: int) -> bytes:
     codings = [c.strip().lower() for c in value.decode("latin-1").split(",")]
     if len(codings) > 2:
         raise invalid("Content-Encoding: too many codings", len(codings), "one")
@@ -39,14 +41,14 @@ def inflated(request: Request, limit: int) -> bytes:
 
 
 def inflates_long(request: Request) -> bool:
-    """Whether `inflated` may take long."""
+    """Whether `inflate` may take long."""
     return len(request.body) > _LONG_IN and b"content-encoding" in request.headers
 
 
 async def inflated_apart(request: Request, limit: int, then: Callable[[Request], Later]) -> Later:
     """Go on with a request once its body was inflated in a thread."""
-    request.body = await asyncio.get_running_loop().run_in_executor(None, inflated, request, limit)
-    request.headers.pop(b"content-encoding", None)
+    value = request.headers.pop(b"content-encoding")
+    request.replace(await asyncio.get_running_loop().run_in_executor(None, _inflated, request.body, value, limit))
     return then(request)
 
 

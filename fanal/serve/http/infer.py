@@ -17,7 +17,7 @@ from fanal.serve.elements import from_bytes, refuse_shared_memory
 from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status, invalid
 from fanal.serve.flow.ticket import Answer
-from fanal.serve.http.encoding import inflated, inflated_apart, inflates_long
+from fanal.serve.http.encoding import inflate, inflated_apart, inflates_long
 from fanal.serve.http.messages import Later, Reply, Request, Response
 from fanal.serve.http.tensors import checked_shape, from_json
 from fanal.serve.http.text import kind, numbers, parsed
@@ -74,7 +74,8 @@ class Infer:
 
     def _read(self, request: Request, function: Function) -> Call:
         check_type(request)
-        body = inflated(request, self._settings.max_body)
+        inflate(request, self._settings.max_body)
+        body = request.body
         given = request.headers.get(b"inference-header-content-length")
         if given is None:
             head, binary = parsed(body, self._settings.max_depth), None

@@ -29,6 +29,10 @@ class Request:
         self.names: dict[str, str] = {}
         self.body = b""
 
+    def replace(self, body: bytes) -> None:
+        """Take another body for it, which is what its sender had compressed."""
+        self.body = body
+
     def header(self, name: bytes) -> str | None:
         """A header's value, as text."""
         value = self.headers.get(name)

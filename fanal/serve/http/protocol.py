@@ -107,7 +107,7 @@ class Connection(Answering):
         version = parser.get_http_version()
         request = Incoming(
             parser.get_method().decode("ascii"), self.url, headers,
-            version != "1.1" or not parser.should_keep_alive(),
+            version != "1.1" or not parser.should_keep_alive(), self.listener.bodies,
         )  # fmt: skip
         self.reading = request
         try:
@@ -158,6 +158,8 @@ class Connection(Answering):
         route = self.listener.router.admit(request)
         if length is not None and int(length) > settings.max_body:
             raise _large(settings.max_body)
+        if length is not None:
+            self.listener.bodies.check(int(length))
         if self.late and route.work:
             request.close = True
             raise ServeError(Status.UNAVAILABLE, message("serve", "the server is about to end"), 1.0)
@@ -176,7 +178,13 @@ class Connection(Answering):
             request.error = _large(self.listener.settings.max_body)
             self.refuse(request)
         else:
-            request.parts.append(body)
+            try:
+                request.share.add(len(body))
+            except ServeError as error:
+                request.error = error
+                self.refuse(request)
+            else:
+                request.parts.append(body)
 
     def on_message_complete(self) -> None:
         request, self.reading = self.reading, None

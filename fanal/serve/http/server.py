@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from fanal.serve.access import Gate
 from fanal.serve.engine import Engine
+from fanal.serve.http.bodies import Bodies
 from fanal.serve.http.protocol import Connection
 from fanal.serve.http.routing import Route, Router
 from fanal.serve.settings import Settings
@@ -31,6 +32,7 @@ class HttpServer:
     def __init__(self, engine: Engine, settings: Settings, gate: Gate, routes: Iterable[Route]):
         self.engine, self.settings = engine, settings
         self.router = Router(routes, gate)
+        self.bodies = Bodies(settings.max_bodies)
         self.date = b""
         self.config = uvicorn.Config(
             _unused, lifespan="off", ws="none", loop="none", log_config=None, interface="asgi3", access_log=False,

@@ -12,7 +12,7 @@ from fanal.serve.access import Right
 from fanal.serve.engine import Engine, Entry
 from fanal.serve.errors import ServeError, invalid
 from fanal.serve.flow.ticket import Answer
-from fanal.serve.http.encoding import inflated, inflated_apart, inflates_long
+from fanal.serve.http.encoding import inflate, inflated_apart, inflates_long
 from fanal.serve.http.infer import check_type
 from fanal.serve.http.messages import Later, Reply, Request, Response, as_json
 from fanal.serve.http.routing import Operation, Route
@@ -96,7 +96,8 @@ class _Call:
         try:
             check_type(request)
             settings = self._settings
-            head = parsed(inflated(request, settings.max_body), settings.max_depth)
+            inflate(request, settings.max_body)
+            head = parsed(request.body, settings.max_depth)
             if type(head) is not dict:
                 raise invalid("the request is no JSON object", kind(head))
             name = head.get("signature_name")

@@ -17,7 +17,7 @@ from fanal.serve.errors import ServeError, Status
 from fanal.serve.flow.ticket import Ticket
 from fanal.serve.workers.model import Model
 
-_OPERATION, _LINE = re.compile(r"^\[\w.]+\] "), re.compile(r" At \S+:\d+.*\Z", re.DOTALL)
+_OPERATION, _LINE = re.compile(r"^\[[\w.]+\] "), re.compile(r" At \S+:\d+.*\Z", re.DOTALL)
 
 
 class Result(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import socket
@@ -132,6 +133,48 @@ def test_bodies_that_are_too_large(strict: Served) -> None:
     assert one(strict.raw(frames))[0] == 400
     trailers = chunked + b"1\r\nx\r\n0\r\n" + b"T: " + b"t" * 900_000
     assert one(strict.raw(trailers))[0] == 400
+
+
+def nothing_held(served: Served) -> bool:
+    end = time.monotonic() + 5
+    while served.server.bodies.held and time.monotonic() < end:
+        time.sleep(0.01)
+    return served.server.bodies.held == 0
+
+
+def test_bodies_of_all_connections_together(models: dict[str, Path]) -> None:
+    settings = Settings(max_body=1 << 20, max_bodies=1 << 20, body_timeout=1.0)
+    announced = b"POST /v2/models/shapes/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    chunked = b"POST /v2/models/shapes/infer HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    large = b" " * 600_000 + BODY
+    packed = post(gzip.compress(large, 1), b"Content-Encoding: gzip\r\nConnection: close\r\n")
+    with Served({"shapes": models["shapes"]}, settings) as s:
+        bodies = s.server.bodies
+        with s.connect() as first, s.connect() as idle:
+            idle.sendall(announced % (1 << 20))  # what is announced takes no room
+            first.sendall(announced % 700_000 + bytes(600_000))
+            while bodies.held < 600_000:
+                time.sleep(0.01)
+            for data in (announced % 500_000, chunked + b"7a120\r\n" + bytes(500_000), packed):
+                start = time.monotonic()
+                status, headers, error = one(s.raw(data))
+                assert status == 503 and headers["retry-after"] == "1" and "at most 1048576 bytes together" in error
+                assert time.monotonic() - start < 2.9  # the second is heard out for a while, so that it reads the answer
+            assert [a[0] for a in split(s.raw(post() + BYE))] == [200, 200]
+            assert everything(first).startswith(b"HTTP/1.1 408 ")  # too slow
+        assert nothing_held(s)
+        # Other ways to end: answered, refused, too large, inflated, sent ahead, gone.
+        for data, status in ((post(large), 200), (post(large + b"?"), 400), (chunked + b"124f80\r\n" + bytes(1_200_000), 413), (packed, 200)):
+            assert split(s.raw(data.replace(b"Host: a", b"Host: a\r\nConnection: close")))[0][0] == status
+            assert nothing_held(s)
+        for data in (announced % 700_000 + bytes(600_000), post() * 3 + announced % 700_000 + bytes(600_000), post(large)):
+            with s.connect() as c:
+                c.sendall(data)
+            assert nothing_held(s)
+        assert [a[0] for a in split(s.raw(post(large) + BYE))] == [200, 200]
+    with pytest.raises(ValueError, match="larger than all together"):
+        Settings(max_body=2, max_bodies=1)
+    Settings(max_body=2, max_bodies=0)
 
 
 def test_trailers_change_nothing(served: Served) -> None:
