@@ -1,7 +1,7 @@
 """What Prometheus reads. Nothing is counted here: the numbers are those that the engine keeps of each version, taken
 when somebody asks. Names that begin with `nv_` are Triton's, so that dashboards made for it go on.
 
-Of each version received = success + failures once nothing is pending. Counts begin anew where a version is loaded anew.
+Of each version received = success + failures once nothing is pending. Counts go on where a version is loaded anew.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _config(port: Port, function: Function) -> Report:
 
 
 def statistics(versions: Iterable[Version]) -> Report:
-    """GET /v2/models/stats: what happened to requests since each version was loaded."""
+    """GET /v2/models/stats: what happened to requests since each version came."""
     return {"model_stats": [_statistics(v) for v in versions]}
 
 

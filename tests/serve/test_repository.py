@@ -124,6 +124,33 @@ def test_a_file_that_changes_in_its_place_is_loaded_anew(tmp_path: Path) -> None
     living(path, use)
 
 
+def test_counts_go_on_where_a_version_is_loaded_anew(tmp_path: Path) -> None:
+    """Also those of requests that the one before it was still answering."""
+    path = models.adding(tmp_path / "m.fanal", 1)
+
+    async def use(h: House) -> None:
+        asked, last = [0], 0
+        stop = False
+
+        async def client() -> None:
+            while not stop:
+                asked[0] += 1
+                await h.ask()
+
+        clients = [asyncio.create_task(client()) for _ in range(8)]
+        for number in range(2, 5):
+            os.replace(models.adding(tmp_path / "other.fanal", number), path)
+            await h.keeper.look()
+            assert h.version().statistics.received > last
+            last = h.version().statistics.received
+        stop = True
+        await asyncio.gather(*clients)
+        s = h.version().statistics
+        assert s.received == s.success == asked[0] == s.request.count and s.pending == 0 and h.engine.loads["m"] == 4
+
+    living(path, use)
+
+
 def test_policies_and_labels_follow_the_manifest(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         models.adding(tmp_path / "m" / str(number) / "model.fanal", number)

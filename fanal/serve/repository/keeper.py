@@ -167,6 +167,9 @@ class Keeper:
         self._failed.pop(key, None)
         entry.troubles.pop(number, None)
         before = entry.versions.get(number)
+        if before is not None:
+            # Who reads counts knows versions by their numbers, and what it still answers is to be among them.
+            version.statistics = before.statistics
         entry.versions[number] = version
         self._plans[key] = plan
         version.state = State.READY
