@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -32,6 +34,8 @@ _access = logging.getLogger("fanal.serve.access")
 NEVER = float("inf")
 _LINGER = 2.0  # seconds that a sender may go on sending after the last answer
 _TURNED_AWAY = 256  # connections that are being told that there are too many
+_LONG_TEXT = 128 << 10  # bytes of numbers that take some milliseconds to be written as text
+_WRITER = ThreadPoolExecutor(1, "fanal-writer")
 _PROGRESS = 64 << 10  # bytes of an answer that a client must take in the time that a body may take
 
 
@@ -56,11 +60,11 @@ class Incoming(Request):
         self.share = Share(bodies)
         self.error: ServeError | None = None
         self.route: Route | None = None
-        self.parts: list[bytes] = []
+        self.parts: list[bytes | bytearray] = []
         self.size = 0
         self.expects = False
 
-    def replace(self, body: bytes) -> None:
+    def replace(self, body: bytes | bytearray) -> None:
         self.share.add(len(body) - len(self.body))
         self.body = body
 
@@ -79,6 +83,7 @@ class Answering(HttpToolsProtocol):
         self._unsent = 0  # bytes that it has still to take
         self.heading = False  # a head has begun and not ended
         self.deaf = False  # nothing more is read
+        self.held = b""  # what has come and was not looked at
         self.reading: Incoming | None = None
         self.working: Incoming | None = None
         self._later: Later | None = None
@@ -147,7 +152,7 @@ class Answering(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server ends: what is being answered is answered, then the connection ends."""
         self.ending = True
-        if self.phase is Phase.IDLE:
+        if self.phase is Phase.IDLE and not self.held:
             self.transport.close()
 
     # -- answering -----------------------------------------------------------------------------------
@@ -184,14 +189,22 @@ class Answering(HttpToolsProtocol):
             return  # the client is gone
         self._later = None
         try:
-            response = later.finish(future.result())
-        except ServeError as error:
-            response = refusal(error)
-        except asyncio.CancelledError:
-            response = refusal(ServeError(Status.CANCELLED, message("infer", "the request was given up")))
-        except Exception as error:
-            response = _failed(error)
+            answer = future.result()
+            if later.text and sum(x.nbytes for x in answer.outputs.values()) > _LONG_TEXT:
+                self.loop.run_in_executor(_WRITER, later.finish, answer).add_done_callback(partial(self._finished, request))
+                return
+            response = later.finish(answer)
+        except (Exception, asyncio.CancelledError) as error:
+            response = _answer_to(error)
         self.write(request, response)
+
+    def _finished(self, request: Incoming, done: asyncio.Future[Response]) -> None:
+        try:
+            response = done.result()
+        except (Exception, asyncio.CancelledError) as error:
+            response = _answer_to(error)
+        if self.working is request:
+            self.write(request, response)
 
     def _done(self, task: asyncio.Task[Response | Later]) -> None:
         self.tasks.discard(task)
@@ -228,7 +241,7 @@ class Answering(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         listener = self.listener
-        close = request.close or ((self.ending or listener.engine.draining) and not self.waiting)
+        close = request.close or ((self.ending or listener.engine.draining) and not self.waiting and not self.held)
         body = response.body
         length = len(body)
         start = head(response, listener.date, length, close)
@@ -267,7 +280,14 @@ class Answering(HttpToolsProtocol):
             self.phase, self.due = Phase.HEAD, now + settings.header_timeout
         else:
             self.phase, self.due = Phase.IDLE, now + settings.keepalive_timeout
-        self.flow.resume_reading()
+        if self.held:
+            self.more_soon()
+        else:
+            self.flow.resume_reading()
+
+    def more_soon(self) -> None:
+        """Look at what is held, now that there is room."""
+        raise NotImplementedError
 
     def _ahead(self, request: Incoming) -> None:
         if not self.transport.is_closing():
@@ -301,7 +321,7 @@ class Answering(HttpToolsProtocol):
         """Nothing more is answered here. The client may still be sending: an end at once would take the
         answer away from it before it was read."""
         sending = self.reading is not None or self.phase is not Phase.WORK
-        self.phase, self.deaf = Phase.LINGER, True
+        self.phase, self.deaf, self.held = Phase.LINGER, True, b""
         self._forget()
         if not sending:
             self.transport.close()
@@ -320,7 +340,16 @@ def _address(client: tuple[str, int] | None) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _failed(error: Exception) -> Response:
+def _answer_to(error: BaseException) -> Response:
+    """The response to a request that a model did not answer."""
+    if isinstance(error, ServeError):
+        return refusal(error)
+    if isinstance(error, asyncio.CancelledError):
+        return refusal(ServeError(Status.CANCELLED, message("infer", "the request was given up")))
+    return _failed(error)
+
+
+def _failed(error: BaseException) -> Response:
     log.error("a handler failed", exc_info=error)
     return refusal(internal())
 

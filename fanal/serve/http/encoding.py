@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Callable
 
 from fanal.core.errors import message
 from fanal.serve.errors import ServeError, Status, invalid
-from fanal.serve.http.messages import Later, Request, Response
+from fanal.serve.http.messages import Request, Response
 
 _ZLIB = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's wbits
 # A smaller body does not become fewer packets; on a fast network the least effort is the best.
@@ -26,7 +25,7 @@ def inflate(request: Request, limit: int) -> None:
         request.replace(_inflated(request.body, value, limit))
 
 
-def _inflated(body: bytes, value: bytes, limit: int) -> bytes:
+def _inflated(body: bytes | bytearray, value: bytes, limit: int) -> bytes | bytearray:
     codings = [c.strip().lower() for c in value.decode("latin-1").split(",")]
     if len(codings) > 2:
         raise invalid("Content-Encoding: too many codings", len(codings), "one")
@@ -45,14 +44,13 @@ def inflates_long(request: Request) -> bool:
     return len(request.body) > _LONG_IN and b"content-encoding" in request.headers
 
 
-async def inflated_apart(request: Request, limit: int, then: Callable[[Request], Later]) -> Later:
-    """Go on with a request once its body was inflated in a thread."""
+async def inflate_apart(request: Request, limit: int) -> None:
+    """The same in a thread."""
     value = request.headers.pop(b"content-encoding")
     request.replace(await asyncio.get_running_loop().run_in_executor(None, _inflated, request.body, value, limit))
-    return then(request)
 
 
-def _inflate(data: bytes, coding: str, limit: int) -> bytes:
+def _inflate(data: bytes | bytearray, coding: str, limit: int) -> bytes:
     parts: list[bytes] = []
     room = limit
     while True:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,15 +13,14 @@ from fanal.core.errors import message, nearest
 from fanal.serve.classes import best, packed
 from fanal.serve.datatypes import BYTES, DATATYPES
 from fanal.serve.elements import from_bytes, refuse_shared_memory
-from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status, invalid
 from fanal.serve.flow.ticket import Answer
-from fanal.serve.http.encoding import inflate, inflated_apart, inflates_long
-from fanal.serve.http.messages import Later, Reply, Request, Response
+from fanal.serve.http.calling import Call, Calls
+from fanal.serve.http.long import Long
+from fanal.serve.http.messages import Request, Response
 from fanal.serve.http.tensors import checked_shape, from_json
-from fanal.serve.http.text import kind, numbers, parsed
+from fanal.serve.http.text import kind, numbers
 from fanal.serve.interface import Function
-from fanal.serve.settings import Settings
 from fanal.serve.version import Version
 
 _ONLY_BINARY = ("FP16", "BF16")
@@ -39,58 +37,27 @@ class Wanted(NamedTuple):
     classes: int
 
 
-class Call(NamedTuple):
-    """A request that was understood."""
-
-    id: str | None
-    inputs: dict[str, np.ndarray]
-    outputs: list[Wanted]
-    deadline: float
-    priority: int
-
-
-class Infer:
+class Infer(Calls):
     """The handler."""
 
-    def __init__(self, engine: Engine, settings: Settings):
-        self._engine, self._settings = engine, settings
-
-    def __call__(self, request: Request) -> Reply:
-        if inflates_long(request):
-            return inflated_apart(request, self._settings.max_body, self._run)
-        return self._run(request)
-
-    def _run(self, request: Request) -> Later:
-        number = request.names.get("version")
-        version = self._engine.find(request.names["model"], None if number is None else int(number))
-        function = version.description.function(None)
-        try:
-            call = self._read(request, function)
-        except ServeError as error:
-            version.refused(error)
-            raise
-        ticket = version.submit(function, call.inputs, call.deadline, call.priority)
-        return Later(ticket, partial(written, version, function, call))
-
-    def _read(self, request: Request, function: Function) -> Call:
+    def head(self, request: Request) -> int:
         check_type(request)
-        inflate(request, self._settings.max_body)
-        body = request.body
         given = request.headers.get(b"inference-header-content-length")
-        if given is None:
-            head, binary = parsed(body, self._settings.max_depth), None
-        else:
-            size = _head_size(given, len(body))
-            view = memoryview(body)
-            head, binary = parsed(body[:size], self._settings.max_depth), view[size:]
-        if type(head) is not dict:
-            raise invalid("the request is no JSON object", kind(head))
-        parameters = _parameters(head, "")
-        outputs = wanted(head, parameters, function)
+        return len(request.body) if given is None else _head_size(given, len(request.body))
+
+    def understood(self, request: Request, value: Any, version: Version) -> Call:
+        function = version.description.function(None)
+        if type(value) is not dict:
+            raise invalid("the request is no JSON object", kind(value))
+        binary = None
+        if b"inference-header-content-length" in request.headers:
+            binary = memoryview(request.body)[self.head(request) :]
+        parameters = _parameters(value, "")
+        outputs = wanted(value, parameters, function)
         return Call(
-            _id(head), inputs(head, binary, function), outputs,
-            time.monotonic() + timeout(parameters, self._settings.request_timeout),
-            _integer(parameters, "priority", 0, 0, (1 << 32) - 1),
+            function, inputs(value, binary, function), timeout(parameters, self.settings.request_timeout),
+            _integer(parameters, "priority", 0, 0, (1 << 32) - 1), partial(written, function, _id(value), outputs),
+            any(not w.binary and not w.classes for w in outputs),
         )  # fmt: skip
 
 
@@ -198,7 +165,8 @@ def inputs(head: Mapping[str, Any], binary: memoryview | None, function: Functio
             raise invalid(f"{where}.data is missing")
         if label in _ONLY_BINARY:
             raise invalid(f"{where}.data: {label} is sent as binary data only", None, "", "parameters.binary_data_size")
-        found[name] = from_json(item["data"], datatype, shape, f"{where}.data")
+        data = item["data"]
+        found[name] = data.array(datatype, shape) if type(data) is Long else from_json(data, datatype, shape, f"{where}.data")
     if binary is not None and at != len(binary):
         raise invalid("the body goes on after the last input's data", f"{len(binary) - at} bytes more")
     return found
@@ -243,11 +211,11 @@ def _wanted(item: Any, where: str, binary: bool) -> Wanted:
 # -- the answer --------------------------------------------------------------------------------------
 
 
-def written(version: Version, function: Function, call: Call, answer: Answer) -> Response:
+def written(function: Function, id: str | None, outputs: Sequence[Wanted], version: Version, answer: Answer) -> Response:
     """The response to a call."""
     items: list[bytes] = []
     tail: list[bytes] = []
-    for w in call.outputs:
+    for w in outputs:
         port = function.outputs[w.name]
         array = answer.outputs[w.name]
         datatype, shape, raw, data = port.datatype.name, list(array.shape), b"", b""
@@ -273,9 +241,9 @@ def written(version: Version, function: Function, call: Call, answer: Answer) ->
         )
     text = b'{"model_name":"%b","model_version":"%d"%b,"outputs":[%b]}' % (
         version.model.encode(), version.number,
-        b"" if call.id is None else b',"id":' + orjson.dumps(call.id), b",".join(items),
+        b"" if id is None else b',"id":' + orjson.dumps(id), b",".join(items),
     )  # fmt: skip
-    if not any(w.binary for w in call.outputs):
+    if not any(w.binary for w in outputs):
         return Response(200, text)
     headers = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n" % len(text)
     return Response(200, b"".join((text, *tail)), headers)

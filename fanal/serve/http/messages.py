@@ -27,9 +27,9 @@ class Request:
     def __init__(self, method: str, target: bytes, headers: dict[bytes, bytes]):
         self.method, self.target, self.headers = method, target, headers
         self.names: dict[str, str] = {}
-        self.body = b""
+        self.body: bytes | bytearray = b""
 
-    def replace(self, body: bytes) -> None:
+    def replace(self, body: bytes | bytearray) -> None:
         """Take another body for it, which is what its sender had compressed."""
         self.body = body
 
@@ -53,10 +53,11 @@ class Response(NamedTuple):
 
 
 class Later(NamedTuple):
-    """A request that waits for its answer from a model; `finish` makes the response."""
+    """A request that waits for its answer from a model; `finish` makes the response, as text or not."""
 
     ticket: Ticket
     finish: Callable[[Answer], Response]
+    text: bool = False
 
 
 # What handlers return. Coroutines are for what is rare and takes long, such as loading a model.

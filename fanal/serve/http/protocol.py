@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Of a refused request that has a body so much is read and dropped, so that its sender gets to read the answer
 # and the connection goes on; beyond that the connection ends.
 _DROPPED = 64 << 10
+_SLICE = 32 << 10  # bytes that are looked at before others get their turn
+_JOINED = 512 << 10  # bytes of a body from which on it is kept in one piece
 _QUEUED = 16  # requests that a client may send ahead before its connection is not read from
 
 
@@ -42,10 +44,39 @@ class Connection(Answering):
         self._hosts = 0  # how many of them are Host
         self._got = 0  # bytes of a head or of a body's framing
         self._part = 0  # bytes of what came last
+        self._coming = False  # what is held is looked at in a moment
 
     def data_received(self, data: bytes) -> None:
         if self.deaf:
             return
+        if self.held:
+            self.held += data
+        else:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        """Take some of what has come now and the rest in a moment: it may be thousands of requests."""
+        self._take(data[:_SLICE])
+        if len(data) > _SLICE and not self.deaf:
+            self.held = data[_SLICE:]
+            self.flow.pause_reading()
+            self.more_soon()
+
+    def more_soon(self) -> None:
+        if not self._coming and len(self.waiting) < _QUEUED:
+            self._coming = True
+            self.loop.call_soon(self._more)
+
+    def _more(self) -> None:
+        self._coming = False
+        data, self.held = self.held, b""
+        if self.deaf or self.transport.is_closing():
+            return
+        self._feed(data)
+        if not self.held and len(self.waiting) < _QUEUED:
+            self.flow.resume_reading()
+
+    def _take(self, data: bytes) -> None:
         self._part = len(data)
         self._got += self._part
         try:
@@ -54,7 +85,7 @@ class Connection(Answering):
             # Another protocol is offered (curl offers HTTP/2), which need not be taken.
             rest = data[upgrade.args[0] :]
             if rest:
-                self.data_received(rest)
+                self._take(rest)
             return
         except httptools.HttpParserCallbackError as error:
             log.error("a request could not be read", exc_info=error.__context__ or error)
@@ -183,8 +214,14 @@ class Connection(Answering):
             except ServeError as error:
                 request.error = error
                 self.refuse(request)
+                return
+            parts = request.parts
+            if request.size <= _JOINED:
+                parts.append(body)
+            elif parts and type(parts[0]) is bytearray:
+                parts[0] += body  # as it comes: to join many megabytes at the end would keep others waiting
             else:
-                request.parts.append(body)
+                parts[:] = [bytearray().join((*parts, body))]
 
     def on_message_complete(self) -> None:
         request, self.reading = self.reading, None

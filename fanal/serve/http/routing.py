@@ -7,6 +7,7 @@ knows is refused to those who may not use the server, so that they can't find ou
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
@@ -19,6 +20,7 @@ from fanal.serve.errors import ServeError, Status
 from fanal.serve.http.messages import Handler, Request, Response, refusal
 from fanal.serve.names import NAME, NUMBER
 
+_HINT_SECONDS = 0.02
 _REMEMBERED = 1024  # targets whose routes are known without looking
 
 
@@ -71,6 +73,7 @@ class Router:
             _, methods = self._templates.setdefault(r.path, (_pattern(r.path), {}))
             methods[r.method] = r
         self._known: dict[bytes, Found] = {}
+        self._hint_at = 0.0
 
     def admit(self, request: Request) -> Route:
         """The route of a request that may go on; ServeError: why it may not."""
@@ -82,6 +85,9 @@ class Router:
             except ServeError:
                 self._check(Right.USE, request)
                 raise
+            if found is None:
+                self._check(Right.USE, request)
+                raise self._nothing(target)
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[target] = found
@@ -106,15 +112,23 @@ class Router:
             key = key_of(request.header(b"authorization"), request.header(b"x-api-key"))
         self._gate.check(right, key)
 
-    def _find(self, target: bytes) -> Found:
+    def _find(self, target: bytes) -> Found | None:
         path = _path(target)
         for pattern, methods in self._templates.values():
             match = pattern.fullmatch(path)
             if match is not None:
                 return Found(methods, {k: _name(k, v) for k, v in match.groupdict().items()})
-        # To look for a name like a long one takes long.
-        meant = ", ".join(nearest(path, self._templates)) if len(path) <= 200 else ""
-        raise ServeError(Status.NOT_FOUND, message("serve", f"nothing is at {path[:200]!r}", None, "", meant))
+        return None
+
+    def _nothing(self, target: bytes) -> ServeError:
+        """That there is nothing at a path, and what may be meant: to look for that takes a millisecond, so whoever asks
+        for thousands of such paths isn't told of all."""
+        path, now = _path(target), time.monotonic()
+        meant = ""
+        if len(path) <= 200 and now >= self._hint_at:
+            meant = ", ".join(nearest(path, self._templates))
+            self._hint_at = now + _HINT_SECONDS
+        return ServeError(Status.NOT_FOUND, message("serve", f"nothing is at {path[:200]!r}", None, "", meant))
 
 
 class NotAllowed(ServeError):

@@ -14,6 +14,7 @@ import orjson
 
 from fanal.serve.elements import MAX_DIMS
 from fanal.serve.errors import invalid
+from fanal.serve.http.long import Irregular, Long
 from fanal.serve.http.tensors import from_json, shape_of
 from fanal.serve.http.text import kind, numbers
 from fanal.serve.interface import Function, Port
@@ -23,9 +24,14 @@ Arrays = dict[str, np.ndarray]
 
 def from_instances(instances: Any, function: Function) -> Arrays:
     """Row form: a list of values of the only input, or of objects that have them all."""
+    if type(instances) is Long:
+        port = _only_input(function, "instances")
+        array = tensor(instances, port, "instances")
+        _check_count(len(array), "instances", function)
+        return {port.name: array}
     if type(instances) is not list:
         raise invalid("instances is no list", kind(instances))
-    _check_count(instances, "instances", function)
+    _check_count(len(instances), "instances", function)
     if type(instances[0]) is not dict or _is_bytes(instances[0], function):
         return {(port := _only_input(function, "instances")).name: tensor(instances, port, "instances")}
     found: dict[str, list[Any]] = {name: [] for name in instances[0]}
@@ -52,7 +58,7 @@ def from_examples(examples: Any, context: Any, function: Function) -> Arrays:
     list of numbers, in row-major order if the input has more dimensions, or one number."""
     if type(examples) is not list:
         raise invalid("examples is missing" if examples is None else "examples is no list")
-    _check_count(examples, "examples", function)
+    _check_count(len(examples), "examples", function)
     if context is None:
         context = {}
     if type(context) is not dict:
@@ -76,16 +82,18 @@ def from_examples(examples: Any, context: Any, function: Function) -> Arrays:
     return stacked
 
 
-def _check_count(rows: list[Any], field: str, function: Function) -> None:
+def _check_count(rows: int, field: str, function: Function) -> None:
     most = None if function.rows is None else function.rows.max
-    if not rows or (most is not None and len(rows) > most):
-        raise invalid(f"{field} has {len(rows)} rows", None, f"1 to {most}" if most else "1 or more")
+    if not rows or (most is not None and rows > most):
+        raise invalid(f"{field} has {rows} rows", None, f"1 to {most}" if most else "1 or more")
 
 
 def _feature(value: Any, port: Port, field: str) -> np.ndarray:
     rest = port.shape[1:]
     if any(n < 0 for n in rest) or _holds_bytes(value):
         return tensor(value, port, field)
+    if type(value) is Long:
+        return value.array(port.datatype, rest)
     if type(value) is not list:
         value = [value]
     return from_json(value, port.datatype, rest, field)
@@ -93,6 +101,13 @@ def _feature(value: Any, port: Port, field: str) -> np.ndarray:
 
 def tensor(data: Any, port: Port, field: str) -> np.ndarray:
     """Nested lists as an array of the port's datatype and the shape that they have."""
+    if type(data) is Long:
+        return data.array(port.datatype)
+    if type(data) is list and data and type(data[0]) is Long:  # rows, each of which was cut out
+        rows = [tensor(x, port, field) for x in data]
+        if len({x.shape for x in rows}) > 1:
+            raise Irregular
+        return np.stack(rows)
     if _holds_bytes(data):
         return _from_bytes(data, port, field)
     shape = shape_of(data)

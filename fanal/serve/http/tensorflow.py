@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 from fanal.serve import reports
 from fanal.serve.access import Right
 from fanal.serve.engine import Engine, Entry
-from fanal.serve.errors import ServeError, invalid
+from fanal.serve.errors import invalid
 from fanal.serve.flow.ticket import Answer
-from fanal.serve.http.encoding import inflate, inflated_apart, inflates_long
+from fanal.serve.http.calling import Call, Calls
 from fanal.serve.http.infer import check_type
-from fanal.serve.http.messages import Later, Reply, Request, Response, as_json
+from fanal.serve.http.messages import Request, Response, as_json
 from fanal.serve.http.routing import Operation, Route
 from fanal.serve.http.rows import (
     Arrays,
@@ -25,7 +24,7 @@ from fanal.serve.http.rows import (
     to_columns,
     to_predictions,
 )  # fmt: skip
-from fanal.serve.http.text import kind, numbers, parsed
+from fanal.serve.http.text import kind, numbers
 from fanal.serve.interface import Function, Port
 from fanal.serve.settings import Settings
 from fanal.serve.version import Version
@@ -80,36 +79,26 @@ def _named(engine: Engine, request: Request) -> Version:
     return engine.find(names["model"], None if number is None else int(number), names.get("label"))
 
 
-class _Call:
+class _Call(Calls):
     """A handler: one of predict, classify, regress."""
 
     def __init__(self, engine: Engine, settings: Settings, reader: Reader):
-        self._engine, self._settings, self._reader = engine, settings, reader
+        super().__init__(engine, settings)
+        self._reader = reader
 
-    def __call__(self, request: Request) -> Reply:
-        if inflates_long(request):
-            return inflated_apart(request, self._settings.max_body, self._run)
-        return self._run(request)
+    def head(self, request: Request) -> int:
+        check_type(request)
+        return len(request.body)
 
-    def _run(self, request: Request) -> Later:
-        version = _named(self._engine, request)
-        try:
-            check_type(request)
-            settings = self._settings
-            inflate(request, settings.max_body)
-            head = parsed(request.body, settings.max_depth)
-            if type(head) is not dict:
-                raise invalid("the request is no JSON object", kind(head))
-            name = head.get("signature_name")
-            if name is not None and type(name) is not str:
-                raise invalid("signature_name is no string", kind(name))
-            function = version.description.function(name or None)
-            inputs, finish = self._reader(head, function)
-        except ServeError as error:
-            version.refused(error)
-            raise
-        deadline = time.monotonic() + settings.request_timeout
-        return Later(version.submit(function, inputs, deadline), finish)
+    def understood(self, request: Request, value: Any, version: Version) -> Call:
+        if type(value) is not dict:
+            raise invalid("the request is no JSON object", kind(value))
+        name = value.get("signature_name")
+        if name is not None and type(name) is not str:
+            raise invalid("signature_name is no string", kind(name))
+        function = version.description.function(name or None)
+        inputs, finish = self._reader(value, function)
+        return Call(function, inputs, self.settings.request_timeout, 0, lambda _, answer: finish(answer))
 
 
 def _predict(head: dict[str, Any], function: Function) -> tuple[Arrays, Callable[[Answer], Response]]:
@@ -119,7 +108,7 @@ def _predict(head: dict[str, Any], function: Function) -> tuple[Arrays, Callable
     if "inputs" in head:
         return from_columns(head["inputs"], function), _columns
     inputs = from_instances(head["instances"], function)
-    return inputs, partial(_predictions, len(head["instances"]))
+    return inputs, partial(_predictions, next((len(x) for x in inputs.values()), 0))
 
 
 def _columns(answer: Answer) -> Response:

@@ -13,6 +13,7 @@ import requests
 from fanal.serve.access import Gate, Right
 from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status
+from fanal.serve.http import routing
 from fanal.serve.http.messages import Request
 from fanal.serve.http.repository import repository_routes
 from fanal.serve.http.routes import rest_routes
@@ -160,3 +161,17 @@ def test_clients_that_need_a_certificate(models: dict[str, Path], certificates: 
         assert requests.get(f"{url}/v2", verify=ca, cert=pair).status_code == 200
         with pytest.raises(requests.exceptions.ConnectionError):
             requests.get(f"{url}/v2", verify=ca)
+
+
+def test_what_may_be_meant_is_looked_for_now_and_then_and_for_who_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes long, and paths that do not exist are free."""
+    asked: list[str] = []
+    monkeypatch.setattr(routing, "nearest", lambda path, _: asked.append(path) or ["/v2"])
+    settings = Settings(api_keys="user-key")
+    router = Router(rest_routes(Engine(), settings), Gate(settings))
+    for headers, status in (({}, Status.UNAUTHENTICATED), ({b"x-api-key": b"user-key"}, Status.NOT_FOUND)):
+        for i in range(10):
+            with pytest.raises(ServeError) as caught:
+                router.admit(Request("GET", b"/v3/%d" % i, headers))
+            assert caught.value.status is status
+    assert asked == ["/v3/0"]

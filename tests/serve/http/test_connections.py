@@ -136,10 +136,12 @@ def test_bodies_that_are_too_large(strict: Served) -> None:
 
 
 def nothing_held(served: Served) -> bool:
+    """Whether nothing is once all connections have ended."""
+    live = requests.get(f"{served.url}/v2/health/live", headers={"Connection": "close"})  # they came before it
     end = time.monotonic() + 5
-    while served.server.bodies.held and time.monotonic() < end:
+    while served.server.connections and time.monotonic() < end:
         time.sleep(0.01)
-    return served.server.bodies.held == 0
+    return live.status_code == 200 and served.server.connections == served.server.bodies.held == 0
 
 
 def test_bodies_of_all_connections_together(models: dict[str, Path]) -> None:
@@ -284,6 +286,34 @@ def test_pipelined_requests_are_answered_in_their_order(served: Served) -> None:
     answers = split(served.raw(b"".join(map(post, bodies)) + LIVE + post(path=b"/nothing") + BYE))
     assert [json.loads(a[2]).get("id") for a in answers[:200]] == [str(i) for i in range(200)]
     assert [a[0] for a in answers[200:]] == [200, 404, 200]
+
+
+def test_thousands_of_requests_sent_ahead_leave_others_their_turn(served: Served) -> None:
+    """Whatever they are: those that are answered at once, those that wait, those of nothing."""
+    many = [b"GET /nothing/%d HTTP/1.1\r\nHost: a\r\n\r\n" % i for i in range(9000)]
+    for ask, status in ((b"".join(many), 404), (LIVE * 9000, 200), (post() * 2000, 200)):
+        delays: list[float] = []
+        done = threading.Event()
+
+        async def watch(delays: list[float] = delays, done: threading.Event = done) -> None:
+            while not done.is_set():
+                start = time.perf_counter()
+                await asyncio.sleep(0)
+                delays.append(time.perf_counter() - start)
+
+        watching = threading.Thread(target=lambda: served.run(watch()))  # noqa: B023
+        watching.start()
+        count = ask.count(b"Host: a")
+        with served.connect() as c:
+            sender = threading.Thread(target=c.sendall, args=(ask + BYE,))
+            sender.start()
+            answers = split(everything(c))
+            sender.join()
+        done.set()
+        watching.join()
+        assert [a[0] for a in answers] == [status] * count + [200]
+        # All at once took some hundred milliseconds; the rest is what a busy machine may add.
+        assert sorted(delays)[-3] < 0.1, sorted(delays)[-5:]
 
 
 def test_pipelined_requests_before_something_broken(served: Served) -> None:
