@@ -19,7 +19,7 @@ from fanal.serve.datatypes import Datatype
 from fanal.serve.elements import MAX_DIMS
 from fanal.serve.errors import ServeError
 from fanal.serve.http.tensors import from_json, shape_of
-from fanal.serve.http.text import parsed
+from fanal.serve.http.text import Irregular, parsed
 
 LONG = 128 << 10  # bytes of a body that takes longer than some milliseconds
 _LIST = 64 << 10  # bytes of a list that is cut out
@@ -29,10 +29,6 @@ _MOST = 256  # lists that are
 _HOLDERS = 5  # lists and objects that a long list may be in
 
 Found = TypeVar("Found")
-
-
-class Irregular(Exception):
-    """A text that has to be read as a whole."""
 
 
 class Long:
@@ -59,11 +55,10 @@ class Long:
 
 
 def read(body: bytes | bytearray, depth: int, use: Callable[[Any], Found]) -> Found:
-    """Give a text's value to a function, with `Long` where long lists were; if that can't be or the function refuses
-    it, with lists."""
+    """Give a text's value to a function, with `Long` where long lists were; if that can't be, with lists."""
     try:
         return use(_cut(body, depth))
-    except (Irregular, ServeError):
+    except Irregular:
         return use(parsed(body, depth))
 
 
@@ -90,7 +85,7 @@ def _cut(body: bytes | bytearray, depth: int) -> Any:
     if not 0 < len(lists) <= _MOST or max(x.depth for x in lists) + _HOLDERS > depth:
         raise Irregular
     rest.append(body[done:])
-    return _filled(parsed(b"".join(rest), depth), {f"\0{i}": x for i, x in enumerate(lists)})
+    return _filled(_read(b"".join(rest), depth), {f"\0{i}": x for i, x in enumerate(lists)})
 
 
 def _filled(value: Any, lists: dict[str, Long]) -> Any:
@@ -125,8 +120,11 @@ def _array(body: bytes | bytearray, first: int, last: int, datatype: Datatype) -
         if stop - at > 2 * _PIECE and depth > 1:  # one element that is long itself
             part = _array(body, body.index(b"[", at, stop), stop, datatype)[None]
         else:
-            values = parsed(b"".join((b"[", body[at:stop], b"]")), MAX_DIMS + 1)
-            part = from_json(values, datatype, shape_of(values), "")
+            values = _read(b"".join((b"[", body[at:stop], b"]")), MAX_DIMS + 1)
+            try:
+                part = from_json(values, datatype, shape_of(values), "")
+            except ServeError:
+                raise Irregular from None
         if part.ndim != depth or not part.size:
             raise Irregular
         parts.append(part)
@@ -135,6 +133,13 @@ def _array(body: bytes | bytearray, first: int, last: int, datatype: Datatype) -
     if at == end or len({p.shape[1:] for p in parts}) != 1:
         raise Irregular
     return np.concatenate(parts)
+
+
+def _read(text: bytes, depth: int) -> Any:
+    try:
+        return parsed(text, depth)
+    except ServeError:
+        raise Irregular from None  # as a whole it is told what is wrong, and where
 
 
 def _depth(body: bytes | bytearray, first: int, last: int) -> int:

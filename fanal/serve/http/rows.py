@@ -14,9 +14,9 @@ import orjson
 
 from fanal.serve.elements import MAX_DIMS
 from fanal.serve.errors import invalid
-from fanal.serve.http.long import Irregular, Long
+from fanal.serve.http.long import Long
 from fanal.serve.http.tensors import from_json, shape_of
-from fanal.serve.http.text import kind, numbers
+from fanal.serve.http.text import Irregular, kind, numbers
 from fanal.serve.interface import Function, Port
 
 Arrays = dict[str, np.ndarray]
@@ -57,7 +57,7 @@ def from_examples(examples: Any, context: Any, function: Function) -> Arrays:
     """Examples for classify and regress: features by name, those of `context` in each of them. A feature is a
     list of numbers, in row-major order if the input has more dimensions, or one number."""
     if type(examples) is not list:
-        raise invalid("examples is missing" if examples is None else "examples is no list")
+        raise invalid("examples is missing" if examples is None else "examples is no list", None if examples is None else kind(examples))
     _check_count(len(examples), "examples", function)
     if context is None:
         context = {}

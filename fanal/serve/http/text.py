@@ -5,6 +5,7 @@ NaN, Infinity and -Infinity, which JSON does not have, are read and written as T
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import time
@@ -16,11 +17,27 @@ import orjson
 from fanal.serve.errors import ServeError, invalid
 
 _PIECE = 16 << 10  # numbers that are written at once, in less than a millisecond
+_LONG = 128 << 10  # bytes of a text that may become many lists
 _TOKENS = (b"NaN", b"Infinity")
+
+
+class Irregular(Exception):
+    """A text that has to be read as a whole, for it is not as it was taken to be (long.py)."""
 
 
 def parsed(body: bytes | bytearray | memoryview, depth: int) -> Any:
     """The value of a text, nested at most `depth` deep; ServeError (400) if it isn't JSON."""
+    if len(body) <= _LONG or not gc.isenabled():
+        return _parsed(body, depth)
+    # There are no cycles in what is made here, of millions of lists perhaps, and to look for some would take most of the time.
+    gc.disable()
+    try:
+        return _parsed(body, depth)
+    finally:
+        gc.enable()
+
+
+def _parsed(body: bytes | bytearray | memoryview, depth: int) -> Any:
     if not body:
         raise invalid("the body is empty", None, "JSON")
     try:
@@ -124,4 +141,6 @@ def kind(value: Any) -> str:
         return f"the number {value!r}"[:60]
     if isinstance(value, _Beyond):
         return f"the number {value.text}"[:60]
-    return "a string" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, str | list | dict):
+        return "a string" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
+    raise Irregular  # a list that was not read yet, in a place where none is wanted

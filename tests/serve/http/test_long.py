@@ -131,13 +131,20 @@ def test_long_requests_of_all_kinds(served: Served) -> None:
         ({"inputs": [{**item, "data": [*x.ravel().tolist()[:-1], None]}]}, f"inputs[0].data[{x.size - 1}] is no FP32"),
         ({"inputs": [{**item, "data": x[:4].tolist()}]}, "inputs[0].data"), ({"inputs": x.ravel().tolist()}, "inputs[0] is no object"),
         ({"inputs": [{**item, "data": x.T.tolist()}]}, "inputs[0].data is not nested as its shape"),
+        ({"inputs": [{**item, "shape": [1] * 100_000, "data": []}]}, "inputs[0].shape has too many dimensions"), ({"inputs": [], "id": [1] * 100_000}, "id is no string: got a list"),
+        ({"inputs": [], "parameters": {"timeout": [1] * 100_000}}, "parameters.timeout is out of range: got a list"), ({"inputs": [[1] * 100_000]}, "inputs[0] is no object: got a list"),
     ):  # fmt: skip
         r = ask("/v2/models/wide/infer", body)
         assert r.status_code == 400 and words in r.json()["error"]
     r = ask("/v1/models/wide:predict", {"instances": [*x.tolist(), x[0, :-1].tolist()]})
     assert r.status_code == 400 and "instances" in r.json()["error"]
-    r = ask("/v1/models/shapes:predict", {"instances": [[1.0, 2.0]] * 50_000})
-    assert r.status_code == 400 and "50000 rows" in r.json()["error"]
+    for path, body, words in (
+        ("shapes:predict", {"instances": [[1.0, 2.0]] * 50_000}, "50000 rows"), ("shapes:predict", {"inputs": [[1.0, 2.0]] * 50_000}, "inputs: 'batch' is out of its range"),
+        ("shapes:classify", {"examples": [1] * 100_000}, "rows"), ("shapes:classify", {"examples": [{"x": [1] * 100_000}]}, "examples[0].x"),
+        ("shapes:predict", {"instances": [{"x": [1, 2]}, [1] * 100_000]}, "instances[1] is no object"), ("shapes:predict", {"signature_name": [1] * 100_000}, "signature_name is no string"),
+    ):  # fmt: skip
+        r = ask(f"/v1/models/{path}", body)
+        assert r.status_code == 400 and words in r.json()["error"], r.text
     for name in ("wide", "shapes"):
         s = served.engine.find(name).statistics
         assert s.received == s.success + sum(s.failures.values())
