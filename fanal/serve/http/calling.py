@@ -60,6 +60,7 @@ class Calls:
     def __call__(self, request: Request) -> Reply:
         if inflates_long(request) or len(request.body) > LONG:
             return self._apart(request)
+        start = time.monotonic()
         version = self.version(request)
         try:
             size = self._prepared(request)
@@ -71,18 +72,20 @@ class Calls:
         except ServeError as error:
             version.refused(error)
             raise
-        return self._submitted(version, call)
+        return self._submitted(version, call, start)
 
     def _prepared(self, request: Request) -> int:
         inflate(request, self.settings.max_body)
         return self.head(request)
 
-    def _submitted(self, version: Version, call: Call) -> Later:
-        ticket = version.submit(call.function, call.inputs, time.monotonic() + call.timeout, call.priority)
+    def _submitted(self, version: Version, call: Call, start: float) -> Later:
+        # The time that it took to be read counts.
+        ticket = version.submit(call.function, call.inputs, start + call.timeout, call.priority)
         return Later(ticket, lambda answer: call.finish(version, answer), call.text)
 
     async def _apart(self, request: Request) -> Later:
         """The same in a thread, as far as it may take long."""
+        start = time.monotonic()
         version = self.version(request)
         while True:
             try:
@@ -97,7 +100,7 @@ class Calls:
                 raise
             there = self.version(request)
             if there is version:
-                return self._submitted(version, call)
+                return self._submitted(version, call, start)
             version = there  # it was swapped meanwhile
 
     def _read(self, request: Request, version: Version) -> Call:
