@@ -190,7 +190,7 @@ class Answering(HttpToolsProtocol):
         self._later = None
         try:
             answer = future.result()
-            if later.text and sum(x.nbytes for x in answer.outputs.values()) > _LONG_TEXT:
+            if later.text and _is_long(answer):
                 self.loop.run_in_executor(_WRITER, later.finish, answer).add_done_callback(partial(self._finished, request))
                 return
             response = later.finish(answer)
@@ -338,6 +338,13 @@ def _address(client: tuple[str, int] | None) -> str:
         return "-"
     host, port = client
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_long(answer: Answer) -> bool:
+    for array in answer.outputs.values():  # noqa: SIM110 (there is mostly one, and a generator takes as long as all else)
+        if array.nbytes > _LONG_TEXT:
+            return True
+    return False
 
 
 def _answer_to(error: BaseException) -> Response:

@@ -10,16 +10,16 @@ class Bodies:
     """Of one listener. Bytes count from when they come, not from when they are announced, so nobody can keep room that
     is not used; until their request ends, however it does."""
 
-    __slots__ = ("_most", "held")
+    __slots__ = ("held", "most")
 
     def __init__(self, most: int):
-        self._most = most  # 0: as many as come
+        self.most = most  # 0: as many as come
         self.held = 0
 
     def check(self, more: int) -> None:
         """ServeError where that many could not be held beside what is."""
-        if self._most and self.held + more > self._most:
-            text = message("serve", "there is no room for this body beside those of other requests", None, f"at most {self._most} bytes together")
+        if self.most and self.held + more > self.most:
+            text = message("serve", "there is no room for this body beside those of other requests", None, f"at most {self.most} bytes together")
             raise ServeError(Status.UNAVAILABLE, text, 1.0)
 
 
@@ -35,9 +35,10 @@ class Share:
         """Hold more, or less; once it was dropped, nothing."""
         if self._over:
             return
-        if count > 0:
-            self._bodies.check(count)
-        self._bodies.held += count
+        bodies = self._bodies
+        if count > 0 and bodies.most:
+            bodies.check(count)
+        bodies.held += count
         self._bytes += count
 
     def drop(self) -> None:

@@ -57,7 +57,7 @@ class Infer(Calls):
         return Call(
             function, inputs(value, binary, function), timeout(parameters, self.settings.request_timeout),
             _integer(parameters, "priority", 0, 0, (1 << 32) - 1), partial(written, function, _id(value), outputs),
-            any(not w.binary and not w.classes for w in outputs),
+            not (outputs[0].binary or outputs[0].classes) if len(outputs) == 1 else any(not w.binary and not w.classes for w in outputs),
         )  # fmt: skip
 
 

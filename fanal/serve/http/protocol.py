@@ -56,8 +56,11 @@ class Connection(Answering):
 
     def _feed(self, data: bytes) -> None:
         """Take some of what has come now and the rest in a moment: it may be thousands of requests."""
+        if len(data) <= _SLICE:
+            self._take(data)
+            return
         self._take(data[:_SLICE])
-        if len(data) > _SLICE and not self.deaf:
+        if not self.deaf:
             self.held = data[_SLICE:]
             self.flow.pause_reading()
             self.more_soon()
