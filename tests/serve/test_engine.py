@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fanal
-from fanal.export import load
+from fanal.export import Dim, load
 from fanal.serve.engine import Engine
 from fanal.serve.errors import ServeError, Status
 from fanal.serve.flow.turns import Turn, Turns
@@ -297,6 +297,20 @@ def test_no_rows_are_answered_with_none(tmp_path: Path) -> None:
         assert (await none).outputs["y"].shape == (0,)
         mixed = [asked(engine, version, np.full((n, 3), n, np.float32)) for n in (0, 2, 0, 1)]  # in one batch
         assert [(await t).outputs["y"].tolist() for t in mixed] == [[], [12.0, 12.0], [], [6.0]]
+
+    serving(path, use)
+
+
+def test_a_program_that_refuses_zeros_is_served(tmp_path: Path) -> None:
+    def divided(x: fanal.Tensor) -> fanal.Tensor:
+        return 100 // x
+
+    path = models.write(tmp_path / "m.fanal", divided, fanal.ones(2, 3, dtype=fanal.int64), dims={"x": {0: Dim("n", max=8)}})
+
+    async def use(engine: Engine, version: Version) -> None:
+        assert version.description.function(None).batched
+        answer = await asked(engine, version, np.full((1, 3), 7))
+        assert (answer.outputs["y"] == 14).all()
 
     serving(path, use)
 

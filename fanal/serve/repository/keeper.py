@@ -193,20 +193,20 @@ class Keeper:
             "sizes": list(m.batch.sizes if m.batch.sizes is not None else s.batch_sizes),
         }  # fmt: skip
 
-        async def load() -> tuple[Mother, Any]:
+        async def load(urgent: bool) -> tuple[Mother, Any]:
             file = os.open(plan.source.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if identity_of(os.fstat(file)) != plan.source.identity:
                     raise OSError("the file has changed meanwhile")
-                return await Mother.load(self._nursery, name, plan.source.path.name, file, options, s.load_timeout)
+                return await Mother.load(self._nursery, name, plan.source.path.name, file, options, s.load_timeout, urgent)
             finally:
                 os.close(file)
 
         async def again() -> Mother:
-            mother, _ = await load()
+            mother, _ = await load(urgent=True)  # nobody answers for it meanwhile
             return mother
 
-        mother, description = await load()
+        mother, description = await load(urgent=self._engine.starting)
         delay = m.batch.delay_ms if m.batch.delay_ms is not None else s.batch_delay_ms
         flow = Flow(m.queue.size or s.queue_size, (m.queue.ms or s.queue_ms) / 1e3, delay / 1e3)
         version = Version(name, number, description, flow, self._engine.turns)

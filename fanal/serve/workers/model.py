@@ -26,6 +26,9 @@ from fanal.tensor.interop import as_array
 
 _SEED = 20_240_229
 _EXTREMES = (float("nan"), float("inf"), -1e30, 1e6, 0.0)
+# Whole numbers that most programs take, as indices, divisors or flags: from, to.
+_WHOLE = ((0, 1), (1, 1), (0, 0))
+_REFUSALS = (IndexError, ValueError, ZeroDivisionError)
 
 
 class Limits:
@@ -131,15 +134,11 @@ class _Function:
     # -- before the first request --------------------------------------------------------------------
 
     def warm(self, note: Callable[[str], None], pages: Pages) -> None:
-        chance = np.random.default_rng(_SEED)
-        if not self.batched:
-            self._once(self._numbers(chance, None))
-            self.runner.share_kept(pages)
-            return
-        top = self.sizes[-1]
-        given = self._numbers(chance, top)
-        whole = self._once(given)
+        top = self.sizes[-1] if self.batched else None
+        given, whole = self._tried(top)
         self.runner.share_kept(pages)
+        if top is None:
+            return
         for size in self.sizes:
             note(f"{self.signature.name}: batches of {size}")
             for start in {0, max(0, top - size)}:
@@ -166,12 +165,22 @@ class _Function:
                     filled[t.name][1:] = value
         try:
             found = self._once(filled)
-        except (IndexError, ValueError, ZeroDivisionError):
+        except _REFUSALS:
             return False  # a number that the program refuses says nothing of others
         return not _same_rows({k: v[:1] for k, v in found.items()}, whole, slice(0, 1))
 
-    def _numbers(self, chance: np.random.Generator, rows: int | None) -> dict[str, np.ndarray]:
-        symbols = self._examples
+    def _tried(self, rows: int | None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Inputs that the program takes, and its outputs."""
+        *most, last = (self._numbers(rows, low, high) for low, high in _WHOLE)
+        for given in most:
+            try:
+                return given, self._once(given)
+            except _REFUSALS:
+                continue
+        return last, self._once(last)
+
+    def _numbers(self, rows: int | None, low: int, high: int) -> dict[str, np.ndarray]:
+        chance, symbols = np.random.default_rng(_SEED), self._examples
         sizes = [
             rows if rows is not None and d.name == self.symbol else symbols.by_name[d.name].example for d in self._dims
         ]
@@ -182,7 +191,7 @@ class _Function:
             if t.dtype.kind == "f":
                 found[t.name] = np.asarray(chance.standard_normal(shape, np.float32)).astype(kind)
             else:
-                found[t.name] = np.asarray(chance.integers(0, 2, shape)).astype(kind)
+                found[t.name] = np.asarray(chance.integers(low, high + 1, shape)).astype(kind)
         return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -13,13 +12,9 @@ import numpy as np
 
 import fanal
 from fanal.backends.native import saved
-from fanal.serve.workers import channel, worker
+from fanal.serve.workers import channel, urgency, worker
 from fanal.serve.workers.model import Limits, Model
 from fanal.serve.workers.nursery import Family, called
-
-# Loading gives way to requests that are answered meanwhile. (Of a thread: what the process forks later is not
-# less urgent than others.)
-_NICE = 10
 
 
 def prepare() -> None:
@@ -29,15 +24,15 @@ def prepare() -> None:
 
 
 def main(record: dict[str, Any], files: list[int]) -> None:
-    """`record`: path, name, threads, most, sizes. `files`: the server's socket, the program's file."""
+    """`record`: path, name, threads, most, sizes, urgent. `files`: the server's socket, the program's file."""
     called(f"fanal+{record['name']}")
     end = socket.socket(fileno=files[0])
     fanal.set_num_threads(record["threads"])
     found: dict[str, Any] = {}
 
     def load() -> None:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        if not record["urgent"]:
+            urgency.give_way()
         try:
             model = Model(f"/proc/self/fd/{files[1]}", Limits(record["most"], record["sizes"]))
             model.warm()
@@ -46,8 +41,12 @@ def main(record: dict[str, Any], files: list[int]) -> None:
             found["error"] = f"{error}".replace(f"/proc/self/fd/{files[1]}", record["path"])
             found["kind"] = type(error).__name__
 
-    thread = threading.Thread(target=load)
+    # In a thread of its own: what the process forks later is as urgent as others.
+    thread = threading.Thread(target=load, daemon=True)
     thread.start()
+    if not record["urgent"] and urgency.starves(thread) and not urgency.insist():
+        channel.send(end, {"kind": "starved"})
+        return
     thread.join()
     if "model" not in found:
         channel.send(end, {"kind": "failed", "text": found["error"][:4000], "class": found["kind"]})

@@ -98,6 +98,10 @@ class Lost(Exception):
     """A process ended before it did what it was asked for."""
 
 
+class _Starved(Exception):
+    """Others left a load that gave way to them next to nothing."""
+
+
 class Nursery:
     """The process that mothers come from; started anew should it be killed."""
 
@@ -157,12 +161,23 @@ class Mother(Parent):
         self._ready: asyncio.Future[Description] = self._loop.create_future()
 
     @staticmethod
-    async def load(nursery: Nursery, name: str, path: str, file: int, options: dict[str, Any], timeout: float) -> tuple[Mother, Description]:
-        """Load a program; DataError or ValueError that says why it can't be."""
+    async def load(
+        nursery: Nursery, name: str, path: str, file: int, options: dict[str, Any], timeout: float, urgent: bool
+    ) -> tuple[Mother, Description]:
+        """Load a program; DataError or ValueError that says why it can't be. Unless it is urgent, requests that are
+        answered meanwhile come first."""
+        record = {"name": name, "path": path, **options}
+        try:
+            return await Mother._loaded(nursery, {**record, "urgent": urgent}, file, timeout)
+        except _Starved:
+            return await Mother._loaded(nursery, {**record, "urgent": True}, file, timeout)
+
+    @staticmethod
+    async def _loaded(nursery: Nursery, record: dict[str, Any], file: int, timeout: float) -> tuple[Mother, Description]:
+        name = record["name"]
         ours, theirs = channel.pair()
         mother = Mother(ours, name)
         try:
-            record = {"name": name, "path": path, **options}
             mother.pid = await nursery.fork(record, [theirs.fileno(), file])
             theirs.close()
             return mother, await asyncio.wait_for(mother._ready, timeout)
@@ -184,6 +199,9 @@ class Mother(Parent):
             kind = DataError if record["class"] == "DataError" else ValueError
             if not self._ready.done():
                 self._ready.set_exception(kind(record["text"]))
+        elif record["kind"] == "starved":
+            if not self._ready.done():
+                self._ready.set_exception(_Starved())
         else:
             super()._heard(record, files)
 
