@@ -12,7 +12,7 @@ import threading
 import time
 
 _NICE = 10
-_LOOK = 0.5  # seconds
+_LOOK = 0.2  # seconds
 _LEAST = 0.2  # of a processor that a load should have
 
 
