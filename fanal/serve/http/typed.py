@@ -1,11 +1,13 @@
 """Schemas of what one model takes, to the last dimension.
 
 Only models whose inputs are open in their rows alone have them: what holds between other sizes, JSON's schemas
-cannot say. Nor do models of integers: to a schema 1.0 is an integer, here it is a float.
+cannot say. Nor do models of integers: to a schema 1.0 is an integer, here it is a float; nor models whose rows have
+more numbers than those who make requests from schemas can think of.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +19,7 @@ from fanal.serve.http.tensorflow import class_port, regress_port
 from fanal.serve.interface import Function, Port
 
 _ONLY_BINARY = ("FP16", "BF16")
+_MOST = 512  # numbers of a request; Hypothesis, for one, gives up at about eight kilobytes
 
 
 def typed_paths(engine: Engine) -> Iterator[tuple[str, str, Schema]]:
@@ -29,6 +32,8 @@ def typed_paths(engine: Engine) -> Iterator[tuple[str, str, Schema]]:
         function = entry.versions[ready[-1]].description.function(None)
         rows = function.rows
         if rows is None or not all(_can_say(p) for p in function.inputs.values()):
+            continue
+        if max(1, rows.min) * sum(math.prod(p.shape[1:]) for p in function.inputs.values()) > _MOST:
             continue
         if not any(p.datatype.name in _ONLY_BINARY for p in (*function.inputs.values(), *function.outputs.values())):
             yield f"/v2/models/{name}/infer", f"Run {name} on {max(1, rows.min)} rows", _infer(function, max(1, rows.min))

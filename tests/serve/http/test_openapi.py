@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import requests
 
+import fanal
+from fanal.export import Dim
 from fanal.serve.engine import Engine
 from fanal.serve.http.openapi import document
 from fanal.serve.http.repository import repository_routes
@@ -20,6 +22,7 @@ from fanal.serve.http.routes import rest_routes
 from fanal.serve.settings import Settings
 from tests.serve.http.serving import Served
 from tests.serve.http.test_access import Shelf
+from tests.serve.models import write
 
 KINDS = ("shapes", "pair", "level", "single", "table", "bool", "int32", "fp16", "fp64")
 
@@ -49,6 +52,14 @@ def test_models_have_paths_of_their_own(some: Served) -> None:
     x = body["properties"]["inputs"]["items"]["properties"]
     assert x["name"] == {"const": "x"} and x["shape"] == {"const": [1, 2]} and x["data"]["maxItems"] == 2
     assert not [p for p in paths if "/int32" in p]  # 1.0 would be an integer to a schema
+
+
+def test_models_of_large_rows_have_none(tmp_path: Path) -> None:
+    """Whoever makes requests from the document would have to make thousands of numbers."""
+    path = write(tmp_path / "picture.fanal", lambda x: x + 1, fanal.zeros(2, 3, 32, 32), dims={"x": {0: Dim("batch", max=8)}})
+    with Served({"picture": path}) as s:
+        paths = requests.get(f"{s.url}/openapi.json").json()["paths"]
+        assert not [p for p in paths if "picture" in p] and "/v2/models/{model}/infer" in paths
 
 
 def test_a_feature_of_one_number_may_be_the_number(some: Served) -> None:
