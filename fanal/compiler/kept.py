@@ -84,20 +84,23 @@ class Kept:
             code = launch(early.address, *given)
             if code:
                 raise_status("compile", code, early)
-            before, self.filled = self.filled, block
-            self._place[0] = block.address
-            del before  # only now: nobody finds it any more
+            self._put(block)
             return memory
 
     def share(self, pages: Pages) -> None:
         """Hold what is there in pages that others have too."""
         with self.lock:
             before = self.filled
-            if before is None or before.shared or not before.same() or self._place is None:
+            if before is None or before.shared or not before.same():
                 return
-            block = _Block(pages.held(before.memory), self.storages, True)
-            self.filled = block
-            self._place[0] = block.address
+            self._put(_Block(pages.held(before.memory), self.storages, True))
+
+    def _put(self, block: _Block) -> None:
+        """Have it found in the place of the present one. Under the lock."""
+        assert self._place is not None
+        before, self.filled = self.filled, block
+        self._place[0] = block.address
+        del before  # only now: nobody finds it any more
 
 
 def steady_storages(segment: Segment, inputs: Sequence[Any]) -> list[Any]:

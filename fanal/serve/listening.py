@@ -6,6 +6,7 @@ import errno
 import socket
 
 from fanal.core.errors import message
+from fanal.serve.addresses import address
 
 
 def listening(host: str, port: int, name: str) -> socket.socket:
@@ -14,8 +15,7 @@ def listening(host: str, port: int, name: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         why = (error.strerror or "").partition(" (while")[0]  # Python says the address once more
         ours = error.errno in (errno.EADDRINUSE, errno.EACCES)
         hint = f"--{name}-port with another number, or 0 for any that is free" if ours else "--host with an address of this machine"
-        raise ValueError(message("serve", f"can't listen on {address} for {name}", why, hint=hint)) from None
+        raise ValueError(message("serve", f"can't listen on {address(host, port)} for {name}", why, hint=hint)) from None

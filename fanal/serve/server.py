@@ -17,6 +17,7 @@ import uvloop
 from fanal.core.atomic import write_atomically
 from fanal.core.errors import message
 from fanal.serve.access import Gate
+from fanal.serve.addresses import address
 from fanal.serve.engine import Engine
 from fanal.serve.grpc import GrpcServer
 from fanal.serve.http.exposition import metrics_routes
@@ -145,10 +146,10 @@ class Server:
 
     def _say(self) -> None:
         scheme = "https" if self.settings.tls_cert else "http"
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         for name, port in self.ports.items():
             if port is not None:
-                log.info("%-8s %s", name, f"{host}:{port}" if name == "grpc" else f"{scheme}://{host}:{port}")
+                where = address(self.settings.host, port)
+                log.info("%-8s %s", name, where if name == "grpc" else f"{scheme}://{where}")
         if self.settings.host not in LOOPBACK and self.settings.insecure:
             log.warning("anybody who reaches %s can use the models: there are no keys", self.settings.host)
 

@@ -15,7 +15,6 @@ from fanal.backends.native.executable import runtime
 PAGE = mmap.PAGESIZE
 _FIXED = 0x10  # MAP_FIXED, which Python's mmap does not name
 _MOST_RUNS = 1024  # mappings of one memory: a process may have some 65,000 of them
-_STEP = 1 << 22
 
 
 class Pages:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fanal.core.errors import message
+from fanal.serve.addresses import address
 from fanal.serve.bench import http1
 from fanal.serve.bench.connection import Connection, Owner
 from fanal.serve.bench.http1 import Http1
@@ -33,8 +34,7 @@ class Target(NamedTuple):
 
     @property
     def authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return address(self.host, self.port)
 
 
 def examples(metadata: Mapping[str, Any], rows: int, shapes: Mapping[str, Sequence[int]]) -> list[Arrays]:

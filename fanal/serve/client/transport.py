@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from fanal.core.errors import message
+from fanal.serve.addresses import address
 
 # What a connection that lay idle raises when the server has closed it meanwhile.
 _STALE = (http.client.RemoteDisconnected, http.client.CannotSendRequest, BrokenPipeError, ConnectionResetError)
@@ -33,7 +34,7 @@ class Transport:
             raise ValueError(message("Client", "no URL of a server", repr(url), "http://HOST:PORT or https://HOST:PORT"))
         self._host, self._prefix = parts.hostname, parts.path.rstrip("/")
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._address = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+        self._address = address(self._host, self._port)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._local = threading.local()
         # Those of threads that have ended close themselves.

@@ -9,6 +9,7 @@ import grpc
 
 from fanal.core.errors import message
 from fanal.serve.access import Gate
+from fanal.serve.addresses import address
 from fanal.serve.engine import Engine
 from fanal.serve.grpc.administering import Admin, Administration
 from fanal.serve.grpc.health import Health
@@ -52,18 +53,18 @@ class GrpcServer:
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port (that of port 0 is a free one)."""
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        where = address(host, port)
         credentials = _credentials(self._settings)
         try:
             if credentials is None:
-                found = self._server.add_insecure_port(address)
+                found = self._server.add_insecure_port(where)
             else:
-                found = self._server.add_secure_port(address, credentials)
+                found = self._server.add_secure_port(where, credentials)
         except RuntimeError:
             found = 0
         if not found:
             listening(host, port, "grpc").close()  # gRPC does not say why; this does, by failing, too
-            raise ValueError(message("serve", f"can't listen on {address} for grpc"))
+            raise ValueError(message("serve", f"can't listen on {where} for grpc"))
         await self._server.start()
         return found
 

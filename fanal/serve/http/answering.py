@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fanal.core.errors import message
+from fanal.serve.addresses import address
 from fanal.serve.errors import ServeError, Status
 from fanal.serve.flow.ticket import Answer
 from fanal.serve.http.bodies import Bodies, Share
@@ -254,7 +255,7 @@ class Answering(HttpToolsProtocol):
             self.transport.write(body)
         if listener.settings.access_log:
             target = request.target[:200].decode("latin-1")
-            _access.info('%s "%s %s" %d %d', _address(self.client), request.method, target, response.status, length)
+            _access.info('%s "%s %s" %d %d', address(*self.client) if self.client else "-", request.method, target, response.status, length)
         self.server_state.total_requests += 1
         if close:
             self._finish()
@@ -331,13 +332,6 @@ class Answering(HttpToolsProtocol):
         if self.transport.can_write_eof():
             with contextlib.suppress(OSError):  # the client was faster
                 self.transport.write_eof()
-
-
-def _address(client: tuple[str, int] | None) -> str:
-    if client is None:
-        return "-"
-    host, port = client
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_long(answer: Answer) -> bool:

@@ -7,6 +7,7 @@ to, on numbers by chance and on extreme ones, and each row is compared with what
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -171,13 +172,12 @@ class _Function:
 
     def _tried(self, rows: int | None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Inputs that the program takes, and its outputs."""
-        *most, last = (self._numbers(rows, low, high) for low, high in _WHOLE)
-        for given in most:
-            try:
+        for low, high in _WHOLE[:-1]:
+            given = self._numbers(rows, low, high)
+            with contextlib.suppress(*_REFUSALS):
                 return given, self._once(given)
-            except _REFUSALS:
-                continue
-        return last, self._once(last)
+        given = self._numbers(rows, *_WHOLE[-1])
+        return given, self._once(given)
 
     def _numbers(self, rows: int | None, low: int, high: int) -> dict[str, np.ndarray]:
         chance, symbols = np.random.default_rng(_SEED), self._examples
