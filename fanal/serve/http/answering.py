@@ -255,7 +255,7 @@ class Answering(HttpToolsProtocol):
             self.transport.write(body)
         if listener.settings.access_log:
             target = request.target[:200].decode("latin-1")
-            _access.info('%s "%s %s" %d %d', address(*self.client) if self.client else "-", request.method, target, response.status, length)
+            _access.info('%s "%s %s" %d %d', _address(self.client), request.method, target, response.status, length)
         self.server_state.total_requests += 1
         if close:
             self._finish()
@@ -332,6 +332,10 @@ class Answering(HttpToolsProtocol):
         if self.transport.can_write_eof():
             with contextlib.suppress(OSError):  # the client was faster
                 self.transport.write_eof()
+
+
+def _address(client: tuple[str, int] | None) -> str:
+    return "-" if client is None else address(*client)
 
 
 def _is_long(answer: Answer) -> bool:
